@@ -25,9 +25,7 @@ class Transient(PgleaderboardError):
     `throttled` is true when Kaggle refused because of too many requests: then every sync waits.
     """
 
-    def __init__(
-        self, message: str, *, retry_after: timedelta | None = None, throttled: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: timedelta | None = None, throttled: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.throttled = throttled

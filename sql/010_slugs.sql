@@ -1,0 +1,53 @@
+-- Names people type: slugs, pasted URLs, and how a function finds a competition by one.
+
+CREATE OR REPLACE FUNCTION kaggle.refuse(rule text, what text, wanted text) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = rule, MESSAGE = what, HINT = wanted,
+        SCHEMA = 'kaggle';
+END $$;
+COMMENT ON FUNCTION kaggle.refuse(text, text, text) IS
+    'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.slug_of(given text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    slug text := given;
+    place constant text := '^(https?://)?(www\.)?kaggle\.com/';
+BEGIN
+    IF slug ~* (place || '(competitions|c)/') THEN
+        slug := substring(slug FROM '(?i)kaggle\.com/(?:competitions|c)/([^/?#]*)');
+    ELSIF slug ~* (place || 't/') THEN
+        PERFORM refuse('kaggle_competition_id_is_a_slug',
+            'an invitation link does not name its competition: ' || left(given, 80),
+            'Open the invitation in a browser, then give the URL of the competition it leads to.');
+    END IF;
+    IF slug !~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$' THEN
+        PERFORM refuse('kaggle_competition_id_is_a_slug',
+            format('not a Kaggle competition: %L', left(given, 80)),
+            'Give the slug in the competition''s URL, e.g. titanic, or the URL itself: https://www.kaggle.com/competitions/titanic');
+    END IF;
+    RETURN slug;
+END $$;
+COMMENT ON FUNCTION kaggle.slug_of(text) IS
+    'The slug of a competition given as its slug or its URL (kaggle.com/competitions/SLUG/..., kaggle.com/c/SLUG); capitals are kept. Raises check_violation on anything else.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.find_competition(kaggle_competition_id text) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    wanted constant text := slug_of(find_competition.kaggle_competition_id);
+    found_id bigint;
+BEGIN
+    SELECT c.id INTO found_id FROM competitions c
+    WHERE lower(c.kaggle_competition_id) = lower(wanted);
+    IF found_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('no competition %L in kaggle.competitions', wanted),
+            HINT = format('INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%L);', wanted);
+    END IF;
+    RETURN found_id;
+END $$;
+COMMENT ON FUNCTION kaggle.find_competition(text) IS
+    'The id of the competition with this slug (without regard to case) or URL; raises no_data_found.';

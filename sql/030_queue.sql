@@ -1,0 +1,48 @@
+-- The one door to the queue, and who is alive behind it.
+
+CREATE OR REPLACE FUNCTION kaggle.queue_job(task text, competition_id bigint, priority integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, procrastinate, pg_temp AS $$
+DECLARE
+    waiting bigint;
+    args constant jsonb := CASE WHEN competition_id IS NULL THEN '{}'
+                                ELSE jsonb_build_object('competition_id', competition_id) END;
+BEGIN
+    -- A waiting job that we lock cannot be fetched before we commit, so it will see what we write now.
+    -- One that somebody else has locked may be fetched earlier: then another job is put beside it.
+    SELECT job.id INTO waiting FROM procrastinate_jobs job
+    WHERE job.status = 'todo' AND job.task_name = task AND job.scheduled_at IS NULL
+      AND (job.args ->> 'competition_id')::bigint IS NOT DISTINCT FROM queue_job.competition_id
+    LIMIT 1 FOR UPDATE SKIP LOCKED;
+
+    IF waiting IS NULL THEN
+        PERFORM procrastinate_defer_jobs_v1(ARRAY[
+            ROW('kaggle', task, priority, NULL, NULL, args, NULL)::procrastinate_job_to_defer_v1]);
+    ELSE
+        UPDATE procrastinate_jobs job SET priority = queue_job.priority
+        WHERE job.id = waiting AND job.priority < queue_job.priority;
+        -- A fetch may pass the job by while we hold it, and procrastinate notifies on INSERT only.
+        PERFORM pg_notify('procrastinate_queue_v1#kaggle',
+            json_build_object('type', 'job_inserted', 'job_id', waiting)::text);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.queue_job(text, bigint, integer) IS
+    'The only way into the queue: makes sure that a job of this task (sync, describe, sweep) for this competition (null for sweep) starts after the caller has committed.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.presence_key() RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS 'SELECT 1801545580';
+COMMENT ON FUNCTION kaggle.presence_key() IS
+    'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.live_workers() RETURNS SETOF kaggle.worker_processes
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+    SELECT w.* FROM worker_processes w
+    WHERE w.seen_at > clock_timestamp() - interval '30 seconds'
+      AND EXISTS (SELECT FROM pg_locks l
+                  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                    AND l.classid = presence_key()::oid AND l.objid = w.id::oid)
+$$;
+COMMENT ON FUNCTION kaggle.live_workers() IS
+    'Workers whose connection holds its lock and whose heartbeat is younger than 30 s.';

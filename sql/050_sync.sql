@@ -1,0 +1,293 @@
+-- One attempt to sync a competition: it begins, it ends. An attempt has a number that the database issues;
+-- as long as sync_state holds that number, the attempt alone may apply a board.
+--
+--            request or due                  grant                     fetched
+--   idle ───────────────────► queued ───────────────────► running ───────────────► idle (or failing)
+--                                ▲                           │ worker lost
+--                                └───────────────────────────┘
+--
+-- These functions are called by the worker only; they lock one row of sync_state and never one of competitions.
+
+CREATE OR REPLACE FUNCTION kaggle.take_grant(
+    credential text, requests_per_minute integer, OUT granted boolean, OUT wake_at timestamptz)
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    moment timestamptz := clock_timestamp();
+    -- 60.5 s instead of 60: grants at the exact spacing would put one too many into some 60 s.
+    spacing constant interval := CASE WHEN requests_per_minute > 0
+                                      THEN make_interval(secs => 60.5 / requests_per_minute) END;
+BEGIN
+    IF spacing IS NULL THEN
+        SELECT b.blocked_until INTO wake_at FROM kaggle_budget b WHERE b.credential = take_grant.credential;
+        granted := coalesce(wake_at, '-infinity') <= moment;
+        RETURN;
+    END IF;
+    UPDATE kaggle_budget b SET next_grant_at = clock_timestamp() + spacing
+    WHERE b.credential = take_grant.credential
+      AND greatest(b.next_grant_at, b.blocked_until) <= clock_timestamp();
+    granted := FOUND;
+    IF NOT granted THEN
+        SELECT greatest(b.next_grant_at, b.blocked_until) INTO wake_at
+        FROM kaggle_budget b WHERE b.credential = take_grant.credential;
+        IF NOT FOUND THEN
+            INSERT INTO kaggle_budget (credential) VALUES (take_grant.credential) ON CONFLICT DO NOTHING;
+            SELECT * INTO granted, wake_at FROM take_grant(take_grant.credential, requests_per_minute);
+        END IF;
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
+    'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.begin_sync(
+    competition_id bigint, worker_id bigint, credential text, requests_per_minute integer,
+    OUT action text, OUT run_id bigint, OUT slug text, OUT reason text,
+    OUT sync_interval interval, OUT failures integer, OUT failing_for interval, OUT wake_at timestamptz)
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    state sync_state;
+    competition competitions;
+    seen_requests bigint[];
+    asked text;          -- the strongest reason among the requests that still hold
+    may_run boolean;
+    retry_now boolean;
+    granted boolean;
+BEGIN
+    action := 'none';
+    INSERT INTO sync_state (competition_id) SELECT begin_sync.competition_id
+    WHERE NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = begin_sync.competition_id)
+    ON CONFLICT DO NOTHING;
+    SELECT * INTO state FROM sync_state s WHERE s.competition_id = begin_sync.competition_id FOR UPDATE;
+    IF state.running_run_id IS NOT NULL THEN
+        RETURN;          -- the end of that attempt looks for requests again, under this row lock
+    END IF;
+
+    -- Requests first, then the row: whoever's request is seen, that edit is seen too.
+    SELECT array_agg(r.id) INTO seen_requests
+    FROM sync_requests r WHERE r.competition_id = begin_sync.competition_id;
+    SELECT * INTO competition FROM competitions c WHERE c.id = begin_sync.competition_id;
+    IF NOT FOUND THEN
+        action := 'remove';
+        RETURN;
+    END IF;
+
+    -- After a failure, what was tried waits for the retry; what was asked since does not.
+    retry_now := coalesce(state.retry_at, '-infinity') <= clock_timestamp()
+                 OR (state.last_error_kind = 'person' AND state.last_credential IS DISTINCT FROM credential);
+    SELECT r.reason INTO asked FROM sync_requests r
+    WHERE r.id = ANY (seen_requests) AND request_holds(r.reason, competition) AND (retry_now OR NOT r.tried)
+    ORDER BY r.tried, r.reason = 'manual' DESC, r.id DESC LIMIT 1;
+
+    may_run := competition.auto_sync AND competition.status = 'ongoing'
+               AND competition.kaggle_competition_id IS NOT NULL;
+    IF NOT may_run THEN
+        state.due_at := NULL;
+    ELSIF state.due_interval <> competition.sync_interval THEN
+        state.due_at := state.due_at - state.due_interval + competition.sync_interval;
+        state.due_interval := competition.sync_interval;
+    END IF;
+    IF asked IS NULL AND may_run THEN
+        asked := CASE WHEN state.link_revision IS NULL THEN 'scheduled'       -- it arrived without triggers
+                      WHEN state.link_revision <> competition.link_revision THEN 'linked'
+                      WHEN state.retry_at IS NOT NULL AND retry_now THEN 'retry'
+                      WHEN state.retry_at IS NULL AND coalesce(state.due_at, '-infinity') <= clock_timestamp()
+                          THEN 'scheduled' END;
+    END IF;
+
+    IF asked IS NULL THEN
+        DELETE FROM sync_requests r
+        WHERE r.id = ANY (seen_requests) AND NOT request_holds(r.reason, competition);
+        IF NOT may_run AND NOT EXISTS (SELECT FROM sync_requests r WHERE r.id = ANY (seen_requests)) THEN
+            state.retry_at := NULL;
+        END IF;
+        UPDATE sync_state s SET due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at
+        WHERE s.competition_id = begin_sync.competition_id
+          AND (s.due_at, s.due_interval, s.retry_at)
+              IS DISTINCT FROM (state.due_at, state.due_interval, state.retry_at);
+        RETURN;
+    END IF;
+
+    SELECT g.granted, g.wake_at INTO granted, begin_sync.wake_at
+    FROM take_grant(credential, requests_per_minute) g;
+    IF NOT granted THEN
+        action := 'wait';
+        RETURN;
+    END IF;
+
+    IF state.link_revision IS DISTINCT FROM competition.link_revision THEN
+        state.consecutive_failures := 0;
+        state.failing_since := NULL;
+        state.last_error := NULL;
+        state.last_error_kind := NULL;
+        state.describe_at := '-infinity';
+        state.retry_at := NULL;
+    END IF;
+    action := 'sync';
+    run_id := nextval('run_ids');
+    slug := competition.kaggle_competition_id;
+    reason := asked;
+    sync_interval := competition.sync_interval;
+    failures := state.consecutive_failures;
+    failing_for := clock_timestamp() - state.failing_since;
+    UPDATE sync_requests r SET run_id = begin_sync.run_id WHERE r.id = ANY (seen_requests);
+    UPDATE sync_state s
+    SET running_run_id = begin_sync.run_id, running_worker_id = begin_sync.worker_id,
+        running_since = clock_timestamp(), running_reason = asked, link_revision = competition.link_revision,
+        last_run_id = begin_sync.run_id, last_attempt_at = clock_timestamp(), last_credential = credential,
+        due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
+        describe_at = state.describe_at, consecutive_failures = state.consecutive_failures,
+        failing_since = state.failing_since, last_error = state.last_error, last_error_kind = state.last_error_kind
+    WHERE s.competition_id = begin_sync.competition_id;
+END $$;
+COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer) IS
+    'Begins an attempt if one is wanted now. action: sync (run_id and slug are given), none (nothing to do, or one is running), wait (no grant before wake_at; nothing was consumed), remove (the competition is gone).';
+
+
+CREATE OR REPLACE FUNCTION kaggle.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT (competition).kaggle_competition_id IS NOT NULL AND CASE reason
+        WHEN 'manual' THEN true
+        WHEN 'completed' THEN (competition).auto_sync AND (competition).status = 'completed'
+        WHEN 'interval' THEN false            -- only the due time is counted anew
+        WHEN 'deleted' THEN false
+        ELSE (competition).auto_sync AND (competition).status = 'ongoing' END
+$$;
+COMMENT ON FUNCTION kaggle.request_holds(text, kaggle.competitions) IS
+    'Whether a request is still wanted as the row stands now: switching off cancels what has not begun, except what was asked for by hand.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.hold_fence(
+    run_id bigint, OUT state kaggle.sync_state, OUT competition kaggle.competitions, OUT standing text)
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    SELECT * INTO state FROM sync_state s WHERE s.running_run_id = hold_fence.run_id FOR UPDATE;
+    IF NOT FOUND THEN
+        standing := 'superseded';
+        RETURN;
+    END IF;
+    SELECT * INTO competition FROM competitions c WHERE c.id = state.competition_id;
+    standing := CASE WHEN competition.id IS NULL THEN 'deleted'
+                     WHEN competition.link_revision <> state.link_revision THEN 'linked elsewhere'
+                     ELSE 'held' END;
+END $$;
+COMMENT ON FUNCTION kaggle.hold_fence(bigint) IS
+    'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted or linked elsewhere (the download is discarded).';
+
+
+CREATE OR REPLACE FUNCTION kaggle.end_run(
+    state kaggle.sync_state, competition kaggle.competitions, run kaggle.sync_runs, retry_in interval)
+RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    failed constant boolean := run.outcome = 'failed';
+    succeeded constant boolean := run.outcome IN ('changed', 'unchanged');
+    due timestamptz := state.due_at;
+BEGIN
+    run.id := state.running_run_id;
+    run.competition_id := state.competition_id;
+    run.reason := state.running_reason;
+    run.observed_at := coalesce(run.observed_at, state.running_since);
+    run.started_at := state.running_since;
+    run.finished_at := clock_timestamp();
+    run.replaced_characters := coalesce(run.replaced_characters, 0);
+    INSERT INTO sync_runs VALUES (run.*);
+
+    -- The next due time is counted from the previous one; times that passed unserved are left out.
+    IF competition.id IS NULL OR competition.status <> 'ongoing' OR NOT competition.auto_sync THEN
+        due := NULL;
+    ELSIF due IS NULL THEN
+        due := state.running_since + competition.sync_interval;
+    ELSIF due <= state.running_since THEN
+        due := due + competition.sync_interval * (1 + floor(
+            extract(epoch FROM state.running_since - due) / extract(epoch FROM competition.sync_interval)));
+    END IF;
+
+    UPDATE sync_state s
+    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
+        due_at = due, due_interval = competition.sync_interval,
+        retry_at = CASE WHEN failed THEN clock_timestamp() + retry_in END,
+        last_success_at = CASE WHEN succeeded THEN run.finished_at ELSE s.last_success_at END,
+        consecutive_failures = CASE WHEN failed THEN s.consecutive_failures + 1
+                                    WHEN succeeded THEN 0 ELSE s.consecutive_failures END,
+        failing_since = CASE WHEN failed THEN coalesce(s.failing_since, run.finished_at)
+                             WHEN succeeded THEN NULL ELSE s.failing_since END,
+        last_error = CASE WHEN failed THEN run.error WHEN succeeded THEN NULL ELSE s.last_error END,
+        last_error_kind = CASE WHEN failed THEN run.error_kind WHEN succeeded THEN NULL ELSE s.last_error_kind END
+    WHERE s.competition_id = state.competition_id;
+
+    IF failed THEN
+        UPDATE sync_requests r SET run_id = NULL, tried = true
+        WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
+    ELSE
+        DELETE FROM sync_requests r WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
+    END IF;
+
+    -- Jobs that met this attempt have left the decision to us.
+    IF EXISTS (SELECT FROM sync_requests r
+               WHERE r.competition_id = state.competition_id AND r.run_id IS NULL AND NOT r.tried) THEN
+        PERFORM queue_job('sync', state.competition_id, 5);
+    END IF;
+    IF succeeded AND due IS NOT NULL AND state.describe_at <= clock_timestamp() THEN
+        PERFORM queue_job('describe', state.competition_id, -5);
+    END IF;
+    IF run.outcome = 'changed' THEN
+        PERFORM pg_notify('kaggle_leaderboard', json_build_object(
+            'competition_id', competition.id, 'kaggle_competition_id', competition.kaggle_competition_id,
+            'run_id', run.id, 'teams', run.teams, 'added', run.added, 'removed', run.removed,
+            'updated', run.updated, 'moved', run.moved)::text);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.end_run(kaggle.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS
+    'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.fail_run(
+    run_id bigint, error text, error_kind text, retry_in interval,
+    credential text DEFAULT NULL, block_for interval DEFAULT NULL)
+RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    held record;
+    run sync_runs;
+BEGIN
+    IF block_for IS NOT NULL THEN
+        INSERT INTO kaggle_budget AS b (credential, blocked_until)
+        VALUES (fail_run.credential, clock_timestamp() + block_for)
+        ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
+        DO UPDATE SET blocked_until = greatest(b.blocked_until, excluded.blocked_until);
+    END IF;
+    SELECT * INTO held FROM hold_fence(fail_run.run_id);
+    IF held.standing = 'superseded' THEN
+        RETURN held.standing;
+    END IF;
+    run.outcome := CASE held.standing WHEN 'held' THEN 'failed' ELSE 'skipped' END;
+    run.error := CASE held.standing WHEN 'held' THEN fail_run.error ELSE 'the competition was ' || held.standing END;
+    run.error_kind := CASE held.standing WHEN 'held' THEN fail_run.error_kind END;
+    PERFORM end_run(held.state, held.competition, run, retry_in);
+    RETURN run.outcome;
+END $$;
+COMMENT ON FUNCTION kaggle.fail_run(bigint, text, text, interval, text, interval) IS
+    'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request of that credential (429). Returns failed, skipped or superseded.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    lost record;
+    abandoned bigint := 0;
+BEGIN
+    FOR lost IN SELECT s.competition_id, s.running_run_id FROM sync_state s
+                WHERE s.running_worker_id = abandon_runs.worker_id AND s.running_run_id IS NOT NULL
+                FOR UPDATE SKIP LOCKED LOOP
+        UPDATE sync_state s
+        SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
+        WHERE s.competition_id = lost.competition_id;
+        UPDATE sync_requests r SET run_id = NULL
+        WHERE r.competition_id = lost.competition_id AND r.run_id = lost.running_run_id;
+        PERFORM queue_job('sync', lost.competition_id, 5);
+        abandoned := abandoned + 1;
+    END LOOP;
+    RETURN abandoned;
+END $$;
+COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
+    'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';

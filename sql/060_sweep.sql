@@ -1,0 +1,221 @@
+-- What no trigger can say: a date that passed, a sync that is due, a worker that died, a request whose job
+-- was lost, rows that arrived without triggers. Correctness rests on this; the queue only makes it fast.
+
+CREATE OR REPLACE FUNCTION kaggle.register_worker(version text, credential text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    new_id bigint;
+BEGIN
+    INSERT INTO worker_processes (version, credential)
+    VALUES (register_worker.version, register_worker.credential) RETURNING id INTO new_id;
+    PERFORM pg_advisory_lock(presence_key(), new_id::integer);
+    RETURN new_id;
+END $$;
+COMMENT ON FUNCTION kaggle.register_worker(text, text) IS
+    'Announces a worker and takes the lock that shows it is alive, for as long as this session lives.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.unregister_worker(worker_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    DELETE FROM worker_processes w WHERE w.id = unregister_worker.worker_id;
+    PERFORM abandon_runs(unregister_worker.worker_id);
+END $$;
+COMMENT ON FUNCTION kaggle.unregister_worker(bigint) IS
+    'A worker says goodbye; what it still ran is begun anew by others.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.let_dates_act() RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    -- A row that somebody's transaction holds is left for the next time: nobody waits for it here.
+    UPDATE competitions c
+    SET status = status_after_dates_moved(c.status, c.start_date, c.start_date > c.dates_checked_at,
+                                          c.end_date, c.end_date > c.dates_checked_at),
+        dates_checked_at = clock_timestamp()
+    WHERE c.id IN (
+        SELECT p.id FROM competitions p
+        WHERE p.id IN (SELECT id FROM competitions
+                       WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+                       UNION ALL
+                       SELECT id FROM competitions
+                       WHERE end_date > dates_checked_at AND end_date <= clock_timestamp())
+        FOR NO KEY UPDATE SKIP LOCKED);
+    UPDATE events e
+    SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
+    WHERE e.id IN (
+        SELECT p.id FROM events p
+        WHERE p.id IN (SELECT id FROM events
+                       WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+                       UNION ALL
+                       SELECT id FROM events
+                       WHERE end_date > dates_checked_at AND end_date <= clock_timestamp())
+        FOR NO KEY UPDATE SKIP LOCKED);
+END $$;
+COMMENT ON FUNCTION kaggle.let_dates_act() IS
+    'Dates that passed since they were last checked act on the status, once; the triggers do the rest.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.rescue() RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
+DECLARE
+    lost bigint;
+    rescued bigint := 0;
+BEGIN
+    FOR lost IN SELECT DISTINCT s.running_worker_id FROM sync_state s
+                WHERE s.running_run_id IS NOT NULL
+                  AND s.running_worker_id NOT IN (SELECT w.id FROM live_workers() w) LOOP
+        rescued := rescued + abandon_runs(lost);
+    END LOOP;
+    DELETE FROM worker_processes w
+    WHERE w.seen_at < clock_timestamp() - interval '1 hour' AND w.id NOT IN (SELECT l.id FROM live_workers() l);
+    -- A job of a dead worker stays 'doing' for ever in procrastinate. The requests are the truth: it can go.
+    DELETE FROM procrastinate_jobs j
+    WHERE j.queue_name = 'kaggle' AND j.status <> 'todo'
+      AND (j.status <> 'doing' OR j.worker_id IS NULL OR EXISTS (
+           SELECT FROM procrastinate_workers p
+           WHERE p.id = j.worker_id AND p.last_heartbeat < now() - interval '30 seconds'));
+    RETURN rescued;
+END $$;
+COMMENT ON FUNCTION kaggle.rescue() IS
+    'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.wanted(credential text, thorough boolean)
+RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz)
+LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+    -- asked for, and not taken by an attempt
+    SELECT 'sync', r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END, min(r.asked_at)
+    FROM sync_requests r
+    WHERE r.run_id IS NULL AND NOT r.tried
+      AND NOT EXISTS (SELECT FROM sync_state s
+                      WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
+    GROUP BY r.competition_id
+    UNION ALL
+    -- due by the clock
+    SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
+    WHERE s.running_run_id IS NULL AND s.next_sync_at <= clock_timestamp()
+    UNION ALL
+    -- failing under another credential
+    SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
+    WHERE thorough AND s.running_run_id IS NULL AND s.last_error_kind = 'person'
+      AND s.last_credential <> wanted.credential AND s.next_sync_at > clock_timestamp()
+    UNION ALL
+    -- arrived, or was switched on, without triggers (a restore, a replica)
+    SELECT 'sync', c.id, 0, c.updated_at FROM competitions c
+    LEFT JOIN sync_state s ON s.competition_id = c.id
+    WHERE thorough AND c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL
+      AND s.running_run_id IS NULL
+      AND (s.next_sync_at IS NULL OR s.link_revision <> c.link_revision)
+    UNION ALL
+    -- deleted without triggers
+    SELECT 'sync', s.competition_id, -5, NULL FROM sync_state s
+    WHERE thorough AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = s.competition_id)
+    UNION ALL
+    -- Kaggle's metadata, once a day
+    SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
+    WHERE s.describe_at <= clock_timestamp() AND s.due_at IS NOT NULL AND s.last_success_at IS NOT NULL
+$$;
+COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
+    'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.sweep(
+    credential text, requests_per_minute integer, thorough boolean, OUT queued bigint, OUT wake_at timestamptz)
+LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
+DECLARE
+    moment constant timestamptz := clock_timestamp();
+    grant_at timestamptz := '-infinity';
+    places bigint;             -- how many jobs may be queued; null = all
+BEGIN
+    queued := 0;
+    IF NOT pg_try_advisory_xact_lock(presence_key(), 0) THEN
+        wake_at := moment + interval '1 second';      -- another worker sweeps
+        RETURN;
+    END IF;
+    PERFORM let_dates_act();
+    PERFORM rescue();
+
+    -- With a budget, jobs beyond the next grant would come only to be sent away.
+    SELECT greatest(b.next_grant_at, b.blocked_until) INTO grant_at
+    FROM kaggle_budget b WHERE b.credential = sweep.credential;
+    grant_at := coalesce(grant_at, '-infinity');
+    places := CASE WHEN grant_at > moment THEN 0 WHEN requests_per_minute > 0 THEN 1 END;
+
+    WITH idle AS (
+        SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since
+        FROM wanted(sweep.credential, thorough) w
+        WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
+                          WHERE j.status = 'todo' AND j.task_name = w.task
+                            AND (j.args ->> 'competition_id')::bigint = w.competition_id)
+        GROUP BY w.task, w.competition_id
+    ), chosen AS (
+        SELECT * FROM idle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places
+    ), jobs AS (
+        SELECT procrastinate_defer_jobs_v1(array_agg(
+            ROW('kaggle', c.task, c.priority, NULL, NULL, jsonb_build_object('competition_id', c.competition_id),
+                NULL)::procrastinate_job_to_defer_v1
+            ORDER BY c.priority DESC, c.since, c.competition_id)) AS ids
+        FROM chosen c HAVING count(*) > 0
+    )
+    SELECT coalesce((SELECT cardinality(ids) FROM jobs), 0),
+           CASE WHEN (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen) THEN greatest(grant_at, moment) END
+    INTO queued, wake_at;
+
+    wake_at := least(wake_at,
+        (SELECT min(s.next_sync_at) FROM sync_state s WHERE s.running_run_id IS NULL AND s.next_sync_at > moment),
+        (SELECT min(c.start_date) FROM competitions c WHERE c.start_date > c.dates_checked_at),
+        (SELECT min(c.end_date) FROM competitions c WHERE c.end_date > c.dates_checked_at));
+END $$;
+COMMENT ON FUNCTION kaggle.sweep(text, integer, boolean) IS
+    'Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    boards_of bigint[];
+    removed bigint;
+BEGIN
+    IF EXISTS (SELECT FROM competitions c WHERE c.id = remove_deleted.competition_id) THEN
+        RETURN 0;
+    END IF;
+    SELECT array_agg(b.id) INTO boards_of FROM boards b WHERE b.competition_id = remove_deleted.competition_id;
+    DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM leaderboard_history WHERE board_id = ANY (boards_of) LIMIT at_most));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    IF removed > 0 THEN RETURN removed; END IF;
+    DELETE FROM leaderboard_entries WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM leaderboard_entries WHERE board_id = ANY (boards_of) LIMIT at_most));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    IF removed > 0 THEN RETURN removed; END IF;
+    DELETE FROM sync_runs WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id LIMIT at_most));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    IF removed > 0 THEN RETURN removed; END IF;
+    DELETE FROM boards b WHERE b.competition_id = remove_deleted.competition_id;
+    DELETE FROM sync_requests r WHERE r.competition_id = remove_deleted.competition_id;
+    DELETE FROM sync_state s WHERE s.competition_id = remove_deleted.competition_id;
+    RETURN 0;
+END $$;
+COMMENT ON FUNCTION kaggle.remove_deleted(bigint, integer) IS
+    'Removes at most that many rows of what hung on a deleted competition; call again until it returns 0.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    pruned bigint;
+BEGIN
+    DELETE FROM sync_runs WHERE id = ANY (ARRAY(
+        SELECT r.id FROM sync_runs r
+        WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than
+          AND NOT EXISTS (SELECT FROM sync_state s
+                          WHERE s.competition_id = r.competition_id AND s.last_run_id = r.id)
+        ORDER BY r.finished_at LIMIT at_most));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
+END $$;
+COMMENT ON FUNCTION kaggle.prune_runs(interval, integer) IS
+    'Removes at most that many old runs that changed nothing, never a competition''s last one. Returns how many.';

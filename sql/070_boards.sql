@@ -1,0 +1,322 @@
+-- A downloaded board becomes the current one, in one transaction: staged rows are compared with the entries,
+-- what changed is written, what it replaced goes to the history, the run is recorded.
+--
+-- The staged rows are a temporary table of the worker's own session: COPY into it needs no lock that anybody
+-- else wants, and a worker that freezes there holds nothing. The functions run with the worker's rights, since
+-- a SECURITY DEFINER could not read that table.
+
+CREATE OR REPLACE FUNCTION kaggle.prepare_staging() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+BEGIN
+    -- Kept for the session and emptied at each commit: making it for each sync would write the catalogue.
+    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rows_1 (
+        position           bigint GENERATED ALWAYS AS IDENTITY (CACHE 1000),
+        rank               bigint,
+        team_id            bigint NOT NULL,
+        team_name          text   NOT NULL,
+        last_submission_at timestamptz CONSTRAINT date_is_finite CHECK (isfinite(last_submission_at)),
+        score              numeric CONSTRAINT score_is_a_finite_number
+                           CHECK (score > '-1e1000'::numeric AND score < '1e1000'::numeric),
+        submission_count   bigint,
+        members            text,
+        extra_1 text, extra_2  text, extra_3  text, extra_4  text, extra_5  text, extra_6  text,
+        extra_7 text, extra_8  text, extra_9  text, extra_10 text, extra_11 text, extra_12 text
+    ) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE IF NOT EXISTS placed_rows_1 (
+        position  bigint NOT NULL,
+        order_key bigint NOT NULL
+    ) ON COMMIT DELETE ROWS;
+END $$;
+COMMENT ON FUNCTION kaggle.prepare_staging() IS
+    'Makes this session''s staging tables where they are missing: the rows of the file, and the places that were given to rows that moved. Their names end in the version of their shape.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.check_staging(ranked boolean) RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    wrong record;
+BEGIN
+    IF NOT ranked THEN
+        -- Files without ranks may hold a row for each improvement: a team's last row counts.
+        IF EXISTS (SELECT FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1) THEN
+            WITH every AS (DELETE FROM pg_temp.staged_rows_1 RETURNING *)
+            INSERT INTO pg_temp.staged_rows_1
+                (rank, team_id, team_name, last_submission_at, score, submission_count, members)
+            SELECT rank, team_id, team_name, last_submission_at, score, submission_count, members
+            FROM (SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY position DESC) AS from_last FROM every) e
+            WHERE from_last = 1 ORDER BY position;
+        END IF;
+        RETURN NULL;
+    END IF;
+    SELECT team_id, count(*) AS times INTO wrong
+    FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1 LIMIT 1;
+    IF FOUND THEN
+        RETURN format('TeamId %s stands there %s times', wrong.team_id, wrong.times);
+    END IF;
+    SELECT s.rank, s.expected INTO wrong
+    FROM (SELECT rank, row_number() OVER (ORDER BY position) AS expected
+          FROM pg_temp.staged_rows_1 WHERE rank IS DISTINCT FROM 0) s
+    WHERE s.rank IS DISTINCT FROM s.expected LIMIT 1;
+    IF FOUND THEN
+        RETURN format('rank %s stands where rank %s was expected', coalesce(wrong.rank::text, '(empty)'), wrong.expected);
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle.check_staging(boolean) IS
+    'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps. Without ranks, keeps each team''s last row.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.board_of_run(run_id bigint, kind text) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT b.id FROM sync_state s
+    JOIN competitions c ON c.id = s.competition_id
+    JOIN boards b ON b.competition_id = c.id AND lower(b.slug) = lower(c.kaggle_competition_id)
+                 AND b.kind = board_of_run.kind
+    WHERE s.running_run_id = board_of_run.run_id
+$$;
+COMMENT ON FUNCTION kaggle.board_of_run(bigint, text) IS
+    'The board that a running attempt would change; null if it would be new.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.staged_order(board_id bigint) RETURNS bytea
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    RETURN (SELECT string_agg(int8send(coalesce(e.order_key, -9223372036854775808)), '' ORDER BY s.position)
+            FROM pg_temp.staged_rows_1 s
+            LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
+END $$;
+COMMENT ON FUNCTION kaggle.staged_order(bigint) IS
+    'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    held record;
+    board boards;
+    run sync_runs;
+BEGIN
+    SELECT * INTO board FROM boards b WHERE b.id = board_of_run(confirm_board.run_id, confirm_board.kind);
+    IF NOT FOUND OR board.digest IS DISTINCT FROM confirm_board.digest THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO held FROM hold_fence(confirm_board.run_id);
+    IF held.standing = 'superseded' THEN
+        RETURN held.standing;
+    END IF;
+    run.outcome := CASE held.standing WHEN 'held' THEN 'unchanged' ELSE 'skipped' END;
+    IF run.outcome = 'unchanged' THEN
+        run.observed_at := greatest((held.state).running_since, board.observed_at + interval '1 microsecond');
+        UPDATE boards b SET observed_at = run.observed_at WHERE b.id = board.id;
+        run.board := board.kind;
+        run.board_id := board.id;
+        run.teams := board.teams;
+        run.added := 0; run.removed := 0; run.updated := 0; run.moved := 0;
+    ELSE
+        run.error := 'the competition was ' || held.standing;
+    END IF;
+    PERFORM end_run(held.state, held.competition, run, NULL);
+    RETURN run.outcome;
+END $$;
+COMMENT ON FUNCTION kaggle.confirm_board(bigint, text, bytea) IS
+    'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
+RETURNS kaggle.sync_runs
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    held record;
+    board boards;
+    run sync_runs;
+    first_position bigint;
+    best numeric;
+    worst numeric;
+BEGIN
+    SELECT * INTO held FROM hold_fence(apply_board.run_id);
+    IF held.standing = 'superseded' THEN
+        RETURN NULL;
+    ELSIF held.standing <> 'held' THEN
+        run.outcome := 'skipped';
+        run.error := 'the competition was ' || held.standing;
+        PERFORM end_run(held.state, held.competition, run, NULL);
+        RETURN run;
+    END IF;
+
+    SELECT * INTO board FROM boards b WHERE b.id = board_of_run(apply_board.run_id, apply_board.kind);
+    IF NOT FOUND THEN
+        INSERT INTO boards (competition_id, slug, kind)
+        VALUES ((held.competition).id, (held.competition).kaggle_competition_id, apply_board.kind)
+        RETURNING * INTO board;
+    END IF;
+    run.observed_at := greatest((held.state).running_since, board.observed_at + interval '1 microsecond');
+    run.board := apply_board.kind;
+    run.board_id := board.id;
+    run.replaced_characters := apply_board.replaced_characters;
+
+    IF NOT EXISTS (SELECT FROM leaderboard_entries WHERE board_id = board.id) THEN
+        SELECT min(position) INTO first_position FROM pg_temp.staged_rows_1;
+        INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
+            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+        SELECT board.id, s.team_id, (s.position - first_position) << 40, run.observed_at,
+               first_seen(board.id, s.team_id, board.digest IS NOT NULL, run.observed_at),
+               s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name,
+               coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
+        FROM pg_temp.staged_rows_1 s ORDER BY s.position;
+        GET DIAGNOSTICS run.added = ROW_COUNT;
+        run.removed := 0; run.updated := 0; run.moved := 0;
+    ELSE
+        SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
+        FROM write_differences(board.id, run.observed_at, (held.competition).history_interval) d;
+    END IF;
+
+    SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0) INTO run.teams FROM pg_temp.staged_rows_1;
+    SELECT score INTO best FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position LIMIT 1;
+    SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position DESC LIMIT 1;
+    UPDATE boards b
+    SET observed_at = run.observed_at, digest = apply_board.digest, teams = run.teams,
+        higher_is_better = CASE WHEN best > worst THEN true WHEN best < worst THEN false
+                                ELSE b.higher_is_better END
+    WHERE b.id = board.id;
+    run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.digest IS NULL
+                        THEN 'changed' ELSE 'unchanged' END;
+    PERFORM end_run(held.state, held.competition, run, NULL);
+    RETURN run;
+END $$;
+COMMENT ON FUNCTION kaggle.apply_board(bigint, text, bytea, bigint) IS
+    'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.first_seen(board_id bigint, team_id bigint, has_past boolean, otherwise timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT CASE WHEN has_past THEN coalesce(
+        (SELECT min(h.first_seen_at) FROM leaderboard_history h
+         WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
+        ELSE otherwise END
+$$;
+COMMENT ON FUNCTION kaggle.first_seen(bigint, bigint, boolean, timestamptz) IS
+    'When a team that appears now was first seen on this board: it may have been there before.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.write_differences(
+    board_id bigint, observed_at timestamptz, history_interval interval,
+    OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    WITH staged AS (
+        SELECT s.position, s.team_id, s.last_submission_at, s.submission_count,
+               s.rank IS NOT DISTINCT FROM 0 AS is_benchmark, s.score, s.team_name,
+               coalesce(string_to_array(nullif(s.members, ''), ','), '{}') AS member_usernames
+        FROM pg_temp.staged_rows_1 s
+    ), present AS (
+        SELECT * FROM leaderboard_entries e WHERE e.board_id = write_differences.board_id
+    ), difference AS MATERIALIZED (
+        SELECT coalesce(s.team_id, e.team_id) AS team_id, e.team_id IS NULL AS is_new, s.team_id IS NULL AS is_gone,
+               p.order_key AS new_key,
+               -- byte for byte: 0.80 is not 0.8, and two NULLs are alike
+               ROW (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames)
+               *<> ROW (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames)
+               AS has_new_facts,
+               s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames,
+               e.order_key AS old_key, e.valid_from, e.first_seen_at, e.last_submission_at AS old_submission_at,
+               e.submission_count AS old_count, e.is_benchmark AS old_benchmark, e.score AS old_score,
+               e.team_name AS old_name, e.member_usernames AS old_members
+        FROM staged s FULL JOIN present e ON e.team_id = s.team_id
+        LEFT JOIN pg_temp.placed_rows_1 p ON p.position = s.position
+        WHERE p.order_key IS NOT NULL OR s.team_id IS NULL OR e.team_id IS NULL
+           OR ROW (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames)
+              *<> ROW (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames)
+    ), closed AS (
+        INSERT INTO leaderboard_history (board_id, team_id, order_key, valid_from, valid_until, first_seen_at,
+            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+        SELECT write_differences.board_id, team_id, old_key, valid_from, write_differences.observed_at,
+               first_seen_at, old_submission_at, old_count, old_benchmark, old_score, old_name, old_members
+        FROM difference
+        WHERE NOT is_new
+          AND (is_gone OR history_interval IS NULL
+               OR valid_from <= write_differences.observed_at - history_interval)
+    ), gone AS (
+        DELETE FROM leaderboard_entries e USING difference d
+        WHERE e.board_id = write_differences.board_id AND e.team_id = d.team_id AND d.is_gone
+    ), changed AS (
+        UPDATE leaderboard_entries e
+        SET order_key = coalesce(d.new_key, e.order_key),
+            valid_from = CASE WHEN history_interval IS NULL
+                                   OR e.valid_from <= write_differences.observed_at - history_interval
+                              THEN write_differences.observed_at ELSE e.valid_from END,
+            last_submission_at = d.last_submission_at, submission_count = d.submission_count,
+            is_benchmark = d.is_benchmark, score = d.score, team_name = d.team_name,
+            member_usernames = d.member_usernames
+        FROM difference d
+        WHERE e.board_id = write_differences.board_id AND e.team_id = d.team_id
+          AND NOT d.is_gone AND NOT d.is_new
+    ), appeared AS (
+        INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
+            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+        SELECT write_differences.board_id, team_id, new_key, write_differences.observed_at,
+               first_seen(write_differences.board_id, team_id, true, write_differences.observed_at),
+               last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames
+        FROM difference WHERE is_new
+    )
+    SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE is_gone),
+           count(*) FILTER (WHERE NOT is_new AND NOT is_gone AND has_new_facts),
+           count(*) FILTER (WHERE NOT is_new AND NOT is_gone AND new_key IS NOT NULL)
+    INTO write_differences.added, write_differences.removed, write_differences.updated, write_differences.moved
+    FROM difference;
+END $$;
+COMMENT ON FUNCTION kaggle.write_differences(bigint, timestamptz, interval) IS
+    'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions younger than history_interval are overwritten.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    held record;
+    reach bigint := 32;
+    below bigint[];
+    above bigint[];
+    keys bigint[];
+    lowest bigint;
+    spacing bigint;
+BEGIN
+    SELECT * INTO held FROM hold_fence(widen_gap.run_id);
+    IF held.standing <> 'held' THEN
+        RETURN false;
+    END IF;
+    -- A window of neighbouring keys around the gap, grown until its keys can stand far enough apart.
+    LOOP
+        below := ARRAY(SELECT DISTINCT k FROM (
+            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id AND order_key <= low
+            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id AND order_key <= low
+            ) AS all_below ORDER BY k DESC LIMIT reach);
+        above := ARRAY(SELECT DISTINCT k FROM (
+            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id AND order_key > low
+            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id AND order_key > low
+            ) AS all_above ORDER BY k LIMIT reach);
+        keys := ARRAY(SELECT k FROM unnest(below || above) AS k ORDER BY k);
+        IF cardinality(below) < reach AND cardinality(above) < reach THEN
+            lowest := 0;                  -- the whole board: as far apart as we like
+            spacing := 1::bigint << 40;
+            EXIT;
+        END IF;
+        lowest := keys[1];
+        spacing := (keys[cardinality(keys)] - lowest) / cardinality(keys);
+        EXIT WHEN spacing > needed << 12;
+        reach := reach * 4;
+    END LOOP;
+
+    -- One order-preserving map for open and closed versions alike: every past board stays as it was.
+    UPDATE leaderboard_history h SET order_key = lowest + (m.n - 1) * spacing
+    FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
+    WHERE h.board_id = widen_gap.board_id AND h.order_key = m.old_key;
+    UPDATE leaderboard_entries e SET order_key = lowest + (m.n - 1) * spacing
+    FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
+    WHERE e.board_id = widen_gap.board_id AND e.order_key = m.old_key;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION kaggle.widen_gap(bigint, bigint, bigint, bigint) IS
+    'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. False: the attempt no longer holds the fence.';

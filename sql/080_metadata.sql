@@ -1,0 +1,103 @@
+-- What Kaggle says about a competition beside its board: title, dates and the like. Asked once for a slug, then
+-- daily, apart from the board; a failure here never stops a sync.
+
+CREATE OR REPLACE FUNCTION kaggle.begin_describe(
+    competition_id bigint, credential text, requests_per_minute integer,
+    OUT action text, OUT slug text, OUT link_revision bigint, OUT wake_at timestamptz)
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    due timestamptz;
+    granted boolean;
+BEGIN
+    action := 'none';
+    SELECT c.kaggle_competition_id, c.link_revision INTO slug, begin_describe.link_revision
+    FROM competitions c WHERE c.id = begin_describe.competition_id AND c.kaggle_competition_id IS NOT NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT s.describe_at INTO due FROM sync_state s
+    WHERE s.competition_id = begin_describe.competition_id FOR UPDATE;
+    IF due IS NULL OR due > clock_timestamp() THEN
+        RETURN;
+    END IF;
+    SELECT g.granted, g.wake_at INTO granted, begin_describe.wake_at
+    FROM take_grant(credential, requests_per_minute) g;
+    IF NOT granted THEN
+        action := 'wait';
+        RETURN;
+    END IF;
+    -- If this attempt is lost, it is made again in an hour.
+    UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 hour'
+    WHERE s.competition_id = begin_describe.competition_id;
+    action := 'describe';
+END $$;
+COMMENT ON FUNCTION kaggle.begin_describe(bigint, text, integer) IS
+    'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
+
+
+CREATE OR REPLACE FUNCTION kaggle.fill_from_kaggle(
+    competition_id bigint, link_revision bigint, title text, description text, enabled_date timestamptz,
+    deadline timestamptz, evaluation_metric text, max_daily_submissions integer)
+RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    c competitions;
+    filled text[];
+BEGIN
+    SELECT * INTO c FROM competitions p WHERE p.id = fill_from_kaggle.competition_id
+    FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND OR c.link_revision <> fill_from_kaggle.link_revision THEN
+        UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 minute'
+        WHERE s.competition_id = fill_from_kaggle.competition_id;
+        RETURN 'later';
+    END IF;
+
+    -- A column may be filled while it is empty or follows Kaggle already.
+    filled := c.filled_by_kaggle;
+    IF (c.title IS NULL OR 'title' = ANY (filled)) AND nullif(title, '') IS NOT NULL THEN
+        c.title := replace(title, chr(65533), '');
+        filled := array_append(array_remove(filled, 'title'), 'title');
+    END IF;
+    IF (c.description IS NULL OR 'description' = ANY (filled)) AND nullif(description, '') IS NOT NULL THEN
+        c.description := description;
+        filled := array_append(array_remove(filled, 'description'), 'description');
+    END IF;
+    IF (c.evaluation_metric IS NULL OR 'evaluation_metric' = ANY (filled))
+       AND nullif(evaluation_metric, '') IS NOT NULL THEN
+        c.evaluation_metric := evaluation_metric;
+        filled := array_append(array_remove(filled, 'evaluation_metric'), 'evaluation_metric');
+    END IF;
+    IF (c.max_submissions_per_day IS NULL OR 'max_submissions_per_day' = ANY (filled))
+       AND max_daily_submissions > 0 THEN
+        c.max_submissions_per_day := max_daily_submissions;
+        filled := array_append(array_remove(filled, 'max_submissions_per_day'), 'max_submissions_per_day');
+    END IF;
+    -- A date that would contradict the other one is not filled.
+    IF (c.end_date IS NULL OR 'end_date' = ANY (filled)) AND deadline IS NOT NULL
+       AND (c.start_date IS NULL OR 'start_date' = ANY (filled) OR deadline >= c.start_date) THEN
+        c.end_date := deadline;
+        filled := array_append(array_remove(filled, 'end_date'), 'end_date');
+    END IF;
+    IF (c.start_date IS NULL OR 'start_date' = ANY (filled)) AND enabled_date IS NOT NULL
+       AND (c.end_date IS NULL OR enabled_date <= c.end_date) THEN
+        c.start_date := enabled_date;
+        filled := array_append(array_remove(filled, 'start_date'), 'start_date');
+    ELSIF 'start_date' = ANY (filled) AND c.start_date > c.end_date THEN
+        c.start_date := NULL;
+        filled := array_remove(filled, 'start_date');
+    END IF;
+
+    PERFORM set_config('kaggle.filling', 'on', true);
+    UPDATE competitions p
+    SET title = c.title, description = c.description, start_date = c.start_date, end_date = c.end_date,
+        evaluation_metric = c.evaluation_metric, max_submissions_per_day = c.max_submissions_per_day,
+        filled_by_kaggle = filled
+    WHERE p.id = c.id
+      AND (p.title, p.description, p.start_date, p.end_date, p.evaluation_metric, p.max_submissions_per_day)
+          IS DISTINCT FROM (c.title, c.description, c.start_date, c.end_date, c.evaluation_metric, c.max_submissions_per_day);
+    PERFORM set_config('kaggle.filling', 'off', true);
+    UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 day' WHERE s.competition_id = c.id;
+    RETURN 'filled';
+END $$;
+COMMENT ON FUNCTION kaggle.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS
+    'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). The dates act as if a user had set them.';

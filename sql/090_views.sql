@@ -1,0 +1,101 @@
+-- What people read. Columns are only ever added at a view's end: users build views on these.
+
+CREATE OR REPLACE VIEW kaggle.leaderboard AS
+SELECT c.id AS competition_id, c.kaggle_competition_id, e.rank, e.team_id, e.team_name, e.score,
+       e.submission_count, e.last_submission_at, e.member_usernames, e.is_benchmark, b.kind AS board,
+       e.first_seen_at, e.valid_from AS entry_changed_at, b.observed_at AS synced_at
+FROM kaggle.competitions c
+CROSS JOIN LATERAL (
+    SELECT p.id, p.kind, p.observed_at FROM kaggle.boards p
+    WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
+    ORDER BY p.observed_at DESC LIMIT 1) AS b
+CROSS JOIN LATERAL (
+    -- Two arms with a bare row_number: a CASE around it would rank the whole board to find its top ten.
+    SELECT row_number() OVER (ORDER BY r.order_key) AS rank, r.team_id, r.team_name, r.score, r.submission_count,
+           r.last_submission_at, r.member_usernames, false AS is_benchmark, r.first_seen_at, r.valid_from
+    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.id AND NOT r.is_benchmark
+    UNION ALL
+    SELECT NULL::bigint, r.team_id, r.team_name, r.score, r.submission_count,
+           r.last_submission_at, r.member_usernames, true, r.first_seen_at, r.valid_from
+    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.id AND r.is_benchmark) AS e;
+COMMENT ON VIEW kaggle.leaderboard IS 'The boards now, one row a team, as Kaggle shows them.';
+COMMENT ON COLUMN kaggle.leaderboard.competition_id IS 'kaggle.competitions.id.';
+COMMENT ON COLUMN kaggle.leaderboard.kaggle_competition_id IS 'The competition''s slug.';
+COMMENT ON COLUMN kaggle.leaderboard.rank IS 'Kaggle''s rank, 1 to N without gaps, ties in Kaggle''s order; null for a benchmark.';
+COMMENT ON COLUMN kaggle.leaderboard.team_id IS 'Kaggle''s TeamId: the identity, names change.';
+COMMENT ON COLUMN kaggle.leaderboard.team_name IS 'The team''s name, byte for byte.';
+COMMENT ON COLUMN kaggle.leaderboard.score IS 'Exact, with the decimals Kaggle shows.';
+COMMENT ON COLUMN kaggle.leaderboard.submission_count IS 'How often the team has submitted.';
+COMMENT ON COLUMN kaggle.leaderboard.last_submission_at IS 'When it submitted last.';
+COMMENT ON COLUMN kaggle.leaderboard.member_usernames IS 'Kaggle usernames of its members.';
+COMMENT ON COLUMN kaggle.leaderboard.is_benchmark IS 'A host''s benchmark, not a competitor.';
+COMMENT ON COLUMN kaggle.leaderboard.board IS 'public or private.';
+COMMENT ON COLUMN kaggle.leaderboard.first_seen_at IS 'When the team was first seen on this board.';
+COMMENT ON COLUMN kaggle.leaderboard.entry_changed_at IS 'When a fact or the place of this entry changed last.';
+COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be right as of then.';
+
+
+CREATE OR REPLACE VIEW kaggle.workers AS
+SELECT w.id, w.version, w.started_at, w.seen_at FROM kaggle.live_workers() w;
+COMMENT ON VIEW kaggle.workers IS 'The workers that are alive.';
+COMMENT ON COLUMN kaggle.workers.id IS 'A new number for each start and each reconnection.';
+COMMENT ON COLUMN kaggle.workers.version IS 'The program''s version.';
+COMMENT ON COLUMN kaggle.workers.started_at IS 'When it registered.';
+COMMENT ON COLUMN kaggle.workers.seen_at IS 'Its last heartbeat.';
+
+
+CREATE OR REPLACE VIEW kaggle.sync_status AS
+SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
+       CASE WHEN s.running_run_id IS NOT NULL THEN 'running'
+            WHEN q.waiting OR (runs_by_itself AND due.at <= clock_timestamp()) THEN 'queued'
+            WHEN failing THEN 'failing'
+            WHEN NOT c.auto_sync OR c.kaggle_competition_id IS NULL THEN 'off'
+            ELSE 'idle' END AS sync_state,
+       b.kind AS board, b.teams, b.observed_at AS synced_at,
+       clock_timestamp() - b.observed_at AS board_age,
+       s.last_attempt_at, s.last_success_at,
+       CASE WHEN runs_by_itself OR failing THEN due.at
+            WHEN c.status = 'upcoming' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL THEN c.start_date
+       END AS next_sync_at,
+       pause.blocked_until,
+       CASE WHEN failing THEN s.consecutive_failures ELSE 0 END AS consecutive_failures,
+       CASE WHEN failing THEN s.last_error END AS last_error,
+       CASE WHEN NOT alive.worker AND (q.waiting OR runs_by_itself OR failing)
+                THEN 'no worker is running: start one with pgleaderboard work'
+            WHEN failing AND s.last_error_kind IN ('person', 'ours') THEN s.last_error
+            WHEN q.final THEN 'the final sync after the end is outstanding'
+       END AS problem
+FROM kaggle.competitions c
+LEFT JOIN kaggle.sync_state s ON s.competition_id = c.id
+LEFT JOIN LATERAL (
+    SELECT p.kind, p.teams, p.observed_at FROM kaggle.boards p
+    WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
+    ORDER BY p.observed_at DESC LIMIT 1) AS b ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(s.consecutive_failures > 0 AND s.link_revision = c.link_revision, false) AS failing,
+           c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL AS runs_by_itself) AS flags
+CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason = 'completed'), false) AS final
+    FROM kaggle.sync_requests r WHERE r.competition_id = c.id AND kaggle.request_holds(r.reason, c)) AS q
+CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle.live_workers()) AS worker) AS alive
+CROSS JOIN (
+    SELECT nullif(max(k.blocked_until), '-infinity') AS blocked_until FROM kaggle.kaggle_budget k
+    WHERE k.blocked_until > clock_timestamp()) AS pause;
+COMMENT ON VIEW kaggle.sync_status IS 'How the sync of each competition stands, one row each.';
+COMMENT ON COLUMN kaggle.sync_status.competition_id IS 'kaggle.competitions.id.';
+COMMENT ON COLUMN kaggle.sync_status.kaggle_competition_id IS 'The competition''s slug.';
+COMMENT ON COLUMN kaggle.sync_status.title IS 'Its title.';
+COMMENT ON COLUMN kaggle.sync_status.status IS 'upcoming, ongoing or completed.';
+COMMENT ON COLUMN kaggle.sync_status.sync_state IS 'The first that holds of running, queued, failing, off, idle.';
+COMMENT ON COLUMN kaggle.sync_status.board IS 'The board that is shown: public or private.';
+COMMENT ON COLUMN kaggle.sync_status.teams IS 'Ranked teams on it.';
+COMMENT ON COLUMN kaggle.sync_status.synced_at IS 'The board is known to be right as of then.';
+COMMENT ON COLUMN kaggle.sync_status.board_age IS 'How long ago that was.';
+COMMENT ON COLUMN kaggle.sync_status.last_attempt_at IS 'When the last attempt began.';
+COMMENT ON COLUMN kaggle.sync_status.last_success_at IS 'When the last successful attempt ended.';
+COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by itself; null = not by itself.';
+COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause of all requests until then.';
+COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
+COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';
+COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do; null = nothing.';

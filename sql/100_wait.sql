@@ -1,0 +1,64 @@
+-- Waiting in SQL for a sync that was asked for.
+
+CREATE OR REPLACE FUNCTION kaggle.wait_for_sync(kaggle_competition_id text, timeout interval DEFAULT '60 seconds')
+RETURNS kaggle.sync_runs
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    wanted constant bigint := find_competition(wait_for_sync.kaggle_competition_id);
+    until constant timestamptz := clock_timestamp() + timeout;
+    first_run bigint;          -- the first attempt that covers what was asked
+    asked boolean;
+    running bigint;
+    answer sync_runs;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
+            MESSAGE = 'wait_for_sync sees nothing new above READ COMMITTED',
+            HINT = 'Call it in a READ COMMITTED transaction.';
+    END IF;
+    IF EXISTS (SELECT FROM sync_requests r
+               WHERE r.competition_id = wanted AND r.asked_in = pg_current_xact_id_if_assigned()) THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
+            MESSAGE = 'the sync was asked for in this transaction and cannot begin before it ends',
+            HINT = 'COMMIT first, then call wait_for_sync.';
+    END IF;
+
+    -- One statement, one snapshot: what is asked, and which attempt could cover it.
+    SELECT coalesce(bool_or(r.run_id IS NULL AND NOT r.tried AND request_holds(r.reason, c)), false),
+           min(r.run_id) FILTER (WHERE r.run_id = s.running_run_id),
+           coalesce(max(s.last_run_id), 0)
+    INTO asked, running, first_run
+    FROM competitions c
+    LEFT JOIN sync_state s ON s.competition_id = c.id
+    LEFT JOIN sync_requests r ON r.competition_id = c.id
+    WHERE c.id = wanted;
+    IF asked THEN
+        first_run := first_run + 1;
+    ELSIF running IS NOT NULL THEN
+        first_run := running;
+    ELSE
+        SELECT * INTO answer FROM sync_runs r WHERE r.competition_id = wanted ORDER BY r.id DESC LIMIT 1;
+        IF FOUND THEN
+            RETURN answer;
+        END IF;
+    END IF;
+
+    LOOP
+        SELECT * INTO answer FROM sync_runs r
+        WHERE r.competition_id = wanted AND r.id >= first_run ORDER BY r.id LIMIT 1;
+        IF FOUND THEN
+            RETURN answer;
+        END IF;
+        IF clock_timestamp() >= until THEN
+            RAISE EXCEPTION USING ERRCODE = 'query_canceled',
+                MESSAGE = format('no sync of %L finished within %s', wait_for_sync.kaggle_competition_id, timeout),
+                DETAIL = (SELECT format('sync_state is %s', s.sync_state)
+                          FROM sync_status s WHERE s.competition_id = wanted),
+                HINT = coalesce((SELECT s.problem FROM sync_status s WHERE s.competition_id = wanted),
+                                'See kaggle.sync_status.');
+        END IF;
+        PERFORM pg_sleep(least(0.02, greatest(0, extract(epoch FROM until - clock_timestamp()))));
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION kaggle.wait_for_sync(text, interval) IS
+    'Waits for the first finished run, failed or not, that covers what was asked before the call, and returns it; at once if there is one. Raises on time-out, on an unknown slug, above READ COMMITTED, and in the transaction that made the request: COMMIT first.';

@@ -1,0 +1,111 @@
+"""Builds everything from the settings: which database, which Kaggle, and the worker between them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from worker import postgres
+from worker.errors import NeedsPerson
+from worker.kaggle_api import Credential, Kaggle, find_credential
+from worker.settings import Settings
+from worker.simulator import Simulator
+from worker.supervisor import Work
+
+EMBEDDED_DATABASE = "pgleaderboard"
+SIMULATED_DATABASE = "simulated"  # of its own: invented boards never mix with real ones
+
+NO_CREDENTIAL = (
+    "no Kaggle credential found: boards stay failing until there is one "
+    "(KAGGLE_API_TOKEN, KAGGLE_USERNAME with KAGGLE_KEY, or ~/.kaggle/kaggle.json)"
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database to work on. server: the embedded one, None for the user's own."""
+
+    url: str
+    direct_url: str
+    description: str
+    server: postgres.Server | None = None
+
+
+def is_simulated(settings: Settings, simulate: bool) -> bool:
+    """Whether Kaggle is played by the simulator: when told so, or with no credential on the embedded server only."""
+    own_kaggle = settings.kaggle_url != Settings.model_fields["kaggle_url"].default
+    return simulate or (settings.url is None and not own_kaggle and find_credential(settings) is None)
+
+
+@contextmanager
+def database(settings: Settings, *, simulated: bool, port: int | None = None) -> Iterator[Database]:
+    """Reach the user's own database, else run the embedded server for as long as this lasts.
+
+    port: of the embedded server on loopback TCP, None = Unix socket only.
+    Raises PgleaderboardError with one line where neither works.
+    """
+    if settings.url:
+        if port is not None:
+            raise NeedsPerson("--port belongs to the embedded PostgreSQL; DATABASE_URL names another one")
+        direct = settings.direct_url.get_secret_value() if settings.direct_url else settings.url
+        yield Database(settings.url, direct, "PostgreSQL of DATABASE_URL")
+        return
+    server = postgres.start(settings.home, port=port, bin_dir=settings.postgres_bin)
+    try:
+        name = SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
+        postgres.ensure_database(server, name)
+        yield Database(
+            server.url(name), server.url(name), f"embedded PostgreSQL {server.version}, database {name}", server
+        )
+    finally:
+        if not postgres.in_use(server):  # the last one out, whoever started it
+            postgres.stop(dataclasses.replace(server, started_here=True), settings.postgres_bin)
+
+
+def today() -> datetime:
+    """Where the simulator's calendar begins, so that its submissions look current."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+@contextmanager
+def kaggle(settings: Settings, *, simulated: bool) -> Iterator[tuple[Kaggle, str]]:
+    """Reach Kaggle, or run the simulator for as long as this lasts. Also gives a line that says which, and why."""
+    with contextlib.ExitStack() as stack:
+        if simulated:
+            simulator = stack.enter_context(Simulator(epoch=today()))
+            credential: Credential | None = Credential("the simulator", token="simulated")  # noqa: S106 - opens nothing
+            url = simulator.url
+            said = f"the built-in SIMULATOR at {url} (boards are invented)"
+            if find_credential(settings) is None:
+                said = f"no Kaggle credential found: using {said}"
+        else:
+            credential = find_credential(settings)
+            url = settings.kaggle_url
+            said = f"Kaggle at {url}, credential from {credential.source}" if credential else NO_CREDENTIAL
+        client = Kaggle(
+            url,
+            credential,
+            timeout=settings.http_timeout,
+            deadline=settings.download_deadline,
+            limit=settings.max_download_mb * 2**20,
+        )
+        yield client, said
+
+
+def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool) -> Work:
+    """What a worker on this database with this Kaggle is told."""
+    budget_is_given = "requests_per_minute" in settings.model_fields_set
+    return Work(
+        url=found.url,
+        direct_url=found.direct_url,
+        kaggle=client,
+        concurrency=settings.concurrency,
+        # The simulator needs no gentleness.
+        requests_per_minute=0 if simulated and not budget_is_given else settings.requests_per_minute,
+        limit=settings.max_download_mb * 2**20,
+        runs_for=timedelta(days=settings.runs_days),
+    )

@@ -1,0 +1,236 @@
+"""The command line. Exit status: 0 done, 1 a failure with one clear line on stderr, 2 wrong usage."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+
+from worker import __version__, app, logs, migrate, postgres
+from worker.demo import run_demo
+from worker.errors import PgleaderboardError
+from worker.settings import Settings
+from worker.simulator import Simulator
+from worker.supervisor import Supervisor, run_until_signalled
+
+cli = typer.Typer(
+    name="pgleaderboard",
+    help="Kaggle leaderboards that keep themselves in sync inside your Postgres.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_out = Console(highlight=False, soft_wrap=True)
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Play Kaggle with the built-in simulator: boards are invented.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+@cli.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        _out.print(f"pgleaderboard {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def _one_line(*, verbose: bool = False) -> Iterator[None]:
+    """Turn an error that is for the user into one line on stderr and exit status 1."""
+    try:
+        yield
+    except PgleaderboardError as error:
+        if verbose:
+            raise
+        _fail(str(error))
+    except psycopg.OperationalError as error:
+        if verbose:
+            raise
+        _fail(f"the database is out of reach: {' '.join(str(error).split())}")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"pgleaderboard: {logs.harmless(message)}", err=True)
+    raise typer.Exit(1)
+
+
+@cli.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Also listen on 127.0.0.1:PORT, with a password.")
+    ] = None,
+    simulate: Simulate = False,
+    verbose: Verbose = False,
+) -> None:
+    """Migrate and sync until Ctrl-C: DATABASE_URL, else an embedded PostgreSQL.
+
+    Example: pgleaderboard up --port 5433
+    """
+    with _one_line(verbose=verbose):
+        settings = Settings.load()
+        logs.configure(settings.log_format, verbose=verbose)
+        simulated = app.is_simulated(settings, simulate)
+        with (
+            app.database(settings, simulated=simulated, port=port) as found,
+            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+        ):
+            migrate.migrate(found.direct_url)
+            _out.print(found.description, style="bold", markup=False)
+            _out.print(which_kaggle, style="bold", markup=False)
+            if found.server:
+                _out.print(f"connect: {found.server.tcp_url(_name(found)) or found.url}", markup=False)
+            _out.print("in another terminal: pgleaderboard psql     stop with Ctrl-C", markup=False)
+            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
+            asyncio.run(run_until_signalled(supervisor))
+
+
+def _name(found: app.Database) -> str:
+    return str(psycopg.conninfo.conninfo_to_dict(found.url)["dbname"])
+
+
+@cli.command()
+def demo(verbose: Verbose = False) -> None:
+    """Show the whole of it in a throwaway database, with invented boards.
+
+    Example: pgleaderboard demo
+    """
+    with _one_line(verbose=verbose):
+        settings = Settings.load()
+        logs.configure(settings.log_format, verbose=verbose)
+        if not verbose:
+            logs.quiet()
+        if not run_demo(settings, _out):
+            _fail("a board is wrong; see above")
+
+
+@cli.command(name="migrate")
+def migrate_(
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for psql instead.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Bring the database to this version. Safe to run twice, and by several at once.
+
+    Example: DATABASE_URL=postgresql://localhost/mine pgleaderboard migrate
+    """
+    with _one_line(verbose=verbose):
+        if sql:
+            typer.echo(migrate.script(), nl=False)
+            return
+        settings = Settings.load()
+        logs.configure(settings.log_format, verbose=verbose)
+        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
+            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False))
+            _out.print("migrated" if changed else "nothing to do", markup=False)
+
+
+@cli.command()
+def work(
+    once: Annotated[
+        bool, typer.Option("--once", help="Sync what is due or wanted, then exit; 1 if any failed.")
+    ] = False,
+    simulate: Simulate = False,
+    verbose: Verbose = False,
+) -> None:
+    """Sync until SIGTERM or SIGINT: the worker process.
+
+    Example: pgleaderboard work --once
+    """
+    with _one_line(verbose=verbose):
+        settings = Settings.load()
+        logs.configure(settings.log_format, verbose=verbose)
+        simulated = app.is_simulated(settings, simulate)
+        with (
+            app.database(settings, simulated=simulated) as found,
+            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+        ):
+            typer.echo(f"{found.description}; {which_kaggle}", err=True)
+            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
+            asyncio.run(run_until_signalled(supervisor, once=once))
+        if once and supervisor.failed:
+            _fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def psql(context: typer.Context) -> None:
+    """Open psql on the right database; arguments go to psql.
+
+    Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
+    """
+    with _one_line():
+        settings = Settings.load()
+        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
+            program = postgres.psql(settings.postgres_bin)
+            # psql answers Ctrl-C itself; its exit status is ours.
+            status = subprocess.call([str(program), found.direct_url, *context.args])
+    raise typer.Exit(status)
+
+
+@cli.command()
+def url() -> None:
+    """Print the URL of the database.
+
+    Example: psql "$(pgleaderboard url)"
+    """
+    with _one_line():
+        settings = Settings.load()
+        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
+            typer.echo(found.direct_url)
+
+
+@cli.command()
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any that is free.")] = 7777,
+    boards: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Serve the ZIPs of this folder instead of invented boards."),
+    ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="With --boards: oldest first, one further at each request.")
+    ] = False,
+    unknown: Annotated[list[str] | None, typer.Option(help="A slug to answer with 404; may be repeated.")] = None,
+) -> None:
+    """Play Kaggle alone, until Ctrl-C.
+
+    Example: pgleaderboard simulate --boards ./zips & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
+    """
+    with _one_line():
+        simulator = Simulator(
+            host=host,
+            port=port,
+            boards_dir=boards,
+            replay=replay,
+            unknown=frozenset(unknown or ()),
+            **({} if boards else {"epoch": app.today()}),  # type: ignore[arg-type]
+        )
+        try:
+            simulator.start()
+        except OSError as error:
+            _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+        typer.echo(f"PGLEADERBOARD_KAGGLE_URL={simulator.url}")
+        sys.stdout.flush()
+        stop = threading.Event()
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: stop.set())
+        stop.wait()
+        simulator.stop()

@@ -1,0 +1,435 @@
+"""Kaggle's side: the only module that knows the `kaggle` package.
+
+Requests go through its SDK (`kagglesdk`), which sets no time-out at all and can be interrupted by nothing; an
+adapter below its session adds both. `import kaggle` itself would authenticate, print and perhaps exit at import
+time, so only the SDK is imported, and lazily: it takes half a second.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import hashlib
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError as TransportError
+
+from worker.board import CHUNK
+from worker.errors import NeedsPerson, PgleaderboardError, Transient
+
+if TYPE_CHECKING:
+    from kagglesdk import KaggleClient
+
+    from worker.settings import Settings
+
+WITHOUT_RETRY_AFTER = timedelta(minutes=1)
+LONGEST_PAUSE = timedelta(hours=24)  # a Retry-After beyond it is taken for nonsense
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What shows Kaggle who asks.
+
+    source: where it was found, for people. fingerprint: tells two credentials apart without giving them away.
+    """
+
+    source: str
+    token: str | None = field(default=None, repr=False)
+    username: str | None = None
+    key: str | None = field(default=None, repr=False)
+    oauth_file: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of a hash."""
+        secret = self.token or f"{self.username}:{self.key}"
+        if self.oauth_file:
+            secret = self.oauth_file.read_text()
+        return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def find_credential(settings: Settings) -> Credential | None:
+    """Look for a credential in Kaggle's own order of precedence, None where there is none.
+
+    The order: KAGGLE_API_TOKEN (a token, or a file that holds one), ~/.kaggle/access_token, KAGGLE_USERNAME with
+    KAGGLE_KEY, kaggle.json, the OAuth file that `kaggle auth login` writes. Source: kaggle 2.2.4, `authenticate`.
+    """
+    folder = Path("~/.kaggle").expanduser()
+    if settings.kaggle_api_token:
+        given = settings.kaggle_api_token.get_secret_value()
+        if len(given) < 4096 and Path(given).is_file():
+            return Credential(f"the file in KAGGLE_API_TOKEN, {given}", token=Path(given).read_text().strip())
+        return Credential("KAGGLE_API_TOKEN", token=given)
+    for name in ("access_token", "access_token.txt"):
+        if (folder / name).is_file() and (token := (folder / name).read_text().strip()):
+            return Credential(str(folder / name), token=token)
+    if settings.kaggle_username and settings.kaggle_key:
+        return Credential(
+            "KAGGLE_USERNAME and KAGGLE_KEY",
+            username=settings.kaggle_username,
+            key=settings.kaggle_key.get_secret_value(),
+        )
+    config = settings.kaggle_config_dir or folder
+    if not config.exists() and sys.platform.startswith("linux"):
+        config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
+    if (config / "kaggle.json").is_file():
+        try:
+            stored = json.loads((config / "kaggle.json").read_text())
+            return Credential(str(config / "kaggle.json"), username=stored["username"], key=stored["key"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise NeedsPerson(f"cannot read the Kaggle credential in {config / 'kaggle.json'}") from error
+    if (folder / "credentials.json").is_file():
+        return Credential(str(folder / "credentials.json"), oauth_file=folder / "credentials.json")
+    return None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What Kaggle says about a competition beside its board. Dates are UTC."""
+
+    title: str | None
+    description: str | None
+    enabled_date: datetime | None
+    deadline: datetime | None
+    evaluation_metric: str | None
+    max_daily_submissions: int | None
+
+
+class Kaggle:
+    """Requests to Kaggle, from any number of threads at once.
+
+    url: base URL. timeout: seconds without a byte before a request is given up. deadline: seconds for a whole
+    request with its connecting, TLS, headers, redirects and body. limit: the most bytes of a download.
+    """
+
+    def __init__(self, url: str, credential: Credential | None, *, timeout: float, deadline: float, limit: int) -> None:
+        self._url = url
+        self._credential = credential
+        self._timeout = timeout
+        self._deadline = deadline
+        self._limit = limit
+        self._idle: list[_Line] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the credential; empty without one."""
+        return self._credential.fingerprint if self._credential else ""
+
+    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
+        """Fetch the ZIP of a competition's whole board into an open file.
+
+        Raises Transient for what passes by itself, NeedsPerson for what does not; the message says what to do.
+        """
+        from kagglesdk.competitions.types.competition_api_service import ApiDownloadLeaderboardRequest
+
+        request = ApiDownloadLeaderboardRequest()
+        request.competition_name = slug
+        with self._line(slug) as line:
+            response: requests.Response = line.competitions.download_leaderboard(request)
+            received = 0
+            with response:
+                for chunk in response.iter_content(CHUNK):
+                    received += len(chunk)
+                    if received > self._limit:
+                        raise NeedsPerson(
+                            f"Kaggle's download for {slug} exceeds {self._limit // 2**20} MB; "
+                            "PGLEADERBOARD_MAX_DOWNLOAD_MB allows more"
+                        )
+                    into.write(chunk)
+            if received == 0:
+                raise Transient("Kaggle answered with nothing at all")
+            if response.headers.get("Content-Type", "").startswith("text/html"):
+                raise Transient("Kaggle answered with a web page instead of a leaderboard; it may be under maintenance")
+
+    def describe(self, slug: str) -> Description:
+        """Ask for a competition's title, dates and the like. Raises as `download_leaderboard` does."""
+        from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
+
+        request = ApiGetCompetitionRequest()
+        request.competition_name = slug
+        with self._line(slug) as line:
+            answer = line.competitions.get_competition(request)
+        return Description(
+            title=_text(answer.title),
+            description=_text(answer.description),
+            enabled_date=_utc(answer.enabled_date),
+            deadline=_utc(answer.deadline),
+            evaluation_metric=_text(answer.evaluation_metric),
+            max_daily_submissions=answer.max_daily_submissions or None,
+        )
+
+    @contextmanager
+    def _line(self, slug: str) -> Iterator[_Line]:
+        """Lend a connection under the deadline, and turn what goes wrong on it into our errors."""
+        if self._credential is None:
+            raise NeedsPerson(
+                "no Kaggle credential was found: set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, "
+                "or put kaggle.json into ~/.kaggle (https://www.kaggle.com/settings, API)"
+            )
+        line = self._idle.pop() if self._idle else _Line(self._url, self._credential, self._timeout)
+        watch = threading.Timer(self._deadline, line.cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield line
+            if line.was_cut:
+                line.close()
+            else:
+                self._idle.append(line)
+        except PgleaderboardError:
+            line.close()
+            raise
+        except (
+            requests.RequestException,
+            TransportError,
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            # ValueError and its like: the SDK read an answer that is not in Kaggle's form.
+            line.close()
+            if line.was_cut:
+                raise Transient(f"Kaggle did not finish within {self._deadline:g} s") from error
+            raise explain(error, slug, self._timeout) from error
+        finally:
+            watch.cancel()
+
+
+class _Line:
+    """One client of the SDK with its connections, which can be cut from outside."""
+
+    def __init__(self, url: str, credential: Credential, timeout: float) -> None:
+        from kagglesdk import KaggleClient, KaggleCredentials, KaggleEnv
+
+        from worker import __version__
+
+        self._wires = _Wires()
+        token = credential.token
+
+        def client() -> KaggleClient:
+            made = KaggleClient(
+                env=KaggleEnv.PROD,
+                username=credential.username,
+                password=credential.key,
+                api_token=token,
+                user_agent=f"pgleaderboard/{__version__}",
+            )
+            http = made.http_client()
+            http._endpoint = url  # the SDK knows only its own hosts
+            http._init_session()
+            adapter = _Adapter(timeout, self._wires)
+            http._session.mount("https://", adapter)
+            http._session.mount("http://", adapter)
+            return made
+
+        self._client = client()
+        if credential.oauth_file:
+            stored = KaggleCredentials.load(self._client, str(credential.oauth_file))
+            token = stored.get_access_token() if stored else None
+            if not token:
+                raise NeedsPerson(f"cannot use {credential.oauth_file}: run `kaggle auth login` again")
+            self._client = client()
+
+    @property
+    def competitions(self) -> Any:
+        return self._client.competitions.competition_api_client
+
+    @property
+    def was_cut(self) -> bool:
+        return self._wires.cut
+
+    def cut(self) -> None:
+        self._wires.shut_down()
+
+    def close(self) -> None:
+        self._client.http_client()._session.close()
+        self._wires.close()
+
+
+class _Wires:
+    """The sockets of one client, as copies of their descriptors: TLS takes the originals over."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self._copies: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    def note(self, made: socket.socket) -> None:
+        with self._lock:
+            if self.cut:
+                made.close()
+                raise ConnectionAbortedError("cut at the deadline")
+            self._copies.append(made.dup())
+            while len(self._copies) > 4:  # Kaggle's host and one it redirects to, each perhaps renewed
+                self._copies.pop(0).close()
+
+    def shut_down(self) -> None:
+        """Whoever reads from one of these gets an error at once."""
+        with self._lock:
+            self.cut = True
+            for each in self._copies:
+                try:
+                    each.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # closed already
+
+    def close(self) -> None:
+        with self._lock:
+            for each in self._copies:
+                each.close()
+            self._copies.clear()
+
+
+class _Adapter(HTTPAdapter):
+    """Sets the time-out that the SDK leaves out, and keeps account of the open sockets."""
+
+    def __init__(self, timeout: float, wires: _Wires) -> None:
+        self._timeout = timeout
+        self._wires = wires
+        super().__init__(pool_connections=2, pool_maxsize=1)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Have every connection that is opened noted before TLS and headers, which may drip."""
+        super().init_poolmanager(*args, **kwargs)
+        wires = self._wires
+
+        def noted(connection: type[HTTPConnection]) -> type[HTTPConnection]:
+            class Noted(connection):  # type: ignore[misc, valid-type]
+                def _new_conn(self) -> socket.socket:
+                    made: socket.socket = super()._new_conn()
+                    wires.note(made)
+                    return made
+
+            return Noted
+
+        class Plain(HTTPConnectionPool):
+            ConnectionCls = noted(HTTPConnection)
+
+        class Secure(HTTPSConnectionPool):
+            ConnectionCls = noted(HTTPSConnection)  # type: ignore[assignment]
+
+        self.poolmanager.pool_classes_by_scheme = {"http": Plain, "https": Secure}
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send with the time-out."""
+        kwargs["timeout"] = self._timeout
+        return super().send(request, *args, **kwargs)
+
+
+def explain(error: Exception, slug: str, timeout: float) -> PgleaderboardError:
+    """Decide what a failed request means: passes by itself, or needs a person.
+
+    The messages hold nothing of the error's own text but Kaggle's short answer: URLs there may be signed.
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Transient("this machine has no space left for the download")
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return _explain_status(error.response, slug)
+    if isinstance(error, requests.exceptions.SSLError):
+        return Transient(
+            "no secure connection to Kaggle: its certificate was not accepted, or TLS broke off; "
+            "check this machine's clock, proxy and CA certificates if it stays so"
+        )
+    if isinstance(error, requests.exceptions.Timeout):
+        return Transient(f"Kaggle did not answer for {timeout:g} s")
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
+        return Transient("Kaggle's answer broke off half-way")
+    if isinstance(error, requests.ConnectionError):
+        text = str(error)
+        if "Name or service not known" in text or "NameResolutionError" in text or "getaddrinfo" in text:
+            return Transient(f"the name of Kaggle's host cannot be resolved ({_host(error)}); check DNS and network")
+        if "refused" in text:
+            return Transient(f"the connection to Kaggle was refused ({_host(error)})")
+        if "timed out" in text:
+            return Transient(f"Kaggle did not answer for {timeout:g} s")
+        return Transient("the connection to Kaggle broke off")
+    if isinstance(error, requests.TooManyRedirects):
+        return Transient("Kaggle redirected too often")
+    if isinstance(error, requests.RequestException | TransportError | OSError):
+        return Transient(f"the request to Kaggle failed ({type(error).__name__})")
+    return Transient("Kaggle's answer cannot be understood; it may be under maintenance")
+
+
+def _explain_status(response: requests.Response, slug: str) -> PgleaderboardError:
+    status = response.status_code
+    said = _said(response)
+    if status < 400:  # an error in the body of a 200
+        try:
+            status = int(response.json()["code"])
+        except (ValueError, KeyError, TypeError):
+            status = 500
+    if status == 429:
+        pause = retry_after(response.headers.get("Retry-After"))
+        return Transient(
+            "Kaggle asks to slow down (429, too many requests)",
+            retry_after=pause or WITHOUT_RETRY_AFTER,
+            throttled=True,
+        )
+    if status in (408, 425) or status >= 500:
+        return Transient(
+            f"Kaggle failed with status {status}{said}",
+            retry_after=retry_after(response.headers.get("Retry-After")),
+        )
+    if status == 401:
+        return NeedsPerson("Kaggle does not accept the credential (401): it may have expired; make a new one")
+    if status == 403:
+        return NeedsPerson(
+            f"Kaggle denies access to {slug} (403): check the slug, and accept the rules in a browser at "
+            f"https://www.kaggle.com/competitions/{slug}/rules"
+        )
+    if status == 404:
+        return NeedsPerson(f"Kaggle knows no competition {slug} (404): check the slug in its URL")
+    return NeedsPerson(f"Kaggle refused the request for {slug} (status {status}){said}")
+
+
+def retry_after(header: str | None) -> timedelta | None:
+    """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None where it is missing or nonsense."""
+    if header is None:
+        return None
+    try:
+        pause = timedelta(seconds=int(header))
+    except (ValueError, OverflowError):
+        try:
+            pause = email.utils.parsedate_to_datetime(header) - datetime.now(UTC)
+        except (ValueError, TypeError):
+            return None
+        pause = max(pause, timedelta(0))
+    return pause if timedelta(0) <= pause <= LONGEST_PAUSE else None
+
+
+def _said(response: requests.Response) -> str:
+    """Kaggle's own short message, where it gave one."""
+    try:
+        message = response.json().get("message")
+    except (ValueError, AttributeError, requests.RequestException):
+        return ""
+    return f": {' '.join(str(message).split())[:200]}" if message else ""
+
+
+def _host(error: requests.RequestException) -> str:
+    url = error.request.url if error.request else None
+    return urlsplit(str(url or "")).hostname or "unknown host"
+
+
+def _text(value: str | None) -> str | None:
+    return value.replace("\0", "\ufffd") if value else None
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return value.replace(tzinfo=UTC) if value else None

@@ -1,0 +1,657 @@
+"""Brings a database to this version: the tables once, the code again whenever it changed.
+
+Three sorts of SQL reach the database, always in this order:
+
+    procrastinate/…        the queue, from the installed package: its schema.sql on a fresh database, later
+                           only those of its migrations that are not recorded, each in its own transaction
+    migrations/versions/…  the shape of stored data, by Alembic, once and forward
+    sql/…                  functions, triggers, views, grants and comments: all files, in the order of their
+                           names, whenever any of them or a version is new (a version may have dropped a view
+                           whose file did not change)
+
+The last two, and a fresh queue, are one transaction. What was applied is recorded in
+`kaggle.alembic_version` and `kaggle.applied_files`. `script` writes the same steps for psql, and `check`
+tells a worker whether it fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+from alembic import command, op
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from procrastinate.schema import migrations_path
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import tuple_row
+from sqlalchemy import Connection, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from worker import __version__, paths
+from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
+
+PROCRASTINATE = migrations_path.parent  # holds schema.sql and the folder migrations
+DEADLINE = 60.0  # seconds for another migration, and then for anybody else's lock, to go away
+LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
+MINIMUM_SERVER = 15
+
+_RELEASE = "pgleaderboard"  # the row of applied_files that holds the release instead of a digest
+_LOCK_TIMEOUT = 2.0  # a statement that waits for a lock makes everybody behind it wait: rather come again
+_PAUSE = 0.05
+
+# What an administrator may have set for the role or the database must not change what our SQL means.
+_SETTINGS = {
+    "client_encoding": "'UTF8'",
+    "client_min_messages": "warning",
+    "standard_conforming_strings": "on",
+    "check_function_bodies": "on",
+    "TimeZone": "'UTC'",
+    "DateStyle": "'ISO, MDY'",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "search_path": "pg_catalog, pg_temp",
+}
+
+_SCHEMAS = {
+    "kaggle": "Kaggle leaderboards that keep themselves in sync; made by pgleaderboard.",
+    "procrastinate": "The queue of pgleaderboard, made from the package procrastinate; one to a database.",
+}
+
+_BOOKKEEPING = """\
+CREATE TABLE kaggle.applied_files (
+    name       text        NOT NULL,
+    digest     text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT applied_files_pkey PRIMARY KEY (name)
+);
+COMMENT ON TABLE kaggle.applied_files IS
+    'What `pgleaderboard migrate` applied to this database, beside the version in alembic_version.';
+COMMENT ON COLUMN kaggle.applied_files.name IS
+    'sql/FILE, procrastinate/FILE, or pgleaderboard for the release itself.';
+COMMENT ON COLUMN kaggle.applied_files.digest IS
+    'SHA-256 of the file as applied; for pgleaderboard the release that last changed anything.';
+COMMENT ON COLUMN kaggle.applied_files.applied_at IS 'When it was last applied.';
+"""
+
+_BOOKKEEPING_OF_ALEMBIC = """\
+COMMENT ON TABLE kaggle.alembic_version IS
+    'The version of the tables, written by Alembic; what else is applied stands in applied_files.';
+COMMENT ON COLUMN kaggle.alembic_version.version_num IS
+    'The newest of migrations/versions that was applied.';
+"""
+
+_LOG = logging.getLogger(__name__)
+_ALEMBIC = threading.Lock()  # `alembic.op` and `alembic.context` are one to a process
+
+_Psycopg = psycopg.Connection[object]
+Report = Callable[[str], None]
+Run = Callable[[str, str], None]  # (where the SQL comes from, the SQL): executes it, or writes it down
+
+
+def migrate(
+    url: str,
+    *,
+    sql: Path = paths.SQL,
+    migrations: Path = paths.MIGRATIONS,
+    procrastinate: Path = PROCRASTINATE,
+    report: Report = _LOG.info,
+    deadline: float = DEADLINE,
+) -> bool:
+    """Bring the database at `url` (a libpq URL or DSN) to this version; True if anything changed.
+
+    Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: one works, the
+    others wait for it, at most `deadline` seconds.
+
+    Raises PgleaderboardError, with one line that says what was found and what to do.
+    """
+    release = _Release.read(sql, migrations, procrastinate)
+    with closing(_connect(url)) as connection:
+        try:
+            _prepare(connection, deadline)
+            _refuse_server(connection)
+            _take_turn(connection, deadline, report)
+            return _bring_up(connection, release, deadline, report)
+        except (psycopg.Error, DBAPIError) as error:
+            raise _explained(error, "cannot migrate") from error
+
+
+def script(*, sql: Path = paths.SQL, migrations: Path = paths.MIGRATIONS, procrastinate: Path = PROCRASTINATE) -> str:
+    """What `migrate` would do to an empty database, as one transaction for psql."""
+    release = _Release.read(sql, migrations, procrastinate)
+    out = io.StringIO()
+
+    def run(name: str, text: str) -> None:
+        *_, (_, last) = [(0, ";"), *statements(text)]
+        out.write(f"-- {name}\n{text.rstrip()}\n" + ("" if last.endswith(";") else ";\n") + "\n")
+
+    out.write(f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n")
+    out.write("\\set ON_ERROR_STOP on\n\nBEGIN;\n\n")
+    run("settings", "\n".join(f"SET LOCAL {name} = {value};" for name, value in _SETTINGS.items()))
+    config = _config(migrations, run=run, output=out)
+    upgrade = partial(_upgrade, config, offline=True)
+    _apply(run, upgrade, release, create=_SCHEMAS, fresh=True, fresh_queue=True)
+    out.write("COMMIT;\n")
+    return out.getvalue()
+
+
+def check(
+    connection: _Psycopg,
+    *,
+    sql: Path = paths.SQL,
+    migrations: Path = paths.MIGRATIONS,
+    procrastinate: Path = PROCRASTINATE,
+) -> None:
+    """Whether this program fits the database: returns, or says why not. Leaves a transaction as it found it.
+
+    Raises SchemaTooNew, SchemaTooOld, or NeedsPerson where nothing is installed or may not be read.
+    """
+    release = _Release.read(sql, migrations, procrastinate)
+    try:
+        with connection.transaction():
+            if not _is_installed(connection):
+                raise NeedsPerson(f"{_database(connection)} holds no leaderboards yet: run `pgleaderboard migrate`")
+            recorded = _Recorded.read(connection)
+    except pg.InsufficientPrivilege as error:
+        raise _explained(error, "cannot read what is installed") from error
+    if waiting := release.waiting(recorded):
+        raise SchemaTooOld(
+            f"{_database(connection)} waits for `pgleaderboard migrate`: "
+            f"{len(waiting)} to apply, the first {waiting[0]}"
+        )
+
+
+def run_sql_beside(version: str) -> None:
+    """Run the SQL file beside a version, `0001_tables.sql` beside `0001_tables.py`.
+
+    It goes to the driver as it is: `op.execute` takes `:name` for a parameter, and Alembic's own script
+    doubles `%`.
+    """
+    config = op.get_context().config
+    assert config is not None, "run by Alembic"
+    run: Run = config.attributes["run"]
+    file = Path(version).with_suffix(".sql")
+    run(f"migrations/versions/{file.name}", file.read_text(encoding="utf-8"))
+
+
+_TOKEN = re.compile(
+    r"""
+    (?P<nothing> \s+ | --[^\n]* )
+  | (?P<comment> /\* )
+  | [eE]' [^'\\]* (?: (?: \\. | '' ) [^'\\]* )* '
+  | ' [^']* '
+  | " [^"]* "
+  | (?P<dollar> \$ (?: [^\W\d]\w* )? \$ ) .*? (?P=dollar)
+  | (?P<word> [^\W\d] [\w$]* )
+  | (?P<end> ; )
+  | .
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Split SQL into statements, each with the line it begins on; comments before it are left out.
+
+    Knows comments, strings, quoted names, dollar quotes, and `BEGIN ATOMIC … END`; not psql's own commands.
+    """
+    position, start, line, counted = 0, -1, 1, 0
+    depth, previous = 0, ""  # of BEGIN ATOMIC and the CASEs in it, whose semicolons and ENDs are inside
+    while token := _TOKEN.match(text, position):
+        position = token.end()
+        if token["nothing"]:
+            continue
+        if token["comment"]:
+            position = _after_comment(text, position)
+            continue
+        if start < 0:
+            start = token.start()
+            line, counted = line + text.count("\n", counted, start), start
+        word = (token["word"] or "").lower()
+        if word == "atomic" and previous == "begin":
+            depth = 1
+        elif depth and word in ("case", "end"):
+            depth += 1 if word == "case" else -1
+        previous = word
+        if token["end"] and not depth:
+            if position - start > 1:
+                yield line, text[start:position]
+            start = -1
+    if start >= 0:
+        yield line, text[start:].rstrip()
+
+
+def _after_comment(text: str, position: int) -> int:
+    depth = 1  # PostgreSQL's comments nest
+    while depth and (edge := _COMMENT_EDGE.search(text, position)):
+        position = edge.end()
+        depth += 1 if edge[0] == "/*" else -1
+    return len(text) if depth else position
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str  # as recorded
+    text: str
+    digest: str
+
+    @classmethod
+    def read(cls, folder: str, path: Path) -> _File:
+        content = path.read_bytes()
+        return cls(f"{folder}/{path.name}", content.decode(), hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a database says was applied to it."""
+
+    versions: frozenset[str] = frozenset()
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: _Psycopg) -> _Recorded:
+        versions = _rows(connection, "SELECT version_num FROM kaggle.alembic_version")
+        files = _rows(connection, "SELECT name, digest FROM kaggle.applied_files")
+        return cls(frozenset(version for (version,) in versions), dict(files))
+
+    def digest(self, name: str) -> str | None:
+        return self.files.get(name)
+
+    def names(self, folder: str) -> set[str]:
+        return {name for name in self.files if name.startswith(f"{folder}/")}
+
+
+@dataclass(frozen=True)
+class _Release:
+    """What this program brings to a database."""
+
+    migrations: Path
+    versions: tuple[str, ...]  # oldest first
+    heads: frozenset[str]
+    sql: tuple[_File, ...]
+    queue_schema: _File
+    queue: tuple[_File, ...]
+
+    @classmethod
+    def read(cls, sql: Path, migrations: Path, procrastinate: Path) -> _Release:
+        for folder in (sql, migrations, procrastinate):
+            if not folder.is_dir():
+                raise PgleaderboardError(f"this installation is broken: the folder {folder} is missing")
+        versions = ScriptDirectory.from_config(_config(migrations))
+        return cls(
+            migrations,
+            tuple(version.revision for version in reversed(list(versions.walk_revisions()))),
+            frozenset(versions.get_heads()),
+            tuple(_File.read("sql", path) for path in sorted(sql.glob("*.sql"))),
+            _File.read("procrastinate", procrastinate / "schema.sql"),
+            tuple(_File.read("procrastinate", path) for path in sorted((procrastinate / "migrations").glob("*.sql"))),
+        )
+
+    def waiting(self, recorded: _Recorded) -> list[str]:
+        """Name what is to be applied, in that order; raise SchemaTooNew if this program is the older."""
+        self._refuse_newer(recorded)
+        if not recorded.names("procrastinate"):
+            waiting = [self.queue_schema.name]
+        else:
+            waiting = [file.name for file in self.queue if recorded.digest(file.name) is None]
+        if recorded.versions != self.heads:
+            applied = [self.versions.index(version) for version in recorded.versions]
+            waiting += [f"version {version}" for version in self.versions[max(applied, default=-1) + 1 :]]
+        waiting += [file.name for file in self.sql if recorded.digest(file.name) != file.digest]
+        waiting += [f"{name} (gone)" for name in self.gone(recorded)]
+        return waiting
+
+    def gone(self, recorded: _Recorded) -> list[str]:
+        """Name the files of sql/ that an earlier release had and this one has not."""
+        return sorted(recorded.names("sql") - {file.name for file in self.sql})
+
+    def _refuse_newer(self, recorded: _Recorded) -> None:
+        unknown = sorted(recorded.versions - set(self.versions))
+        unknown += sorted(recorded.names("procrastinate") - {file.name for file in self.queue})
+        if unknown:
+            found = f"holds {unknown[0]}, which pgleaderboard {__version__} does not know"
+        elif _numbers(recorded.digest(_RELEASE) or "") > _numbers(__version__):
+            found = f"was migrated by pgleaderboard {recorded.digest(_RELEASE)}, and this is {__version__}"
+        else:
+            return
+        raise SchemaTooNew(f"the database {found}: upgrade this program, it is older than the database")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    # Of 0.2.0rc1 only 0.2.0 counts: a database a candidate migrated is not too new for the release itself.
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _config(migrations: Path, **attributes: object) -> Config:
+    config = Config(attributes=attributes)
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    return config
+
+
+def _upgrade(config: Config, *, offline: bool = False) -> None:
+    with _ALEMBIC:
+        command.upgrade(config, "heads", sql=offline)
+
+
+def _connect(url: str) -> _Psycopg:
+    # libpq quotes what it cannot read: after an unescaped @ or / that is a piece of the password.
+    unreadable = PgleaderboardError(
+        "cannot read the database's URL: write postgresql://user:password@host:port/database, "
+        "with any of @ : / ? # % in the password percent-encoded (@ is %40)"
+    )
+    try:
+        parts: dict[str, Any] = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise unreadable from None
+    host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
+    if "@" in host or not re.fullmatch(r"[\d,]*", port) or re.search("@.*/", str(parts.get("dbname"))):
+        raise unreadable
+    parts.setdefault("connect_timeout", 10)
+    parts["client_encoding"] = "UTF8"  # psycopg returns bytes from a database in SQL_ASCII otherwise
+    parts["application_name"] = "pgleaderboard migrate"
+    try:
+        return psycopg.connect(make_conninfo(**parts), autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        where = f" at {host}" + (f":{port}" if port else "") if host else ""
+        name = f'database "{parts["dbname"]}"' if parts.get("dbname") else "the database"
+        raise PgleaderboardError(f"cannot connect to {name}{where}: {_one_line(str(error))}") from error
+
+
+def _prepare(connection: _Psycopg, deadline: float) -> None:
+    for name, value in _SETTINGS.items():
+        connection.execute(f"SET {name} = {value}".encode())
+    milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
+    connection.execute(f"SET lock_timeout = {milliseconds}".encode())
+
+
+def _refuse_server(connection: _Psycopg) -> None:
+    if connection.info.server_version < MINIMUM_SERVER * 10000:
+        version = connection.info.parameter_status("server_version")
+        raise NeedsPerson(f"the server is PostgreSQL {version}: {MINIMUM_SERVER} or newer is needed")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise NeedsPerson(
+            f"{_database(connection)} is encoded in {encoding}: make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _take_turn(connection: _Psycopg, deadline: float, report: Report) -> None:
+    # Polled: a session that waits inside pg_advisory_lock deadlocks with another's CREATE INDEX CONCURRENTLY.
+    # The lock goes with the connection.
+    until, told = time.monotonic() + deadline, False
+    while not _value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):
+        if time.monotonic() >= until:
+            raise Transient(
+                f"another migration of {_database(connection)} is running{_holder(connection)}: "
+                f"gave up after {deadline:g} s, try again when it has ended"
+            )
+        if not told:
+            report(f"another migration of {_database(connection)} is running: waiting for it")
+            told = True
+        time.sleep(_PAUSE)
+
+
+def _holder(connection: _Psycopg) -> str:
+    pid = _value(
+        connection,
+        """
+        SELECT pid FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND classid::bigint << 32 | objid::bigint = %s
+        """,
+        LOCK_KEY,
+    )
+    return f" (server process {pid})" if pid else ""
+
+
+def _bring_up(connection: _Psycopg, release: _Release, deadline: float, report: Report) -> bool:
+    existing = _schemas(connection)
+    installed = _is_installed(connection)
+    if not installed and (found := existing.get("kaggle")):
+        raise NeedsPerson(
+            f"schema kaggle in {_database(connection)} was not made by pgleaderboard (it holds {found}): "
+            "use another database, or rename that schema"
+        )
+    recorded = _Recorded.read(connection) if installed else _Recorded()
+    waiting = release.waiting(recorded)
+    _refuse_queue(connection, existing.get("procrastinate"), recorded)
+    if not waiting:
+        return False
+    _refuse_rights(connection, existing)
+    for name in waiting:
+        report(f"to apply: {name}")
+
+    def run(name: str, text: str) -> None:
+        _execute(connection, name, text)
+
+    # Alembic works on this very connection, which holds the lock.
+    connection.autocommit = False
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
+    with engine.connect() as alchemy:
+        fresh_queue = not recorded.names("procrastinate")
+        for file in () if fresh_queue else release.queue:
+            if file.name in waiting:
+                _commit(alchemy, partial(_apply_queue, run, file, [file]), deadline, report)
+        config = _config(release.migrations, connection=alchemy, run=run)
+        everything = partial(
+            _apply,
+            run,
+            partial(_upgrade, config),
+            release,
+            create=[schema for schema in _SCHEMAS if schema not in existing],
+            fresh=not installed,
+            fresh_queue=fresh_queue,
+            gone=release.gone(recorded),
+        )
+        _commit(alchemy, everything, deadline, report)
+    return True
+
+
+def _commit(alchemy: Connection, work: Callable[[], None], deadline: float, report: Report) -> None:
+    """Do `work` in one transaction; again, until `deadline`, where somebody's lock was in the way."""
+    until = time.monotonic() + deadline
+    while True:
+        transaction = alchemy.begin()
+        try:
+            work()
+            transaction.commit()
+            return
+        except (PgleaderboardError, DBAPIError) as error:
+            with suppress(DBAPIError):  # what failed may be the connection
+                transaction.rollback()
+            mistake = _explained(error, "cannot migrate") if isinstance(error, DBAPIError) else error
+            if not isinstance(mistake, Transient) or time.monotonic() >= until:
+                raise mistake from error.__cause__
+        report(f"trying again: {mistake}")
+        time.sleep(_PAUSE)
+
+
+def _apply(
+    run: Run,
+    upgrade: Callable[[], None],
+    release: _Release,
+    *,
+    create: Iterable[str],
+    fresh: bool,
+    fresh_queue: bool,
+    gone: Iterable[str] = (),
+) -> None:
+    for schema in create:
+        comment = _literal(_SCHEMAS[schema])
+        run(f"schema {schema}", f"CREATE SCHEMA {schema};")
+        run(f"schema {schema}", f"COMMENT ON SCHEMA {schema} IS {comment};")
+    if fresh:
+        run("what is applied", _BOOKKEEPING)
+    if fresh_queue:
+        _apply_queue(run, release.queue_schema, release.queue)
+    upgrade()
+    if fresh:
+        run("what is applied, by Alembic", _BOOKKEEPING_OF_ALEMBIC)
+    for file in release.sql:
+        run(file.name, file.text)
+    for name in gone:
+        run("what is applied", f"DELETE FROM kaggle.applied_files WHERE name = {_literal(name)};")
+    _record(run, {file.name: file.digest for file in release.sql} | {_RELEASE: __version__})
+
+
+def _apply_queue(run: Run, file: _File, done: Iterable[_File]) -> None:
+    # Its SQL names nothing by schema.
+    run(file.name, "SET LOCAL search_path = procrastinate, pg_temp;")
+    run(file.name, file.text)
+    run(file.name, f"SET LOCAL search_path = {_SETTINGS['search_path']};")
+    _record(run, {migration.name: migration.digest for migration in done})
+
+
+def _record(run: Run, digests: Mapping[str, str]) -> None:
+    rows = ",\n    ".join(f"({_literal(name)}, {_literal(digest)})" for name, digest in digests.items())
+    run(
+        "what is applied",
+        f"INSERT INTO kaggle.applied_files (name, digest) VALUES\n    {rows}\n"
+        "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at;",
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _execute(connection: _Psycopg, name: str, text: str) -> None:
+    for line, statement in statements(text):
+        try:
+            connection.execute(statement.encode())
+        except psycopg.Error as error:
+            position = error.diag.statement_position
+            below = statement.count("\n", 0, int(position) - 1) if position else 0
+            near = f" (near line {line + below})" if below else ""
+            first = statement.partition("\n")[0][:100]
+            raise _explained(error, f"{name}, line {line}{near}, {first}") from error
+
+
+def _refuse_queue(connection: _Psycopg, found: str | None, recorded: _Recorded) -> None:
+    places = {
+        schema
+        for (schema,) in _rows(
+            connection,
+            """
+            SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE relname = 'procrastinate_jobs' AND relkind IN ('r', 'p') AND nspname !~ '^pg_'
+            """,
+        )
+    }
+    database = _database(connection)
+    if elsewhere := sorted(places - {"procrastinate"}):
+        raise NeedsPerson(
+            f"{database} holds another installation of procrastinate, in schema {elsewhere[0]}: "
+            "its notifications reach every schema, so a database can hold one only; use another database"
+        )
+    if recorded.names("procrastinate"):
+        if not places:
+            raise NeedsPerson(
+                f"the tables of schema procrastinate are gone from {database}: restore them, or run "
+                "DELETE FROM kaggle.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
+                "which makes them anew"
+            )
+    elif found:
+        raise NeedsPerson(
+            f"schema procrastinate in {database} was not made by pgleaderboard (it holds {found}): "
+            "use another database, or drop that schema if nobody uses it"
+        )
+
+
+def _refuse_rights(connection: _Psycopg, existing: Collection[str]) -> None:
+    role, database = connection.info.user, connection.info.dbname
+    missing = [schema for schema in _SCHEMAS if schema not in existing]
+    if missing and not _value(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
+        raise NeedsPerson(
+            f'role "{role}" lacks CREATE on database "{database}": have its owner run '
+            f'GRANT CREATE ON DATABASE "{database}" TO "{role}", '
+            f'or CREATE SCHEMA … AUTHORIZATION "{role}" for {" and ".join(missing)}'
+        )
+    for schema in _SCHEMAS:
+        if schema in existing and not _value(connection, "SELECT has_schema_privilege(%s, 'CREATE')", schema):
+            raise NeedsPerson(
+                f'role "{role}" lacks CREATE on schema {schema} in database "{database}": migrate as the '
+                f'owner, or have the owner run GRANT USAGE, CREATE ON SCHEMA {schema} TO "{role}"'
+            )
+
+
+def _schemas(connection: _Psycopg) -> dict[str, str | None]:
+    """Those of our schemas that exist, each with one thing it holds, None where it is empty."""
+    return dict(
+        _rows(
+            connection,
+            """
+            SELECT nspname, min(pg_describe_object(classid, objid, objsubid))
+            FROM pg_namespace
+            LEFT JOIN pg_depend ON refclassid = 'pg_namespace'::regclass AND refobjid = pg_namespace.oid
+                -- what is said about a schema does not lie in it
+                AND classid NOT IN ('pg_default_acl'::regclass, 'pg_publication_namespace'::regclass)
+            WHERE nspname = ANY (%s)
+            GROUP BY nspname
+            """,
+            list(_SCHEMAS),
+        )
+    )
+
+
+def _is_installed(connection: _Psycopg) -> bool:
+    # By the catalog, which everybody may read.
+    tables = _value(
+        connection,
+        """
+        SELECT count(*)
+        FROM pg_catalog.pg_class
+        JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = 'kaggle' AND relname IN ('alembic_version', 'applied_files')
+        """,
+    )
+    return tables == 2
+
+
+def _rows(connection: _Psycopg, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        return cursor.execute(query, values or None, prepare=False).fetchall()
+
+
+def _value(connection: _Psycopg, query: LiteralString, *values: object) -> object:
+    rows = _rows(connection, query, *values)
+    return rows[0][0] if rows else None
+
+
+def _database(connection: _Psycopg) -> str:
+    return f'database "{connection.info.dbname}"'
+
+
+def _explained(error: psycopg.Error | DBAPIError, what: str) -> PgleaderboardError:
+    """The same in one line, and as what it means for the user."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        raise error
+    said = [cause.diag.message_primary or str(cause), cause.diag.message_detail, cause.diag.message_hint]
+    message = _one_line(f"{what}: {'; '.join(part for part in said if part)}")
+    kind: type[PgleaderboardError] = PgleaderboardError
+    if isinstance(cause, pg.LockNotAvailable | pg.DeadlockDetected):
+        kind = Transient
+    elif isinstance(cause, pg.InsufficientPrivilege | pg.ReadOnlySqlTransaction):
+        kind = NeedsPerson
+    return kind(message)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,90 @@
+"""Which entries of a board really moved, and where they stand now. Pure.
+
+A board is an order. Each entry holds a key that sorts as Kaggle's file does, with gaps between, so that a team
+that climbs 3,000 places is one entry with a new key and not 3,000 entries with new ranks. The entries that keep
+their key are a longest increasing subsequence of the old keys in the new order (Fredman 1975, by patience
+sorting, O(n log n)); all others moved. `widen_gap` in sql/070_boards.sql makes room where keys lie too close.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+
+NEW = -(2**63)  # stands for "had no key": the team was not on the board
+GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 8 million entries
+
+
+class GapExhausted(Exception):
+    """There is no room for `needed` entries behind the key `low`."""
+
+    def __init__(self, low: int, needed: int) -> None:
+        super().__init__(f"no room for {needed} entries behind {low}")
+        self.low = low
+        self.needed = needed
+
+
+def kept(keys: array[int]) -> bytearray:
+    """Mark the entries that keep their key.
+
+    keys: the old key of each entry in the new order, NEW where it had none.
+    Returns one byte an entry, 1 where it is in a longest strictly increasing subsequence.
+    """
+    tails: array[int] = array("q")  # smallest last key of an increasing subsequence of each length
+    tail_at: array[int] = array("q")  # its index in keys
+    before: array[int] = array("q", bytes(8 * len(keys)))  # the index before it in its subsequence
+    for index, key in enumerate(keys):
+        if key == NEW:
+            continue
+        if not tails or key > tails[-1]:  # the common case: nothing moved here
+            before[index] = tail_at[-1] if tail_at else -1
+            tails.append(key)
+            tail_at.append(index)
+            continue
+        length = bisect_left(tails, key)
+        before[index] = tail_at[length - 1] if length else -1
+        tails[length] = key
+        tail_at[length] = index
+    stays = bytearray(len(keys))
+    index = tail_at[-1] if tail_at else -1
+    while index >= 0:
+        stays[index] = 1
+        index = before[index]
+    return stays
+
+
+def place(keys: array[int]) -> Iterator[tuple[int, int]]:
+    """Give a key to every entry that moved or is new.
+
+    keys: as for `kept`.
+    Yields (index in keys, new key), by ascending index.
+    Raises GapExhausted, possibly after some were yielded, where neighbours lie too close together.
+    """
+    stays = kept(keys)
+    start = 0  # first index of the present run of entries without a place
+    low: int | None = None
+    while start < len(keys):
+        end = stays.find(1, start)
+        high = keys[end] if end >= 0 else None
+        count = (end if end >= 0 else len(keys)) - start
+        if count:
+            yield from zip(range(start, start + count), _between(low, high, count), strict=True)
+        if end < 0:
+            return
+        low = high
+        start = end + 1
+
+
+def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
+    """Spread `count` keys over the gap between two neighbours, None for an end of the board."""
+    if low is None and high is None:
+        return iter(range(0, count * GAP, GAP))
+    if low is None:
+        assert high is not None
+        return iter(range(high - count * GAP, high, GAP))
+    if high is None:
+        return iter(range(low + GAP, low + (count + 1) * GAP, GAP))
+    if high - low <= count:
+        raise GapExhausted(low, count)
+    return (low + (high - low) * n // (count + 1) for n in range(1, count + 1))

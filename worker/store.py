@@ -1,0 +1,248 @@
+"""The database's side: the only module that calls the functions in sql/.
+
+Statements go through DATABASE_URL, which may be a pooler in transaction mode: nothing here relies on a session.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row, scalar_row
+from psycopg_pool import ConnectionPool
+
+from worker import order
+from worker.board import Board, Layout
+from worker.errors import NeedsPerson
+from worker.kaggle_api import Description
+from worker.retry import Decision
+
+T = TypeVar("T")
+
+# For COPY and all that follows in its transaction: how dates are read, and how long anything may take.
+_BEGIN = """
+BEGIN;
+SET LOCAL timezone = 'UTC';
+SET LOCAL datestyle = 'ISO, MDY';
+SET LOCAL lock_timeout = '10s';
+SET LOCAL statement_timeout = '10min';
+SET LOCAL idle_in_transaction_session_timeout = '5min';
+SELECT kaggle.prepare_staging();
+"""
+_EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What `kaggle.begin_sync` answered; see its comment."""
+
+    action: str
+    run_id: int
+    slug: str
+    reason: str
+    sync_interval: timedelta
+    failures: int
+    failing_for: timedelta | None
+    wake_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """How an attempt ended; outcome is None where another attempt had taken over."""
+
+    outcome: str | None
+    teams: int | None = None
+    added: int | None = None
+    removed: int | None = None
+    updated: int | None = None
+    moved: int | None = None
+
+
+class Store:
+    """Calls into the database, from any number of threads at once."""
+
+    def __init__(self, url: str, *, connections: int) -> None:
+        self._pool = ConnectionPool(
+            url,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=10,
+            # No prepared statements: behind a pooler the next statement meets another session.
+            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "pgleaderboard"},
+            check=ConnectionPool.check_connection,
+        )
+
+    def open(self) -> None:
+        """Open the connections. Raises psycopg.OperationalError if the database is out of reach."""
+        self._pool.open(wait=True, timeout=10)
+
+    def close(self) -> None:
+        """Close them; what still runs on one is cut off after a moment."""
+        self._pool.close(timeout=1)
+
+    def begin_sync(self, competition_id: int, worker_id: int, credential: str, requests_per_minute: int) -> Begun:
+        """Begin an attempt, if one is wanted now and Kaggle may be asked."""
+        return self._one(
+            Begun,
+            "SELECT * FROM kaggle.begin_sync(%s, %s, %s, %s)",
+            (competition_id, worker_id, credential, requests_per_minute),
+        )
+
+    def confirm(self, run_id: int, board: Board) -> str | None:
+        """End the attempt if the file has the bytes that were applied last; None if it has others."""
+        found: str | None = self._scalar("SELECT kaggle.confirm_board(%s, %s, %s)", (run_id, board.kind, board.digest))
+        return found
+
+    def fail(self, run_id: int, decision: Decision, credential: str) -> str:
+        """End the attempt as failed. Returns failed, skipped or superseded."""
+        outcome: str = self._scalar(
+            "SELECT kaggle.fail_run(%s, %s, %s, %s, %s, %s)",
+            (run_id, decision.message, decision.kind, decision.retry_in, credential, decision.block_for),
+        )
+        return outcome
+
+    def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
+        """Make the file's rows the board and end the attempt, in one transaction.
+
+        rows: gives the CSV's bytes from its beginning, header included, each time it is called.
+        Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
+        """
+        while True:
+            try:
+                return self._apply(run_id, board, rows())
+            except order.GapExhausted as full:
+                # Order-preserving, so it may be committed by itself: nobody sees a difference.
+                self._scalar(
+                    "SELECT kaggle.widen_gap(%s, kaggle.board_of_run(%s, %s), %s, %s)",
+                    (run_id, run_id, board.kind, full.low, full.needed),
+                )
+
+    def _apply(self, run_id: int, board: Board, rows: Iterable[bytes]) -> Applied:
+        with self._pool.connection() as connection:
+            try:
+                connection.execute(_BEGIN)
+                self._stage(connection, board.layout, rows)
+                wrong, board_id, first, populated = connection.execute(
+                    """
+                    SELECT kaggle.check_staging(%s), b.id,
+                           (SELECT min(position) FROM pg_temp.staged_rows_1),
+                           EXISTS (SELECT FROM kaggle.leaderboard_entries e WHERE e.board_id = b.id)
+                    FROM (SELECT kaggle.board_of_run(%s, %s) AS id) b
+                    """,
+                    (board.layout.ranked, run_id, board.kind),
+                ).fetchone() or (None, None, None, False)
+                if wrong:
+                    raise NeedsPerson(f"the leaderboard contradicts itself: {wrong}")
+                if populated and first is not None:
+                    self._place(connection, board_id, first)
+                # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
+                cursor = psycopg.ClientCursor(connection)
+                cursor.execute(
+                    """
+                    SELECT outcome, teams, added, removed, updated, moved
+                    FROM kaggle.apply_board(%s, %s, %s, %s);
+                    COMMIT
+                    """,
+                    (run_id, board.kind, board.digest, board.nul_characters),
+                )
+                return Applied(*(cursor.fetchone() or (None,)))
+            finally:
+                if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.rollback()
+
+    @staticmethod
+    def _stage(connection: psycopg.Connection[Any], layout: Layout, rows: Iterable[bytes]) -> None:
+        names = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
+        nullable = sql.SQL(", ").join(sql.Identifier(c) for c in layout.columns if c in _EMPTY_IS_NULL)
+        command = sql.SQL(
+            "COPY pg_temp.staged_rows_1 ({}) FROM STDIN WITH (FORMAT csv, HEADER true, ENCODING 'UTF8', "
+            "FORCE_NOT_NULL (team_name), FORCE_NULL ({}))"
+        ).format(names, nullable)
+        try:
+            with connection.cursor().copy(command) as copy:
+                for chunk in rows:
+                    copy.write(chunk)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise NeedsPerson(f"the leaderboard cannot be read: {_in_words(error)}") from error
+
+    @staticmethod
+    def _place(connection: psycopg.Connection[Any], board_id: int, first: int) -> None:
+        """Find out who moved, and give them their keys in `placed_rows_1`."""
+        (packed,) = connection.execute("SELECT kaggle.staged_order(%b)", (board_id,), binary=True).fetchone() or (b"",)
+        keys = array("q", packed)
+        keys.byteswap()
+        with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
+            lines: list[str] = []
+            for index, key in order.place(keys):
+                lines.append(f"{first + index}\t{key}\n")
+                if len(lines) == 4096:
+                    copy.write("".join(lines))
+                    lines.clear()
+            copy.write("".join(lines))
+
+    def begin_describe(
+        self, competition_id: int, credential: str, requests_per_minute: int
+    ) -> tuple[str, str, int, datetime | None]:
+        """Begin asking for metadata. Returns (action, slug, link_revision, wake_at)."""
+        with self._pool.connection() as connection:
+            row = connection.execute(
+                "SELECT action, slug, link_revision, wake_at FROM kaggle.begin_describe(%s, %s, %s)",
+                (competition_id, credential, requests_per_minute),
+            ).fetchone()
+        assert row is not None
+        return row
+
+    def fill_from_kaggle(self, competition_id: int, link_revision: int, said: Description) -> str:
+        """Write what Kaggle says into the columns that follow it. Returns filled or later."""
+        outcome: str = self._scalar(
+            "SELECT kaggle.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                competition_id,
+                link_revision,
+                said.title,
+                said.description,
+                said.enabled_date,
+                said.deadline,
+                said.evaluation_metric,
+                said.max_daily_submissions,
+            ),
+        )
+        return outcome
+
+    def remove_deleted(self, competition_id: int) -> None:
+        """Remove what hung on a deleted competition, chunk by chunk."""
+        while self._scalar("SELECT kaggle.remove_deleted(%s)", (competition_id,)):
+            pass
+
+    def prune_runs(self, older_than: timedelta) -> int:
+        """Remove old runs that changed nothing, chunk by chunk. Returns how many."""
+        pruned = 0
+        while chunk := self._scalar("SELECT kaggle.prune_runs(%s)", (older_than,)):
+            pruned += chunk
+        return pruned
+
+    def _scalar(self, query: str, values: tuple[Any, ...]) -> Any:
+        with self._pool.connection() as connection:
+            return connection.cursor(row_factory=scalar_row).execute(query, values).fetchone()
+
+    def _one(self, kind: type[T], query: str, values: tuple[Any, ...]) -> T:
+        with self._pool.connection() as connection:
+            row = connection.cursor(row_factory=class_row(kind)).execute(query, values).fetchone()
+        assert row is not None
+        return row
+
+
+def _in_words(error: psycopg.Error) -> str:
+    """PostgreSQL's message about a row of the file, with the line and column it stands in."""
+    said = " ".join((error.diag.message_primary or type(error).__name__).split())
+    said = said.replace('relation "staged_rows_1" ', "").replace("staged_rows_1", "the file")
+    place = re.search(r"line (\d+)(?:, column (\w+))?", error.diag.context or "")
+    where = f"line {place[1]}" + (f", column {place[2]}" if place[2] else "") + ": " if place else ""
+    return (where + said)[:300]

@@ -1,0 +1,314 @@
+"""Keeps a worker working: registers it, listens, sweeps, and starts it anew when the database comes back.
+
+One direct connection does everything that needs a session: it holds the lock that shows this worker is alive,
+listens for jobs, and sweeps. When it is lost, all of the worker is taken down and set up again, under a new
+number; what ran is found by the sweep and begun anew, and the old attempts can no longer apply anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import procrastinate
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from worker import __version__
+from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
+from worker.kaggle_api import Kaggle
+from worker.migrate import check
+from worker.queue import CHANNEL, QueueWorker, queue_app
+from worker.store import Store
+from worker.sync import Ending, Syncer
+from worker.threads import in_thread
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 4.0  # seconds between sweeps; a sync begins within 5 s of being due
+THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived without triggers
+PATIENCE = 20.0  # seconds that running syncs get to finish when asked to stop
+RECONNECT = 0.25  # seconds between tries to reach the database
+PRUNE_EVERY = 3600.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is told.
+
+    url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
+    unpacked. runs_for: how long runs that changed nothing are kept.
+    """
+
+    url: str
+    direct_url: str
+    kaggle: Kaggle
+    concurrency: int
+    requests_per_minute: int
+    limit: int
+    runs_for: timedelta
+
+
+class Supervisor:
+    """One worker process. Make it, then await `run` or `run_once`."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._stop = asyncio.Event()
+        self._sweep_now = asyncio.Event()
+        self._grant_at: datetime | None = None
+        self.failed = 0
+
+    def stop(self) -> None:
+        """Ask it to finish what runs and to end."""
+        self._stop.set()
+        self._sweep_now.set()
+
+    async def run(self) -> None:
+        """Work until asked to stop, through whatever the database does.
+
+        Raises PgleaderboardError for what no waiting mends: a wrong password, a schema that is missing or newer.
+        """
+        waiting_for: str | None = None
+        while not self._stop.is_set():
+            try:
+                async with self._session(wait=True) as (connection, worker):
+                    log.info("worker ready")
+                    waiting_for = None
+                    await self._until_stopped(connection, worker)
+            except (
+                psycopg.OperationalError,
+                procrastinate.exceptions.ConnectorException,
+                OSError,
+                SchemaTooOld,
+            ) as error:
+                reason = str(_as_ours(error))
+                if reason != waiting_for:
+                    log.warning("waiting: %s", reason)
+                    waiting_for = reason
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), RECONNECT)
+
+    async def run_once(self) -> None:
+        """Sync what is due or wanted, then end. `failed` counts the syncs that failed.
+
+        Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
+        """
+        try:
+            async with self._session(wait=False) as (connection, worker):
+                while not self._stop.is_set():
+                    await self._sweep(connection, thorough=True)
+                    await worker.run()  # type: ignore[no-untyped-call]
+                    left = await connection.execute(
+                        "SELECT count(*) FROM kaggle.wanted(%s, true)", (self._work.kaggle.fingerprint,)
+                    )
+                    if (await left.fetchone() or (0,))[0] == 0:
+                        return
+                    await self._until_granted()
+        except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
+            raise _as_ours(error) from error
+
+    async def _until_granted(self) -> None:
+        pause = 0.05
+        if self._grant_at:
+            pause = max(pause, (self._grant_at - datetime.now(UTC)).total_seconds())
+        if pause > 300:
+            raise Transient(
+                f"Kaggle asked for a pause until {self._grant_at:%Y-%m-%d %H:%M:%S} UTC; run this again then"
+            )
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), pause)
+
+    @asynccontextmanager
+    async def _session(self, *, wait: bool) -> AsyncIterator[tuple[psycopg.AsyncConnection[Any], QueueWorker]]:
+        """Everything that lives as long as one connection to the database."""
+        work = self._work
+        await in_thread(lambda: _check_schema(work.direct_url))
+        connection = await psycopg.AsyncConnection.connect(
+            _kept_alive(work.direct_url), autocommit=True, application_name="pgleaderboard worker"
+        )
+        store = Store(work.url, connections=work.concurrency + 1)
+        async with connection:
+            registered = await connection.execute(
+                "SELECT kaggle.register_worker(%s, %s)", (__version__, work.kaggle.fingerprint)
+            )
+            (worker_id,) = await registered.fetchone() or (0,)
+            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, self._wake_at)
+            await in_thread(store.open)
+            app = queue_app(
+                work.direct_url,
+                sync=lambda competition_id: self._sync(syncer, competition_id),
+                describe=lambda competition_id: in_thread(lambda: syncer.describe(competition_id)),
+                sweep=self._ask_for_sweep,
+            )
+            try:
+                async with app.open_async():
+                    worker = QueueWorker(app, concurrency=work.concurrency, wait=wait, patience=PATIENCE)
+                    connection.add_notify_handler(lambda _: worker.wake())
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    yield connection, worker
+            finally:
+                if not connection.broken:
+                    with contextlib.suppress(psycopg.OperationalError):
+                        await connection.execute("SELECT kaggle.unregister_worker(%s)", (worker_id,))
+                await in_thread(store.close)
+
+    async def _until_stopped(self, connection: psycopg.AsyncConnection[Any], worker: QueueWorker) -> None:
+        """Run the queue's worker and the sweep until one of them ends, or we are asked to."""
+        queue = asyncio.create_task(worker.run(), name="queue")  # type: ignore[no-untyped-call]
+        sweeps = asyncio.create_task(self._sweep_for_ever(connection), name="sweeps")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        tasks = (queue, sweeps, stopping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            sweeps.cancel()
+            worker.stop()  # type: ignore[no-untyped-call]
+            # The worker gives its jobs PATIENCE, then cancels them; a database that is gone ends it at once.
+            await asyncio.wait({queue}, timeout=PATIENCE + 5)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+        if not self._stop.is_set():
+            # procrastinate ends quietly when a side task of its own lost the database.
+            raise psycopg.OperationalError("the queue's worker lost its connection")
+
+    async def _sweep_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        thorough_at = prune_at = loop.time()
+        while True:
+            self._sweep_now.clear()
+            thorough = loop.time() >= thorough_at
+            if thorough:
+                thorough_at = loop.time() + THOROUGH_EVERY
+            pause = await self._sweep(connection, thorough=thorough)
+            if loop.time() >= prune_at:
+                prune_at = loop.time() + PRUNE_EVERY
+                await connection.execute("SELECT kaggle.prune_runs(%s)", (self._work.runs_for,))
+            await self._listen(connection, pause)
+
+    async def _listen(self, connection: psycopg.AsyncConnection[Any], pause: float) -> None:
+        """Hear notifications for a while, or until a sweep is asked for. The handler wakes the worker."""
+
+        async def hear() -> None:
+            async for _ in connection.notifies(timeout=pause):
+                pass
+
+        hearing = asyncio.create_task(hear())
+        asked = asyncio.create_task(self._sweep_now.wait())
+        try:
+            await asyncio.wait({hearing, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()
+        finally:
+            for task in (hearing, asked):
+                task.cancel()
+            await asyncio.gather(hearing, asked, return_exceptions=True)
+
+    async def _sweep(self, connection: psycopg.AsyncConnection[Any], *, thorough: bool) -> float:
+        """Sweep once. Returns the seconds until the next one."""
+        answer = await connection.execute(
+            "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 FROM kaggle.sweep(%s, %s, %s)",
+            (self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
+        )
+        queued, wake_in = await answer.fetchone() or (0, None)
+        if queued:
+            log.debug("sweep queued %s jobs", queued)
+        pause = LONGEST_PAUSE if wake_in is None else min(LONGEST_PAUSE, max(0.02, wake_in))
+        if self._grant_at:
+            pause = min(pause, max(0.02, (self._grant_at - datetime.now(UTC)).total_seconds()))
+            self._grant_at = None
+        return pause
+
+    async def _sync(self, syncer: Syncer, competition_id: int) -> None:
+        ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
+        if ending == "failed":
+            self.failed += 1
+        elif ending == "waits":
+            self._sweep_now.set()
+
+    async def _ask_for_sweep(self) -> None:
+        self._sweep_now.set()
+
+    def _wake_at(self, moment: datetime) -> None:
+        self._grant_at = moment
+
+
+async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> None:
+    """Run, and stop on SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, supervisor.stop)
+    try:
+        await (supervisor.run_once() if once else supervisor.run())
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+
+@contextmanager
+def running(supervisor: Supervisor) -> Iterator[None]:
+    """Run a worker beside us, in a thread, for the length of a block; what ends it early is raised at its end."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    ready = threading.Event()
+
+    async def work() -> None:
+        loops.append(asyncio.get_running_loop())
+        ready.set()
+        await supervisor.run()
+
+    failures: list[BaseException] = []
+
+    def main() -> None:
+        try:
+            asyncio.run(work())
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=main, name="worker")
+    thread.start()
+    ready.wait()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it ended by itself
+            loops[0].call_soon_threadsafe(supervisor.stop)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _check_schema(direct_url: str) -> None:
+    with psycopg.connect(_kept_alive(direct_url), autocommit=True) as connection:
+        check(connection)
+
+
+def _kept_alive(url: str) -> str:
+    """The URL with time-outs for a server that vanishes without a word."""
+    given = conninfo_to_dict(url)
+    wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})
+
+
+def _as_ours(error: Exception) -> PgleaderboardError:
+    """One line about a database that cannot be reached, without its password."""
+    if isinstance(error, PgleaderboardError):
+        return error
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, psycopg.OperationalError) and any(
+        words in said for words in ("password authentication failed", "no password supplied", "does not exist")
+    ):
+        return NeedsPerson(f"cannot use the database: {said}")
+    return Transient(f"the database is out of reach: {said}")

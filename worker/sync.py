@@ -1,0 +1,125 @@
+"""One sync: fetch, read, stage, apply. Runs in a thread of its own; everything it waits for is bounded."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from worker import board
+from worker.errors import PgleaderboardError
+from worker.kaggle_api import Kaggle
+from worker.retry import decide
+from worker.store import Applied, Begun, Store
+
+log = logging.getLogger(__name__)
+
+Ending = Literal["changed", "unchanged", "failed", "skipped", "superseded", "nothing", "waits", "removed"]
+
+
+@dataclass(frozen=True)
+class Syncer:
+    """What a sync needs.
+
+    requests_per_minute: Kaggle's budget for all workers together, 0 = no limit. limit: bytes of one board, unpacked.
+    wake_at: told when Kaggle may be asked again, where the budget gave no grant.
+    """
+
+    store: Store
+    kaggle: Kaggle
+    worker_id: int
+    requests_per_minute: int
+    limit: int
+    wake_at: Callable[[datetime], None]
+
+    def sync(self, competition_id: int) -> Ending:
+        """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
+        begun = self.store.begin_sync(competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute)
+        match begun.action:
+            case "sync":
+                return self._attempt(begun)
+            case "wait":
+                if begun.wake_at:
+                    self.wake_at(begun.wake_at)
+                return "waits"
+            case "remove":
+                self.store.remove_deleted(competition_id)
+                return "removed"
+            case _:
+                return "nothing"
+
+    def _attempt(self, begun: Begun) -> Ending:
+        started = time.monotonic()
+        try:
+            applied = self._fetch_and_apply(begun)
+        except Exception as error:  # noqa: BLE001 - whatever failed, the run must say so; retry.decide tells what it is
+            return self._failed(begun, error)
+        outcome: Ending = applied.outcome or "superseded"  # type: ignore[assignment]
+        log.info(
+            "%s %s",
+            begun.slug,
+            outcome,
+            extra={
+                "run": begun.run_id,
+                "reason": begun.reason,
+                "seconds": round(time.monotonic() - started, 3),
+                "teams": applied.teams,
+                "added": applied.added,
+                "removed": applied.removed,
+                "updated": applied.updated,
+                "moved": applied.moved,
+            },
+        )
+        return outcome
+
+    def _fetch_and_apply(self, begun: Begun) -> Applied:
+        with tempfile.TemporaryFile(prefix="pgleaderboard-") as archive:  # unlinked: not even SIGKILL leaves it
+            self.kaggle.download_leaderboard(begun.slug, archive)
+            read = board.examine(archive, self.limit)
+            outcome = self.store.confirm(begun.run_id, read)
+            if outcome:
+                return Applied(outcome)
+            return self.store.apply(begun.run_id, read, lambda: board.rows(archive, self.limit))
+
+    def _failed(self, begun: Begun, error: Exception) -> Ending:
+        decision = decide(
+            error,
+            failures=begun.failures,
+            failing_for=begun.failing_for or timedelta(0),
+            interval=begun.sync_interval,
+        )
+        outcome: Ending = self.store.fail(begun.run_id, decision, self.kaggle.fingerprint)  # type: ignore[assignment]
+        log.log(
+            logging.ERROR if decision.kind == "ours" else logging.WARNING,
+            "%s %s: %s",
+            begun.slug,
+            outcome,
+            decision.message,
+            extra={
+                "run": begun.run_id,
+                "kind": decision.kind,
+                "retry_in": f"{decision.retry_in.total_seconds():.0f}s",
+            },
+            exc_info=error if decision.kind == "ours" else None,
+        )
+        return outcome
+
+    def describe(self, competition_id: int) -> None:
+        """Ask Kaggle about a competition and fill its row, if that is due. A failure is logged and tried in an hour."""
+        action, slug, link_revision, wake_at = self.store.begin_describe(
+            competition_id, self.kaggle.fingerprint, self.requests_per_minute
+        )
+        if action == "wait" and wake_at:
+            self.wake_at(wake_at)
+        if action != "describe":
+            return
+        try:
+            said = self.kaggle.describe(slug)
+        except PgleaderboardError as error:
+            log.warning("%s: its metadata could not be read: %s", slug, error)
+            return
+        self.store.fill_from_kaggle(competition_id, link_revision, said)
