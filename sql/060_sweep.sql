@@ -121,7 +121,8 @@ COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.sweep(
-    credential text, requests_per_minute integer, thorough boolean, OUT queued bigint, OUT wake_at timestamptz)
+    worker_id bigint, credential text, requests_per_minute integer, thorough boolean,
+    OUT queued bigint, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
 DECLARE
     moment constant timestamptz := clock_timestamp();
@@ -129,6 +130,11 @@ DECLARE
     places bigint;             -- how many jobs may be queued; null = all
 BEGIN
     queued := 0;
+    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = sweep.worker_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'admin_shutdown',
+            MESSAGE = format('worker %s was away so long that it was taken off the list', worker_id);
+    END IF;
     IF NOT pg_try_advisory_xact_lock(presence_key(), 0) THEN
         wake_at := moment + interval '1 second';      -- another worker sweeps
         RETURN;
@@ -167,8 +173,8 @@ BEGIN
         (SELECT min(c.start_date) FROM competitions c WHERE c.start_date > c.dates_checked_at),
         (SELECT min(c.end_date) FROM competitions c WHERE c.end_date > c.dates_checked_at));
 END $$;
-COMMENT ON FUNCTION kaggle.sweep(text, integer, boolean) IS
-    'Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';
+COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
+    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)

@@ -81,7 +81,7 @@ COMMENT ON FUNCTION kaggle.board_of_run(bigint, text) IS
 CREATE OR REPLACE FUNCTION kaggle.staged_order(board_id bigint) RETURNS bytea
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    RETURN (SELECT string_agg(int8send(coalesce(e.order_key, -9223372036854775808)), '' ORDER BY s.position)
+    RETURN (SELECT string_agg(int8send(coalesce(e.order_key, '-9223372036854775808'::bigint)), '' ORDER BY s.position)
             FROM pg_temp.staged_rows_1 s
             LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
 END $$;

@@ -58,6 +58,16 @@ class Work:
     runs_for: timedelta
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What lives as long as one direct connection."""
+
+    worker_id: int
+    connection: psycopg.AsyncConnection[Any]
+    worker: QueueWorker
+    store: Store
+
+
 class Supervisor:
     """One worker process. Make it, then await `run` or `run_once`."""
 
@@ -81,10 +91,10 @@ class Supervisor:
         waiting_for: str | None = None
         while not self._stop.is_set():
             try:
-                async with self._session(wait=True) as (connection, worker):
+                async with self._session(wait=True) as session:
                     log.info("worker ready")
                     waiting_for = None
-                    await self._until_stopped(connection, worker)
+                    await self._until_stopped(session)
             except (
                 psycopg.OperationalError,
                 procrastinate.exceptions.ConnectorException,
@@ -104,11 +114,11 @@ class Supervisor:
         Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
         """
         try:
-            async with self._session(wait=False) as (connection, worker):
+            async with self._session(wait=False) as session:
                 while not self._stop.is_set():
-                    await self._sweep(connection, thorough=True)
-                    await worker.run()  # type: ignore[no-untyped-call]
-                    left = await connection.execute(
+                    await self._sweep(session, thorough=True)
+                    await session.worker.run()  # type: ignore[no-untyped-call]
+                    left = await session.connection.execute(
                         "SELECT count(*) FROM kaggle.wanted(%s, true)", (self._work.kaggle.fingerprint,)
                     )
                     if (await left.fetchone() or (0,))[0] == 0:
@@ -129,7 +139,7 @@ class Supervisor:
             await asyncio.wait_for(self._stop.wait(), pause)
 
     @asynccontextmanager
-    async def _session(self, *, wait: bool) -> AsyncIterator[tuple[psycopg.AsyncConnection[Any], QueueWorker]]:
+    async def _session(self, *, wait: bool) -> AsyncIterator[_Session]:
         """Everything that lives as long as one connection to the database."""
         work = self._work
         await in_thread(lambda: _check_schema(work.direct_url))
@@ -153,25 +163,24 @@ class Supervisor:
             try:
                 async with app.open_async():
                     worker = QueueWorker(app, concurrency=work.concurrency, wait=wait, patience=PATIENCE)
-                    connection.add_notify_handler(lambda _: worker.wake())
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-                    yield connection, worker
+                    yield _Session(worker_id, connection, worker, store)
             finally:
                 if not connection.broken:
                     with contextlib.suppress(psycopg.OperationalError):
                         await connection.execute("SELECT kaggle.unregister_worker(%s)", (worker_id,))
                 await in_thread(store.close)
 
-    async def _until_stopped(self, connection: psycopg.AsyncConnection[Any], worker: QueueWorker) -> None:
+    async def _until_stopped(self, session: _Session) -> None:
         """Run the queue's worker and the sweep until one of them ends, or we are asked to."""
-        queue = asyncio.create_task(worker.run(), name="queue")  # type: ignore[no-untyped-call]
-        sweeps = asyncio.create_task(self._sweep_for_ever(connection), name="sweeps")
+        queue = asyncio.create_task(session.worker.run(), name="queue")  # type: ignore[no-untyped-call]
+        sweeps = asyncio.create_task(self._sweep_for_ever(session), name="sweeps")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         tasks = (queue, sweeps, stopping)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             sweeps.cancel()
-            worker.stop()  # type: ignore[no-untyped-call]
+            session.worker.stop()  # type: ignore[no-untyped-call]
             # The worker gives its jobs PATIENCE, then cancels them; a database that is gone ends it at once.
             await asyncio.wait({queue}, timeout=PATIENCE + 5)
         finally:
@@ -185,7 +194,7 @@ class Supervisor:
             # procrastinate ends quietly when a side task of its own lost the database.
             raise psycopg.OperationalError("the queue's worker lost its connection")
 
-    async def _sweep_for_ever(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _sweep_for_ever(self, session: _Session) -> None:
         loop = asyncio.get_running_loop()
         thorough_at = prune_at = loop.time()
         while True:
@@ -193,18 +202,18 @@ class Supervisor:
             thorough = loop.time() >= thorough_at
             if thorough:
                 thorough_at = loop.time() + THOROUGH_EVERY
-            pause = await self._sweep(connection, thorough=thorough)
+            pause = await self._sweep(session, thorough=thorough)
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_EVERY
-                await connection.execute("SELECT kaggle.prune_runs(%s)", (self._work.runs_for,))
-            await self._listen(connection, pause)
+                await in_thread(lambda: session.store.prune_runs(self._work.runs_for))
+            await self._listen(session, pause)
 
-    async def _listen(self, connection: psycopg.AsyncConnection[Any], pause: float) -> None:
-        """Hear notifications for a while, or until a sweep is asked for. The handler wakes the worker."""
+    async def _listen(self, session: _Session, pause: float) -> None:
+        """Wake the queue's worker at each notification, for a while or until a sweep is asked for."""
 
         async def hear() -> None:
-            async for _ in connection.notifies(timeout=pause):
-                pass
+            async for _ in session.connection.notifies(timeout=pause):
+                session.worker.wake()
 
         hearing = asyncio.create_task(hear())
         asked = asyncio.create_task(self._sweep_now.wait())
@@ -217,11 +226,11 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(hearing, asked, return_exceptions=True)
 
-    async def _sweep(self, connection: psycopg.AsyncConnection[Any], *, thorough: bool) -> float:
+    async def _sweep(self, session: _Session, *, thorough: bool) -> float:
         """Sweep once. Returns the seconds until the next one."""
-        answer = await connection.execute(
-            "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 FROM kaggle.sweep(%s, %s, %s)",
-            (self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
+        answer = await session.connection.execute(
+            "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 FROM kaggle.sweep(%s, %s, %s, %s)",
+            (session.worker_id, self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
         )
         queued, wake_in = await answer.fetchone() or (0, None)
         if queued:
@@ -274,7 +283,8 @@ def running(supervisor: Supervisor) -> Iterator[None]:
     def main() -> None:
         try:
             asyncio.run(work())
-        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
+        except BaseException as error:  # raised again below, in the thread that waits
+            log.error("the worker ended: %s", error, exc_info=error)
             failures.append(error)
 
     thread = threading.Thread(target=main, name="worker")
