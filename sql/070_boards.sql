@@ -207,28 +207,27 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     WITH staged AS (
-        SELECT s.position, s.team_id, s.last_submission_at, s.submission_count,
-               s.rank IS NOT DISTINCT FROM 0 AS is_benchmark, s.score, s.team_name,
-               coalesce(string_to_array(nullif(s.members, ''), ','), '{}') AS member_usernames
-        FROM pg_temp.staged_rows_1 s
+        SELECT s.*, ROW (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name,
+                         s.member_usernames) AS facts
+        FROM (SELECT position, team_id, last_submission_at, submission_count,
+                     rank IS NOT DISTINCT FROM 0 AS is_benchmark, score, team_name,
+                     coalesce(string_to_array(nullif(members, ''), ','), '{}') AS member_usernames
+              FROM pg_temp.staged_rows_1) s
     ), present AS (
-        SELECT * FROM leaderboard_entries e WHERE e.board_id = write_differences.board_id
+        SELECT e.*, ROW (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name,
+                         e.member_usernames) AS facts
+        FROM leaderboard_entries e WHERE e.board_id = write_differences.board_id
     ), difference AS MATERIALIZED (
+        -- *<> compares byte for byte: 0.80 is not 0.8, and two NULLs are alike.
         SELECT coalesce(s.team_id, e.team_id) AS team_id, e.team_id IS NULL AS is_new, s.team_id IS NULL AS is_gone,
-               p.order_key AS new_key,
-               -- byte for byte: 0.80 is not 0.8, and two NULLs are alike
-               ROW (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames)
-               *<> ROW (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames)
-               AS has_new_facts,
+               s.facts *<> e.facts AS has_new_facts, p.order_key AS new_key,
                s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames,
                e.order_key AS old_key, e.valid_from, e.first_seen_at, e.last_submission_at AS old_submission_at,
                e.submission_count AS old_count, e.is_benchmark AS old_benchmark, e.score AS old_score,
                e.team_name AS old_name, e.member_usernames AS old_members
         FROM staged s FULL JOIN present e ON e.team_id = s.team_id
         LEFT JOIN pg_temp.placed_rows_1 p ON p.position = s.position
-        WHERE p.order_key IS NOT NULL OR s.team_id IS NULL OR e.team_id IS NULL
-           OR ROW (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, s.team_name, s.member_usernames)
-              *<> ROW (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames)
+        WHERE p.order_key IS NOT NULL OR s.team_id IS NULL OR e.team_id IS NULL OR s.facts *<> e.facts
     ), closed AS (
         INSERT INTO leaderboard_history (board_id, team_id, order_key, valid_from, valid_until, first_seen_at,
             last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
