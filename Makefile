@@ -1,0 +1,61 @@
+# Everything starts here: `make` lists the targets. Nothing is needed but Python 3.11 or newer and a package index.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check format lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(VENV)/runtime ## Sync boards until Ctrl-C: DATABASE_URL, else an embedded PostgreSQL
+	@$(BIN)/pgleaderboard up $(ARGS)
+
+demo: $(VENV)/runtime ## Show the whole of it with invented boards, in a throwaway database
+	@$(BIN)/pgleaderboard demo
+
+test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreSQL)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev ## Check format, lint and types
+	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --extra build -o requirements.lock pyproject.toml
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	    --extra build --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove what make made here; the embedded database stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+
+# The two states of the virtual environment, each marked by a file in it.
+
+$(VENV)/runtime: requirements.lock pyproject.toml | $(BIN)/pip
+	@$(call install,requirements.lock)
+	@touch $@
+
+$(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/pip
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(VENV)/runtime
+
+define install
+	echo 'installing from $(1) …'; \
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endef
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'pgleaderboard needs Python 3.11 or newer: make PYTHON=python3.13 …' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo 'Python lacks its venv module: apt install python3-venv (Debian, Ubuntu)' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
