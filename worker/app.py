@@ -37,8 +37,12 @@ class Database:
 
 def is_simulated(settings: Settings, simulate: bool) -> bool:
     """Whether Kaggle is played by the simulator: when told so, or with no credential on the embedded server only."""
-    own_kaggle = settings.kaggle_url != Settings.model_fields["kaggle_url"].default
-    return simulate or (settings.url is None and not own_kaggle and find_credential(settings) is None)
+    return simulate or (settings.url is None and _is_kaggle(settings) and find_credential(settings) is None)
+
+
+def _is_kaggle(settings: Settings) -> bool:
+    """Whether requests go to Kaggle itself, and not to something else that speaks its protocol."""
+    return bool(settings.kaggle_url == Settings.model_fields["kaggle_url"].default)
 
 
 @contextmanager
@@ -85,7 +89,13 @@ def kaggle(settings: Settings, *, simulated: bool) -> Iterator[tuple[Kaggle, str
         else:
             credential = find_credential(settings)
             url = settings.kaggle_url
-            said = f"Kaggle at {url}, credential from {credential.source}" if credential else NO_CREDENTIAL
+            if credential:
+                said = f"Kaggle at {url}, credential from {credential.source}"
+            elif _is_kaggle(settings):
+                said = NO_CREDENTIAL
+            else:
+                credential = Credential("nowhere")
+                said = f"Kaggle at {url}, asked without a credential"
         client = Kaggle(
             url,
             credential,

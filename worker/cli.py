@@ -43,13 +43,19 @@ def main() -> None:
     cli()
 
 
-@cli.callback()
-def _common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         _out.print(f"pgleaderboard {__version__}")
         raise typer.Exit
+
+
+@cli.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Kaggle leaderboards that keep themselves in sync inside your Postgres."""
 
 
 @contextmanager
