@@ -63,20 +63,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
     ids bigint[];
     reasons text[];
+    relinked bigint;
 BEGIN
-    IF EXISTS (SELECT FROM new_rows n JOIN old_rows o USING (id)
-               WHERE n.event_id IS DISTINCT FROM o.event_id) THEN
-        DELETE FROM event_competitions e USING new_rows n JOIN old_rows o USING (id)
-        WHERE e.competition_id = n.id AND e.event_id = o.event_id
-          AND n.event_id IS DISTINCT FROM o.event_id;
-        INSERT INTO event_competitions (event_id, competition_id)
-        SELECT n.event_id, n.id FROM new_rows n JOIN old_rows o USING (id)
-        WHERE n.event_id IS DISTINCT FROM o.event_id AND n.event_id IS NOT NULL
-        ON CONFLICT DO NOTHING;
-    END IF;
-
-    SELECT array_agg(id ORDER BY id), array_agg(reason ORDER BY id) INTO ids, reasons
-    FROM (SELECT n.id, CASE
+    -- One pass over both tables: an EXISTS would be planned for its first row, and compare every row with every other.
+    SELECT array_agg(id ORDER BY id) FILTER (WHERE reason IS NOT NULL),
+           array_agg(reason ORDER BY id) FILTER (WHERE reason IS NOT NULL),
+           count(*) FILTER (WHERE has_other_event)
+    INTO ids, reasons, relinked
+    FROM (SELECT n.id, n.event_id IS DISTINCT FROM o.event_id AS has_other_event, CASE
               WHEN n.kaggle_competition_id IS NULL OR NOT n.auto_sync THEN NULL
               WHEN n.status = 'ongoing' AND n.link_revision <> o.link_revision THEN 'linked'
               WHEN n.status = 'ongoing' AND o.status <> 'ongoing' THEN 'ongoing'
@@ -87,8 +81,16 @@ BEGIN
                    AND EXISTS (SELECT FROM sync_state s
                                WHERE s.competition_id = n.id AND s.consecutive_failures > 0) THEN 'edited'
           END AS reason
-          FROM new_rows n JOIN old_rows o USING (id)) AS change
-    WHERE reason IS NOT NULL;
+          FROM new_rows n JOIN old_rows o USING (id)) AS change;
+    IF relinked > 0 THEN
+        DELETE FROM event_competitions e USING new_rows n JOIN old_rows o USING (id)
+        WHERE e.competition_id = n.id AND e.event_id = o.event_id
+          AND n.event_id IS DISTINCT FROM o.event_id;
+        INSERT INTO event_competitions (event_id, competition_id)
+        SELECT n.event_id, n.id FROM new_rows n JOIN old_rows o USING (id)
+        WHERE n.event_id IS DISTINCT FROM o.event_id AND n.event_id IS NOT NULL
+        ON CONFLICT DO NOTHING;
+    END IF;
     PERFORM ask_for_sync(ids, reasons, 5);
     RETURN NULL;
 END $$;
