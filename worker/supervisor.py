@@ -76,6 +76,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._sweep_now = asyncio.Event()
         self._grant_at: datetime | None = None
+        self._dying: set[asyncio.Task[Any]] = set()
         self.failed = 0
 
     def stop(self) -> None:
@@ -101,7 +102,10 @@ class Supervisor:
                 OSError,
                 SchemaTooOld,
             ) as error:
-                reason = str(_as_ours(error))
+                ours = _as_ours(error)
+                if isinstance(ours, NeedsPerson):
+                    raise ours from error
+                reason = str(ours)
                 if reason != waiting_for:
                     log.warning("waiting: %s", reason)
                     waiting_for = reason
@@ -172,27 +176,37 @@ class Supervisor:
                 await in_thread(store.close)
 
     async def _until_stopped(self, session: _Session) -> None:
-        """Run the queue's worker and the sweep until one of them ends, or we are asked to."""
+        """Run the queue's worker and the sweep until we are asked to stop, or one of them loses the database.
+
+        Asked to stop, the worker fetches no more and its jobs get PATIENCE. When the database is lost nothing is
+        waited for: the attempts that ran have lost their fence, and the next session should begin at once.
+        """
         queue = asyncio.create_task(session.worker.run(), name="queue")  # type: ignore[no-untyped-call]
         sweeps = asyncio.create_task(self._sweep_for_ever(session), name="sweeps")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
-        tasks = (queue, sweeps, stopping)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            sweeps.cancel()
+            await asyncio.wait((queue, sweeps, stopping), return_when=asyncio.FIRST_COMPLETED)
             session.worker.stop()  # type: ignore[no-untyped-call]
-            # The worker gives its jobs PATIENCE, then cancels them; a database that is gone ends it at once.
-            await asyncio.wait({queue}, timeout=PATIENCE + 5)
+            if stopping.done():
+                await asyncio.wait({queue}, timeout=PATIENCE + 5)
         finally:
-            for task in tasks:
+            for task in (sweeps, stopping):
                 task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for outcome in ended:
+            ended = await asyncio.gather(sweeps, stopping, return_exceptions=True)
+            if not queue.done():
+                self._dying.add(queue)  # it ends as soon as it meets its closed connections
+                queue.add_done_callback(self._bury)
+        for outcome in (*ended, queue.exception() if queue.done() else None):
             if isinstance(outcome, Exception):
                 raise outcome
         if not self._stop.is_set():
             # procrastinate ends quietly when a side task of its own lost the database.
             raise psycopg.OperationalError("the queue's worker lost its connection")
+
+    def _bury(self, queue: asyncio.Task[Any]) -> None:
+        self._dying.discard(queue)
+        if not queue.cancelled() and queue.exception():
+            log.debug("the lost queue worker ended: %s", queue.exception())
 
     async def _sweep_for_ever(self, session: _Session) -> None:
         loop = asyncio.get_running_loop()
@@ -316,6 +330,8 @@ def _as_ours(error: Exception) -> PgleaderboardError:
     """One line about a database that cannot be reached, without its password."""
     if isinstance(error, PgleaderboardError):
         return error
+    if isinstance(error, procrastinate.exceptions.ConnectorException) and error.__cause__:
+        error = error.__cause__  # type: ignore[assignment]
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, psycopg.OperationalError) and any(
         words in said for words in ("password authentication failed", "no password supplied", "does not exist")
