@@ -65,6 +65,7 @@ BEGIN
                 HINT = 'Boards and history belong to it. Insert another competition instead.';
         END IF;
         NEW.updated_at := now();
+        NEW.link_revision := OLD.link_revision;
         IF NEW.kaggle_competition_id IS DISTINCT FROM OLD.kaggle_competition_id
            OR cardinality(OLD.filled_by_kaggle) > 0 THEN
             NEW := forget_what_kaggle_filled(OLD, NEW);

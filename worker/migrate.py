@@ -120,6 +120,7 @@ def migrate(
     release = _Release.read(sql, migrations, procrastinate)
     with closing(_connect(url)) as connection:
         try:
+            connection.add_notice_handler(lambda said: report(said.message_primary or ""))
             _prepare(connection, deadline)
             _refuse_server(connection)
             _take_turn(connection, deadline, report)

@@ -1,0 +1,64 @@
+-- Who may do what. The roles are made where the migrating user may make roles; where not, grant the same by hand
+-- (docs/architecture.md, "Rights").
+--
+--   pgleaderboard_reader   sees boards, competitions, events, runs and how the sync stands
+--   pgleaderboard_editor   also writes events and competitions, and asks for syncs
+--   pgleaderboard_worker   runs pgleaderboard work
+--
+-- Neither reader nor editor sees the queue. Nothing is granted to PUBLIC.
+
+DO $$
+BEGIN
+    CREATE ROLE pgleaderboard_reader NOLOGIN;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN NULL;
+    WHEN insufficient_privilege THEN
+        RAISE WARNING 'the roles pgleaderboard_reader, _editor and _worker were not made: this user may not create roles';
+END $$;
+DO $$
+BEGIN
+    CREATE ROLE pgleaderboard_editor NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+END $$;
+DO $$
+BEGIN
+    CREATE ROLE pgleaderboard_worker NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kaggle FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA kaggle FROM PUBLIC;
+REVOKE ALL ON SCHEMA kaggle, procrastinate FROM PUBLIC;
+
+DO $$
+BEGIN
+    IF to_regrole('pgleaderboard_reader') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader;
+        GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
+            kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
+            kaggle.leaderboard_history TO pgleaderboard_reader;
+        -- What the views call is checked against whoever reads them.
+        GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
+            kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
+            kaggle.request_holds(text, kaggle.competitions) TO pgleaderboard_reader;
+    END IF;
+    IF to_regrole('pgleaderboard_editor') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_editor;
+        GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
+            kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
+            kaggle.leaderboard_history TO pgleaderboard_editor;
+        GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions
+            TO pgleaderboard_editor;
+        GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
+            kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
+            kaggle.request_holds(text, kaggle.competitions), kaggle.sync_now(text) TO pgleaderboard_editor;
+    END IF;
+    IF to_regrole('pgleaderboard_worker') IS NOT NULL THEN
+        GRANT USAGE ON SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
+        GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_worker;
+        -- The staging tables are temporary.
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());
+    END IF;
+END $$;
