@@ -81,12 +81,15 @@ COMMENT ON FUNCTION kaggle.board_of_run(bigint, text) IS
 CREATE OR REPLACE FUNCTION kaggle.staged_order(board_id bigint) RETURNS bytea
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = staged_order.board_id) THEN
+        RETURN NULL;
+    END IF;
     RETURN (SELECT string_agg(int8send(coalesce(e.order_key, '-9223372036854775808'::bigint)), '' ORDER BY s.position)
             FROM pg_temp.staged_rows_1 s
             LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
 END $$;
 COMMENT ON FUNCTION kaggle.staged_order(bigint) IS
-    'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new.';
+    'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -32,7 +32,7 @@ SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, MDY';
 SET LOCAL lock_timeout = '10s';
 SET LOCAL statement_timeout = '10min';
-SET LOCAL idle_in_transaction_session_timeout = '5min';
+SET LOCAL idle_in_transaction_session_timeout = '30s';
 SELECT kaggle.prepare_staging();
 """
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
@@ -129,19 +129,19 @@ class Store:
             try:
                 connection.execute(_BEGIN)
                 self._stage(connection, board.layout, rows)
-                wrong, board_id, first, populated = connection.execute(
-                    """
-                    SELECT kaggle.check_staging(%s), b.id,
-                           (SELECT min(position) FROM pg_temp.staged_rows_1),
-                           EXISTS (SELECT FROM kaggle.leaderboard_entries e WHERE e.board_id = b.id)
-                    FROM (SELECT kaggle.board_of_run(%s, %s) AS id) b
-                    """,
-                    (board.layout.ranked, run_id, board.kind),
-                ).fetchone() or (None, None, None, False)
+                wrong = self._first(connection, "SELECT kaggle.check_staging(%s)", (board.layout.ranked,))
                 if wrong:
                     raise NeedsPerson(f"the leaderboard contradicts itself: {wrong}")
-                if populated and first is not None:
-                    self._place(connection, board_id, first)
+                # Rolling back to the savepoint lets go of the locks that reading took: a worker that freezes
+                # while it sends the places must not hold up a migration.
+                connection.execute("SAVEPOINT reading")
+                board_id = self._first(connection, "SELECT kaggle.board_of_run(%s, %s)", (run_id, board.kind))
+                keys = array("q", self._first(connection, "SELECT kaggle.staged_order(%s)", (board_id,)) or b"")
+                first = self._first(connection, "SELECT min(position) FROM pg_temp.staged_rows_1", ())
+                connection.execute("ROLLBACK TO SAVEPOINT reading")
+                if keys:
+                    keys.byteswap()
+                    self._place(connection, keys, first)
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection)
                 cursor.execute(
@@ -173,11 +173,8 @@ class Store:
             raise NeedsPerson(f"the leaderboard cannot be read: {_in_words(error)}") from error
 
     @staticmethod
-    def _place(connection: psycopg.Connection[Any], board_id: int, first: int) -> None:
-        """Find out who moved, and give them their keys in `placed_rows_1`."""
-        (packed,) = connection.execute("SELECT kaggle.staged_order(%b)", (board_id,), binary=True).fetchone() or (b"",)
-        keys = array("q", packed)
-        keys.byteswap()
+    def _place(connection: psycopg.Connection[Any], keys: array[int], first: int) -> None:
+        """Find out who moved, and give them their keys in `placed_rows_1`. first: position of the first row."""
         with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
             lines: list[str] = []
             for index, key in order.place(keys):
@@ -186,6 +183,11 @@ class Store:
                     copy.write("".join(lines))
                     lines.clear()
             copy.write("".join(lines))
+
+    @staticmethod
+    def _first(connection: psycopg.Connection[Any], query: LiteralString, values: tuple[Any, ...]) -> Any:
+        """The first column of the only row."""
+        return (connection.execute(query, values, binary=True).fetchone() or (None,))[0]
 
     def begin_describe(
         self, competition_id: int, credential: str, requests_per_minute: int

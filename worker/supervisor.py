@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 4.0  # seconds between sweeps; a sync begins within 5 s of being due
 THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived without triggers
-PATIENCE = 20.0  # seconds that running syncs get to finish when asked to stop
+PATIENCE = 8.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
 
@@ -161,7 +161,7 @@ class Supervisor:
             app = queue_app(
                 work.direct_url,
                 sync=lambda competition_id: self._sync(syncer, competition_id),
-                describe=lambda competition_id: in_thread(lambda: syncer.describe(competition_id)),
+                describe=lambda competition_id: self._describe(syncer, competition_id),
                 sweep=self._ask_for_sweep,
             )
             try:
@@ -256,11 +256,25 @@ class Supervisor:
         return pause
 
     async def _sync(self, syncer: Syncer, competition_id: int) -> None:
-        ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
+        try:
+            ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
+        except psycopg.Error as error:
+            # Nothing is lost: the request stays, and the sweep finds it.
+            log.warning("competition %s: its sync could not begin or end: %s", competition_id, _as_ours(error))
+            return
+        except Exception:
+            log.exception("competition %s: its sync could not begin or end", competition_id)
+            raise
         if ending == "failed":
             self.failed += 1
         elif ending == "waits":
             self._sweep_now.set()
+
+    async def _describe(self, syncer: Syncer, competition_id: int) -> None:
+        try:
+            await in_thread(lambda: syncer.describe(competition_id))
+        except psycopg.Error as error:
+            log.warning("competition %s: its metadata could not be written: %s", competition_id, _as_ours(error))
 
     async def _ask_for_sweep(self) -> None:
         self._sweep_now.set()
