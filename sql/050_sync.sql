@@ -218,6 +218,9 @@ BEGIN
     IF failed THEN
         UPDATE sync_requests r SET run_id = NULL, tried = true
         WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
+    ELSIF run.outcome = 'skipped' THEN    -- what was asked is still to do, for another link
+        UPDATE sync_requests r SET run_id = NULL
+        WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
     ELSE
         DELETE FROM sync_requests r WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
     END IF;

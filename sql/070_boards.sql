@@ -279,6 +279,7 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     held record;
     reach bigint := 32;
+    all_keys bigint;
     below bigint[];
     above bigint[];
     keys bigint[];
@@ -289,6 +290,9 @@ BEGIN
     IF held.standing <> 'held' THEN
         RETURN false;
     END IF;
+    SELECT count(*) INTO all_keys FROM (
+        SELECT order_key FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id
+        UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id) AS every;
     -- A window of neighbouring keys around the gap, grown until its keys can stand far enough apart.
     LOOP
         below := ARRAY(SELECT DISTINCT k FROM (
@@ -299,10 +303,14 @@ BEGIN
             SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id AND order_key > low
             UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id AND order_key > low
             ) AS all_above ORDER BY k LIMIT reach);
+        IF cardinality(below) = 0 OR cardinality(above) = 0 THEN
+            reach := NULL;                -- an end of the board: only all keys together can make way
+            CONTINUE WHEN cardinality(below || above) < all_keys;
+        END IF;
         keys := ARRAY(SELECT k FROM unnest(below || above) AS k ORDER BY k);
-        IF cardinality(below) < reach AND cardinality(above) < reach THEN
-            lowest := 0;                  -- the whole board: as far apart as we like
-            spacing := 1::bigint << 40;
+        IF cardinality(keys) = all_keys THEN
+            spacing := 1::bigint << 40;   -- as far apart as we like, around zero
+            lowest := -(all_keys / 2) * spacing;
             EXIT;
         END IF;
         lowest := keys[1];

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
+LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
 GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 8 million entries
 
 
@@ -82,8 +83,12 @@ def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
         return iter(range(0, count * GAP, GAP))
     if low is None:
         assert high is not None
+        if high - count * GAP < LOWEST:
+            raise GapExhausted(NEW, count)
         return iter(range(high - count * GAP, high, GAP))
     if high is None:
+        if low + count * GAP > HIGHEST:
+            raise GapExhausted(low, count)
         return iter(range(low + GAP, low + (count + 1) * GAP, GAP))
     if high - low <= count:
         raise GapExhausted(low, count)

@@ -35,6 +35,7 @@ SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '30s';
 SELECT kaggle.prepare_staging();
 """
+_APPLY = "SELECT outcome, teams, added, removed, updated, moved FROM kaggle.apply_board(%s, %s, %s, %s)"
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 
 
@@ -119,10 +120,12 @@ class Store:
                 return self._apply(run_id, board, rows())
             except order.GapExhausted as full:
                 # Order-preserving, so it may be committed by itself: nobody sees a difference.
-                self._scalar(
+                widened = self._scalar(
                     "SELECT kaggle.widen_gap(%s, kaggle.board_of_run(%s, %s), %s, %s)",
                     (run_id, run_id, board.kind, full.low, full.needed),
                 )
+                if not widened:  # the fence is lost: nothing staged, this only ends the attempt
+                    return self._one(Applied, _APPLY, (run_id, board.kind, board.digest, board.nul_characters))
 
     def _apply(self, run_id: int, board: Board, rows: Iterable[bytes]) -> Applied:
         with self._pool.connection() as connection:
@@ -145,11 +148,7 @@ class Store:
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection)
                 cursor.execute(
-                    """
-                    SELECT outcome, teams, added, removed, updated, moved
-                    FROM kaggle.apply_board(%s, %s, %s, %s);
-                    COMMIT
-                    """,
+                    _APPLY + "; COMMIT",
                     (run_id, board.kind, board.digest, board.nul_characters),
                 )
                 return Applied(*(cursor.fetchone() or (None,)))

@@ -38,9 +38,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def environment(**given: str) -> dict[str, str]:
-    """A plain environment with these settings."""
-    plain = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
-    return plain | given
+    """The tests' environment, which no setting or credential of anybody is in, with these settings."""
+    return os.environ | given
 
 
 def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,862 @@
+"""`Store.apply` and the functions behind it: what a download does to a board, and to the boards before it."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import make_kaggle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.boards import (
+    COLUMNS,
+    Counts,
+    Entry,
+    counts,
+    csv_of,
+    leaderboard,
+    old_csv_of,
+    places,
+    shown,
+    teams,
+    versions_at,
+    zip_of,
+)
+from worker import board, order
+from worker.errors import NeedsPerson
+from worker.retry import Decision
+from worker.simulator import Page, Simulator
+from worker.simulator.names import ODD_TEAM_NAMES
+from worker.store import Applied, Begun, Store
+from worker.sync import Syncer
+
+Connection = psycopg.Connection[Any]
+LIMIT = 2**28
+WORKER = 1
+# APPLY_SEQUENCES=500 tries that many sequences of boards, other ones each time.
+SEQUENCES = os.environ.get("APPLY_SEQUENCES")
+
+
+@dataclass
+class Syncs:
+    """One competition and the store's side of its syncs; what Kaggle sends is given as bytes."""
+
+    db: Connection
+    store: Store
+    competition: int
+
+    def begin(self) -> Begun:
+        """Ask by hand, and begin an attempt."""
+        self.db.execute(
+            "SELECT kaggle.sync_now(kaggle_competition_id) FROM kaggle.competitions WHERE id = %s", (self.competition,)
+        )
+        begun = self.again()
+        assert begun.action == "sync"
+        return begun
+
+    def again(self) -> Begun:
+        """Begin an attempt if one is wanted."""
+        return self.store.begin_sync(self.competition, WORKER, "credential", 0)
+
+    def end(self, run_id: int, archive: bytes) -> Applied:
+        """What the worker does with a download."""
+        file = io.BytesIO(archive)
+        read = board.examine(file, LIMIT)
+        outcome = self.store.confirm(run_id, read)
+        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.rows(file, LIMIT))
+
+    def sync(self, archive: bytes) -> Applied:
+        """A whole sync."""
+        return self.end(self.begin().run_id, archive)
+
+    def run(self) -> Any:
+        """The competition's last run: outcome, teams, added, removed, updated, moved, observed_at, board."""
+        return self.db.execute(
+            "SELECT outcome, teams, added, removed, updated, moved, observed_at, board FROM kaggle.sync_runs "
+            "WHERE competition_id = %s ORDER BY id DESC LIMIT 1",
+            (self.competition,),
+        ).fetchone()
+
+    def leaderboard(self, reader: Connection | None = None) -> list[Any]:
+        """kaggle.leaderboard, by rank, benchmarks behind."""
+        return leaderboard(
+            (reader or self.db)
+            .execute(f"SELECT {COLUMNS} FROM kaggle.leaderboard WHERE competition_id = %s", (self.competition,))
+            .fetchall()
+        )
+
+    def at(self, moment: datetime, kind: str = "public") -> list[Any]:
+        """The board as the versions valid at a moment give it, benchmarks in their place."""
+        return versions_at(self.db, self.competition, moment, kind)
+
+    def versions(self) -> list[Any]:
+        """Every version of every entry of this competition's boards, with the transaction that wrote it."""
+        return self.db.execute(
+            """
+            SELECT 'now' AS of, team_id, valid_from, order_key, e.xmin::text FROM kaggle.leaderboard_entries e
+            JOIN kaggle.boards b ON b.id = e.board_id WHERE b.competition_id = %(competition)s
+            UNION ALL
+            SELECT 'before', team_id, valid_from, order_key, h.xmin::text FROM kaggle.leaderboard_history h
+            JOIN kaggle.boards b ON b.id = h.board_id WHERE b.competition_id = %(competition)s
+            ORDER BY 1, 2, 3
+            """,
+            {"competition": self.competition},
+        ).fetchall()
+
+    def jobs(self) -> int:
+        """How many sync jobs wait for this competition."""
+        return self.scalar(
+            "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync' "
+            "AND (args ->> 'competition_id')::bigint = %s",
+            self.competition,
+        )
+
+    def scalar(self, query: str, *values: Any) -> Any:
+        """One value."""
+        return (self.db.execute(query, values).fetchone() or (None,))[0]
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store with one connection, so that every call meets what the call before left behind."""
+    opened = Store(url, connections=1)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def compete(db: Connection, store: Store) -> Callable[..., Syncs]:
+    """Inserts a competition that is synced by hand only; columns may be given."""
+    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+
+    def insert(slug: str = "a-board", **columns: Any) -> Syncs:
+        given = {"kaggle_competition_id": slug, "auto_sync": False} | columns
+        row = db.execute(
+            f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) "
+            "RETURNING id",
+            list(given.values()),
+        ).fetchone()
+        assert row is not None
+        return Syncs(db, store, row[0])
+
+    return insert
+
+
+@pytest.fixture
+def syncs(compete: Callable[..., Syncs]) -> Syncs:
+    """A competition that is synced by hand only."""
+    return compete()
+
+
+# --- any sequence of boards -------------------------------------------------------------------------------------
+
+_SMALL = st.integers(0, 50)
+_NAMES = st.one_of(
+    st.sampled_from(ODD_TEAM_NAMES),
+    st.sampled_from(["", " ", '"', "NaN", "null", "\\N", "\\.", "é", "e\u0301", "\u202eabc", "a\u0001b", "[Deleted]"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=20),
+)
+_MEMBERS = st.lists(st.text("abcXYZ019", min_size=1, max_size=6), max_size=5, unique=True).map(tuple)
+_SCORES = st.one_of(
+    st.none(),
+    st.decimals(-1000, 10**18, places=5),
+    st.sampled_from([Decimal(s) for s in ("0", "0.0", "0.8", "0.80", "-0.5", "239426808406486000.00000")]),
+)
+
+
+@dataclass
+class Kaggle:
+    """What Kaggle could do to a board; each method is one kind of change."""
+
+    entries: list[Entry] = field(default_factory=list)
+    gone: list[Entry] = field(default_factory=list)
+    kind: str = "public"
+    line_end: str = "\n"
+    next_id: int = 1
+
+    def move(self, which: int, where: int) -> None:
+        """One team climbs or falls."""
+        if self.entries:
+            entry = self.entries.pop(which % len(self.entries))
+            self.entries.insert(where % (len(self.entries) + 1), entry)
+
+    def join(self, where: int, how_many: int, name: str) -> None:
+        """Newcomers beside one another."""
+        for _ in range(1 + how_many % 6):
+            where %= len(self.entries) + 1
+            self.entries.insert(where, Entry(self.next_id, name, members=(f"user{self.next_id}",)))
+            self.next_id += 1
+
+    def join_second(self, how_many: int) -> None:
+        """Newcomers, always at the same place."""
+        for _ in range(1 + how_many):
+            self.join(1, 0, "second")
+
+    def leave(self, which: int, how_many: int) -> None:
+        """Teams vanish."""
+        for _ in range(1 + how_many % 4):
+            if self.entries:
+                self.gone.append(self.entries.pop(which % len(self.entries)))
+
+    def come_back(self, which: int, where: int) -> None:
+        """A team that vanished is there again."""
+        if self.gone:
+            self.entries.insert(where % (len(self.entries) + 1), self.gone.pop(which % len(self.gone)))
+
+    def change(self, which: int, **facts: Any) -> None:
+        """Facts of one team change, its place does not."""
+        if self.entries:
+            at = which % len(self.entries)
+            self.entries[at] = self.entries[at].but(**facts)
+
+    def tie(self, which: int) -> None:
+        """Two neighbours have one score, and their order is turned round."""
+        if len(self.entries) > 1:
+            at = which % (len(self.entries) - 1)
+            first, second = self.entries[at : at + 2]
+            self.entries[at : at + 2] = [second.but(score=first.score), first]
+
+    def rescore(self, seed: int) -> None:
+        """Every score and every place is another."""
+        Random(seed).shuffle(self.entries)
+        self.entries = [
+            entry.but(score=Decimal(len(self.entries) - n).scaleb(-2)) for n, entry in enumerate(self.entries)
+        ]
+
+    def turn(self) -> None:
+        """Lower is better now."""
+        self.entries.reverse()
+
+    def decimals(self, how_many: int) -> None:
+        """Scores are shown with more or fewer decimals: 0.8 and 0.80."""
+        step = Decimal(1).scaleb(-(how_many % 6))
+        self.entries = [e if e.score is None else e.but(score=e.score.quantize(step)) for e in self.entries]
+
+    def benchmark(self, where: int) -> None:
+        """A benchmark appears."""
+        self.entries.insert(
+            where % (len(self.entries) + 1), Entry(self.next_id, "Host Baseline", members=(), is_benchmark=True)
+        )
+        self.next_id += 1
+
+    def toggle_benchmark(self, which: int) -> None:
+        """A team becomes a benchmark, or the other way round."""
+        if self.entries:
+            self.change(which, is_benchmark=not self.entries[which % len(self.entries)].is_benchmark)
+
+    def empty(self) -> None:
+        """Nobody is left."""
+        self.gone += self.entries
+        self.entries = []
+
+    def strangers(self, how_many: int) -> None:
+        """Nobody of before is left, others are there."""
+        self.empty()
+        self.join(0, how_many, "a stranger")
+
+    def close(self) -> None:
+        """The private board takes the place of the public one."""
+        self.kind = "private"
+
+    def reopen(self) -> None:
+        """The public board is served again."""
+        self.kind = "public"
+
+    def write_otherwise(self) -> None:
+        """The same board in other bytes."""
+        self.line_end = "\r\n" if self.line_end == "\n" else "\n"
+
+    def nothing(self) -> None:
+        """The same bytes."""
+
+
+def _of(name: str, *arguments: Any, **facts: Any) -> st.SearchStrategy[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    return st.tuples(st.just(name), st.tuples(*arguments), st.fixed_dictionaries(facts))
+
+
+_CHANGES = st.one_of(
+    _of("move", _SMALL, _SMALL),
+    _of("join", _SMALL, _SMALL, _NAMES),
+    _of("join_second", st.integers(0, 60)),
+    _of("leave", _SMALL, _SMALL),
+    _of("come_back", _SMALL, _SMALL),
+    _of("change", _SMALL, team_name=_NAMES),
+    _of("change", _SMALL, members=_MEMBERS),
+    _of("change", _SMALL, score=_SCORES),
+    _of(
+        "change",
+        _SMALL,
+        submission_count=st.one_of(st.none(), st.integers(0, 2**40)),
+        last_submission_at=st.one_of(
+            st.none(), st.datetimes(datetime(2010, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
+        ).map(lambda moment: moment and moment.replace(microsecond=0)),
+    ),
+    _of("tie", _SMALL),
+    _of("rescore", _SMALL),
+    _of("turn"),
+    _of("decimals", _SMALL),
+    _of("benchmark", _SMALL),
+    _of("toggle_benchmark", _SMALL),
+    _of("empty"),
+    _of("strangers", _SMALL),
+    _of("close"),
+    _of("reopen"),
+    _of("write_otherwise"),
+    _of("nothing"),
+)
+# Several changes between two syncs, several syncs.
+_SEQUENCES = st.lists(st.lists(_CHANGES, min_size=1, max_size=4), min_size=1, max_size=10)
+
+
+@settings(
+    max_examples=int(SEQUENCES or 60),
+    derandomize=SEQUENCES is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(first=st.integers(0, 12), sequence=_SEQUENCES)
+def test_any_sequence_of_boards(compete: Callable[..., Syncs], first: int, sequence: list[list[Any]]) -> None:
+    """Whatever Kaggle shows is shown, the run counts what changed, and each board before can be had back exactly."""
+    syncs = compete(f"board-{time.monotonic_ns()}")
+    kaggle = Kaggle()
+    if first:
+        kaggle.join_second(first - 1)
+    now: dict[str, list[Entry]] = {}  # by kind
+    bytes_of: dict[str, bytes] = {}
+    past: list[tuple[str, datetime, list[Entry]]] = []
+    for changes in [[("nothing", (), {})], *sequence]:
+        for name, arguments, facts in changes:
+            getattr(kaggle, name)(*arguments, **facts)
+        kind, entries = kaggle.kind, list(kaggle.entries)
+        content = csv_of(entries, line_end=kaggle.line_end)
+        same_bytes = bytes_of.get(kind) == content
+        before = syncs.versions() if same_bytes else []
+
+        applied = syncs.sync(zip_of(content, kind=kind))
+
+        expected = counts(now.get(kind, []), entries)
+        changed = kind not in now or expected != Counts(0, 0, 0, 0)
+        ranked = sum(not entry.is_benchmark for entry in entries)
+        outcome, run_teams, added, removed, updated, moved, observed_at, run_board = syncs.run()
+        assert (outcome, run_board, run_teams) == ("changed" if changed else "unchanged", kind, ranked)
+        assert Counts(added, removed, updated, moved) == expected
+        assert applied.outcome == outcome
+        assert syncs.leaderboard() == leaderboard(shown(entries))
+        assert syncs.at(observed_at, kind) == places(entries)
+        if same_bytes:
+            assert syncs.versions() == before
+        now[kind], bytes_of[kind] = entries, content
+        past.append((kind, observed_at, entries))
+
+    for kind in now:
+        of_kind = [(observed_at, entries) for each, observed_at, entries in past if each == kind]
+        until = [observed_at - timedelta(microseconds=1) for observed_at, _ in of_kind[1:]]
+        until.append(of_kind[-1][0] + timedelta(days=1))
+        assert syncs.at(of_kind[0][0] - timedelta(microseconds=1), kind) == []
+        for (observed_at, entries), last in zip(of_kind, until, strict=True):
+            assert syncs.at(observed_at, kind) == places(entries)
+            assert syncs.at(last, kind) == places(entries)
+
+
+def test_files_from_before_2023(syncs: Syncs) -> None:
+    """In a file without ranks a team's last row counts, at the first sync and at every later one."""
+    one, two, three, four, five = (entry.but(submission_count=None, members=()) for entry in teams(1, 2, 3, 4, 5))
+    files = [
+        ([one, two, one.but(score=Decimal("0.7")), three], [two, one.but(score=Decimal("0.7")), three]),
+        ([one, five, three, two, two, one, four], [five, three, two, one, four]),
+        ([four, one, five, four, three], [one, five, four, three]),
+        ([three, one, five, three, four], [one, five, three, four]),
+    ]
+    before: list[Entry] = []
+    for rows, entries in files:
+        syncs.sync(zip_of(old_csv_of(rows)))
+        assert syncs.leaderboard() == shown(entries)
+        assert Counts(*syncs.run()[2:6]) == counts(before, entries)
+        before = entries
+
+
+# --- room between neighbours --------------------------------------------------------------------------------------
+
+
+def _in_order(syncs: Syncs) -> list[tuple[int, ...]]:
+    """For each version, by (table, team, valid_from): how many different keys stand before its own."""
+    found = syncs.versions()
+    rank = {key: n for n, key in enumerate(sorted({version[3] for version in found}))}
+    return [(*version[:3], rank[version[3]]) for version in found]
+
+
+def test_a_thousand_newcomers_at_one_place(syncs: Syncs) -> None:
+    """Newcomers one after another at one place use up every gap there; the board and all boards before stay right."""
+    entries = teams(1, 2, 3)
+    past = []
+    for newcomer in range(10, 1010):
+        entries.insert(1, Entry(newcomer))
+        syncs.sync(zip_of(entries))
+        if newcomer % 97 == 0:
+            past.append((syncs.run()[6], list(entries)))
+    keys = dict(syncs.db.execute("SELECT team_id, order_key FROM kaggle.leaderboard_entries").fetchall())
+    assert keys[10] != order.GAP  # where the first sync put it: the gap was widened
+
+    assert syncs.leaderboard() == shown(entries)
+    assert [syncs.at(moment) for moment, _ in past] == [places(then) for _, then in past]
+    assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 0
+
+
+@pytest.mark.parametrize("where", ["top", "middle", "bottom"])
+@pytest.mark.parametrize(
+    "spaced",
+    [
+        pytest.param(lambda n: n, id="no room at all"),
+        pytest.param(lambda n: n * order.GAP + (0 if n < 600 else 1 - order.GAP), id="one narrow gap"),
+        pytest.param(
+            # narrow from 500 to 1099: only a window of 512 each side reaches out of it, not yet over the board
+            lambda n: min(n, 500) * order.GAP + max(0, min(n, 1100) - 500) + max(0, n - 1100) * order.GAP,
+            id="a narrow stretch",
+        ),
+        pytest.param(lambda n: -(2**62) + n, id="far below zero"),
+    ],
+)
+def test_widening_keeps_the_order(syncs: Syncs, where: str, spaced: Callable[[int], int]) -> None:
+    """Making room changes no order among open and closed versions, equal keys included, and there is room then."""
+    size = 1600
+    syncs.sync(zip_of(teams(*range(size))))
+    keys = [spaced(n) for n in range(size)]
+    syncs.db.execute(
+        "UPDATE kaggle.leaderboard_entries e SET order_key = m.key "
+        "FROM unnest(%s::bigint[]) WITH ORDINALITY AS m (key, n) WHERE e.team_id = m.n - 1",
+        (keys,),
+    )
+    # Closed versions: some under keys of today's entries, some alone under theirs once the entry is gone.
+    syncs.db.execute(
+        """
+        INSERT INTO kaggle.leaderboard_history
+        SELECT board_id, (team_id * 7 + 3) %% %s, order_key, valid_from - interval '2 days',
+               valid_from - interval '1 day', first_seen_at, last_submission_at, submission_count, is_benchmark,
+               score, team_name, member_usernames
+        FROM kaggle.leaderboard_entries WHERE team_id %% 3 = 0
+        """,
+        (size,),
+    )
+    syncs.db.execute("DELETE FROM kaggle.leaderboard_entries WHERE team_id % 5 = 3")
+    staying = [n for n in range(size) if n % 5 != 3]
+    at = {"top": 0, "middle": len(staying) * 3 // 8, "bottom": len(staying) - 2}[where]
+    low = keys[staying[at]]
+    before = _in_order(syncs)
+    needed = 100
+    run_id = syncs.begin().run_id
+    board_id = syncs.scalar("SELECT kaggle.board_of_run(%s, 'public')", run_id)
+
+    assert syncs.scalar("SELECT kaggle.widen_gap(%s, %s, %s, %s)", run_id, board_id, low, needed)
+
+    assert _in_order(syncs) == before
+    below, above = (
+        syncs.scalar("SELECT order_key FROM kaggle.leaderboard_entries WHERE team_id = %s", staying[n])
+        for n in (at, at + 1)
+    )
+    assert above - below > needed
+
+
+def test_only_the_window_is_renumbered(syncs: Syncs) -> None:
+    """One narrow gap in a large board costs as many rows as lie around it, not the board."""
+    syncs.sync(zip_of(teams(*range(1000))))
+    syncs.db.execute(
+        "UPDATE kaggle.leaderboard_entries SET order_key = order_key - (1::bigint << 40) + 1 WHERE team_id = 500"
+    )
+    before = syncs.versions()
+
+    entries = teams(*range(1000))
+    entries.insert(500, Entry(5000))
+    syncs.sync(zip_of(entries))
+
+    assert syncs.leaderboard() == shown(entries)
+    assert len(set(before) - set(syncs.versions())) <= 64
+
+
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_newcomers_at_the_ends_for_ever(syncs: Syncs, end: str) -> None:
+    """New leaders, or new last teams, can come without end: keys that ran far to one side are no obstacle."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    far = -(2**63) + 1 if end == "first" else 2**63 - 1 - 2 * order.GAP
+    syncs.db.execute("UPDATE kaggle.leaderboard_entries SET order_key = order_key + %s", (far,))
+
+    entries = teams(4, 1, 2, 3) if end == "first" else teams(1, 2, 3, 4)
+    applied = syncs.sync(zip_of(entries))
+
+    assert applied.outcome == "changed"
+    assert syncs.leaderboard() == shown(entries)
+
+
+# --- the fence ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("archive", [zip_of(teams(1, 2, 3)), zip_of(teams(3, 4))], ids=["same bytes", "other bytes"])
+def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: bytes) -> None:
+    """After another attempt began in its place, an older one can neither apply nor confirm nor fail."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    lost = syncs.begin()
+    syncs.db.execute("SELECT kaggle.abandon_runs(%s)", (WORKER,))
+    newer = syncs.again()
+    assert newer.action == "sync"
+    before = syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")
+    state = syncs.scalar("SELECT to_json(s)::text FROM kaggle.sync_state s")
+
+    assert syncs.end(lost.run_id, archive).outcome is None
+    file = io.BytesIO(archive)
+    read = board.examine(file, LIMIT)
+    assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
+    assert syncs.store.apply(lost.run_id, read, lambda: board.rows(file, LIMIT)) == Applied(None)
+    decision = Decision("transient", "too late", timedelta(seconds=1))
+    assert syncs.store.fail(lost.run_id, decision, "credential") == "superseded"
+
+    assert (syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")) == before
+    assert syncs.scalar("SELECT to_json(s)::text FROM kaggle.sync_state s") == state
+    assert syncs.scalar("SELECT count(*) FROM kaggle.sync_runs WHERE id = %s", lost.run_id) == 0
+    assert syncs.end(newer.run_id, zip_of(teams(9))).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(9))
+
+
+def test_an_attempt_that_was_taken_over_widens_nothing(syncs: Syncs) -> None:
+    """An older attempt does not touch the order keys either."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    lost = syncs.begin()
+    board_id = syncs.scalar("SELECT kaggle.board_of_run(%s, 'public')", lost.run_id)
+    syncs.db.execute("SELECT kaggle.abandon_runs(%s)", (WORKER,))
+    before = syncs.versions()
+
+    assert syncs.scalar("SELECT kaggle.widen_gap(%s, %s, 0, 2000000000000)", lost.run_id, board_id) is False
+
+    assert syncs.versions() == before
+
+
+def _link(syncs: Syncs, *slugs: str) -> None:
+    for slug in slugs:
+        syncs.db.execute(
+            "UPDATE kaggle.competitions SET kaggle_competition_id = %s WHERE id = %s", (slug, syncs.competition)
+        )
+
+
+@pytest.mark.parametrize("by_itself", [True, False], ids=["by itself", "by hand"])
+@pytest.mark.parametrize("archive", [zip_of(teams(1, 2)), zip_of(teams(2))], ids=["same bytes", "other bytes"])
+@pytest.mark.parametrize("slugs", [("b-board",), ("b-board", "a-board")], ids=["A to B", "A to B to A"])
+def test_linked_elsewhere_during_the_fetch(
+    compete: Callable[..., Syncs], slugs: tuple[str, ...], archive: bytes, by_itself: bool
+) -> None:
+    """A download begun under another link is discarded, even if the link is the old one again; another sync follows."""
+    syncs = compete(auto_sync=by_itself)
+    syncs.sync(zip_of(teams(1, 2)))
+    begun = syncs.begin()
+    _link(syncs, *slugs)
+    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # those of the edits
+    before = syncs.versions()
+
+    assert syncs.end(begun.run_id, archive).outcome == "skipped"
+
+    assert syncs.run()[0] == "skipped"
+    assert syncs.versions() == before
+    assert syncs.jobs() == 1
+    again = syncs.again()
+    assert (again.action, again.slug) == ("sync", slugs[-1])
+    assert syncs.end(again.run_id, zip_of(teams(7))).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(7))
+
+
+def test_linked_during_the_fetch_to_a_board_without_room(syncs: Syncs) -> None:
+    """A download of the former link ends as skipped even where it would find no room on the new link's board."""
+    _link(syncs, "b-board")
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    syncs.db.execute("UPDATE kaggle.leaderboard_entries SET order_key = order_key >> 40")
+    _link(syncs, "a-board")
+    begun = syncs.begin()
+    _link(syncs, "b-board")
+    file = io.BytesIO(zip_of(teams(1, 4, 2, 3)))
+    read = board.examine(file, LIMIT)
+    tries = []
+
+    def rows() -> Iterator[bytes]:
+        tries.append(1)
+        if len(tries) > 5:
+            raise AssertionError("it tries again for ever")
+        return board.rows(file, LIMIT)
+
+    assert syncs.store.apply(begun.run_id, read, rows).outcome == "skipped"
+    assert syncs.leaderboard() == shown(teams(1, 2, 3))
+
+
+@pytest.mark.parametrize("archive", [zip_of(teams(1, 2)), zip_of(teams(2))], ids=["same bytes", "other bytes"])
+def test_deleted_during_the_fetch(syncs: Syncs, archive: bytes) -> None:
+    """A download for a competition that is gone is discarded, and what hung on it is removed after."""
+    syncs.sync(zip_of(teams(1, 2)))
+    begun = syncs.begin()
+    before = syncs.versions()
+    syncs.db.execute("DELETE FROM kaggle.competitions WHERE id = %s", (syncs.competition,))
+    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # that of the deletion
+
+    assert syncs.end(begun.run_id, archive).outcome == "skipped"
+
+    assert syncs.versions() == before
+    assert syncs.jobs() == 1
+    assert syncs.again().action == "remove"
+    syncs.store.remove_deleted(syncs.competition)
+    for table in ("boards", "leaderboard_entries", "leaderboard_history", "sync_runs", "sync_state", "sync_requests"):
+        assert syncs.scalar(f"SELECT count(*) FROM kaggle.{table}") == 0
+
+
+# --- one transaction ----------------------------------------------------------------------------------------------
+
+
+def test_readers_see_the_old_board_or_the_new_one(syncs: Syncs, connect: Callable[[], Connection]) -> None:
+    """Until the commit a reader sees the whole board of before, from then on the whole new one; nobody waits."""
+    old, new = teams(1, 2, 3, 4), teams(5, 4, 3, 1)
+    new[2] = new[2].but(score=Decimal("0.9"))
+    syncs.sync(zip_of(old))
+    # The run is written last: whoever holds its table stops the apply behind all it has written.
+    holder = connect()
+    holder.execute("LOCK TABLE kaggle.sync_runs IN SHARE MODE")
+    reader = connect()
+    reader.autocommit = True
+    with ThreadPoolExecutor(1) as pool:
+        applied = pool.submit(syncs.end, syncs.begin().run_id, zip_of(new))
+        try:
+            until = time.monotonic() + 8
+            while not reader.execute(
+                "SELECT 1 FROM pg_locks WHERE relation = 'kaggle.sync_runs'::regclass AND NOT granted"
+            ).fetchone():
+                assert not applied.done(), applied.result()
+                assert time.monotonic() < until
+            assert syncs.leaderboard(reader) == shown(old)
+            assert reader.execute("SELECT count(*) FROM kaggle.leaderboard_history").fetchone() == (0,)
+        finally:
+            holder.rollback()
+        assert applied.result().outcome == "changed"
+    assert syncs.leaderboard(reader) == shown(new)
+
+
+def test_unchanged_bytes_write_no_entry(syncs: Syncs) -> None:
+    """The same file again is a run and nothing else: no version is written, synced_at moves on."""
+    archive = zip_of(teams(1, 2, 3))
+    syncs.sync(archive)
+    syncs.sync(zip_of(teams(2, 1, 3)))
+    syncs.sync(archive)
+    before = syncs.versions()
+    synced_at = syncs.scalar("SELECT max(synced_at) FROM kaggle.leaderboard")
+
+    assert syncs.sync(archive).outcome == "unchanged"
+
+    assert syncs.run()[:6] == ("unchanged", 3, 0, 0, 0, 0)
+    assert syncs.versions() == before
+    assert syncs.scalar("SELECT max(synced_at) FROM kaggle.leaderboard") > synced_at
+
+
+def test_other_bytes_of_the_same_board_write_no_entry(syncs: Syncs) -> None:
+    """A file that says the same in other bytes is compared, and nothing is written."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    before = syncs.versions()
+
+    syncs.sync(zip_of(teams(1, 2, 3), line_end="\r\n"))
+
+    assert syncs.run()[:6] == ("unchanged", 3, 0, 0, 0, 0)
+    assert syncs.versions() == before
+
+
+def _staged(syncs: Syncs) -> list[int]:
+    with syncs.store._pool.connection() as connection:
+        assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        return [
+            (connection.execute(f"SELECT count(*) FROM pg_temp.{table}").fetchone() or (-1,))[0]
+            for table in ("staged_rows_1", "placed_rows_1")
+        ]
+
+
+def test_staging_is_empty_after_an_apply(syncs: Syncs) -> None:
+    """Every apply through a pooled connection begins with empty staging tables."""
+    for entries in (teams(1, 2, 3), teams(3, 2, 1), teams(3, 2)):
+        syncs.sync(zip_of(entries))
+        assert _staged(syncs) == [0, 0]
+        assert syncs.leaderboard() == shown(entries)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        pytest.param(csv_of(teams(1, 2)).replace(b"0.5,1,user2", b"best,1,user2"), "line 3, column score", id="score"),
+        pytest.param(csv_of(teams(1, 2)) + b"3,3\n", "line 4", id="columns"),
+        pytest.param(csv_of(teams(1, 2)).replace(b"team 2", b"team \xff"), "line 3", id="encoding"),
+        pytest.param(csv_of(teams(1, 2, 1)), "TeamId 1 stands there 2 times", id="a team twice"),
+        pytest.param(csv_of(teams(1, 2)).replace(b"\n2,", b"\n3,"), "rank 3 stands where rank 2", id="a gap"),
+    ],
+)
+def test_a_failed_apply_leaves_nothing_behind(
+    syncs: Syncs, broken: bytes, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file that cannot be read changes nothing, says where it is wrong, and the connection can go on."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    before = syncs.versions()
+    run_id = syncs.begin().run_id
+
+    with pytest.raises(NeedsPerson, match=said):
+        syncs.end(run_id, zip_of(broken))
+
+    assert caplog.messages == []  # the pool says so where it must roll back itself
+    assert _staged(syncs) == [0, 0]
+    assert syncs.versions() == before
+    assert syncs.end(run_id, zip_of(teams(2, 1))).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(2, 1))
+
+
+def test_the_source_fails_during_the_copy(syncs: Syncs) -> None:
+    """An error while the file is read ends the COPY; the attempt can be tried on the same connection."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    run_id = syncs.begin().run_id
+    file = io.BytesIO(zip_of(teams(3, 1)))
+    read = board.examine(file, LIMIT)
+
+    def rows() -> Iterator[bytes]:
+        yield csv_of(teams(3)).removeprefix(b"\xef\xbb\xbf")
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        syncs.store.apply(run_id, read, rows)
+
+    assert syncs.leaderboard() == shown(teams(1, 2, 3))
+    assert syncs.store.apply(run_id, read, lambda: board.rows(file, LIMIT)).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(3, 1))
+
+
+def test_nothing_is_left_in_a_temporary_folder(
+    syncs: Syncs, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Downloads lie in files without a name: not even during a sync is there one to be left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _link(syncs, "titanic")
+    seen: list[list[Path]] = []
+    apply = syncs.store.apply
+
+    def watched(*arguments: Any) -> Applied:
+        seen.append(list(tmp_path.iterdir()))
+        return apply(*arguments)
+
+    monkeypatch.setattr(syncs.store, "apply", watched)
+    kaggle = make_kaggle(simulator.url)
+    syncer = Syncer(syncs.store, kaggle, WORKER, 0, LIMIT, lambda _: None)
+    for fault, ending in ((None, "changed"), (Page(b"PK no ZIP", "application/zip"), "failed")):
+        if fault:
+            simulator.faults.put("titanic", fault)
+        syncs.db.execute("SELECT kaggle.sync_now('titanic')")
+        assert syncer.sync(syncs.competition) == ending
+        assert list(tmp_path.iterdir()) == []
+    assert seen == [[]]
+    for line in kaggle._idle:
+        line.close()
+
+
+# --- time ---------------------------------------------------------------------------------------------------------
+
+
+def test_time_goes_on_where_the_clock_stands_still(syncs: Syncs) -> None:
+    """observed_at strictly increases within a board, whatever the clock says; no board in between is lost."""
+    boards = [teams(1, 2, 3), teams(2, 1, 3), teams(2, 1, 3), teams(2, 3), teams(1, 2, 3)]
+    syncs.sync(zip_of(boards[0]))
+    syncs.db.execute("UPDATE kaggle.boards SET observed_at = observed_at + interval '1 hour'")
+    moments = [syncs.scalar("SELECT observed_at FROM kaggle.boards")]
+    for entries in boards[1:]:
+        syncs.sync(zip_of(entries))
+        moments.append(syncs.run()[6])
+        assert syncs.scalar("SELECT observed_at FROM kaggle.boards") == moments[-1]
+
+    assert moments == sorted(set(moments))
+    assert [syncs.at(moment) for moment in moments] == [places(entries) for entries in boards]
+
+
+def test_first_seen_is_kept_through_an_absence(syncs: Syncs) -> None:
+    """A team that comes back was first seen when it was there first, and its entry changed now."""
+    syncs.sync(zip_of(teams(1, 2)))
+    first = syncs.run()[6]
+    for entries in (teams(1), [], teams(1), teams(2, 1)):
+        syncs.sync(zip_of(entries))
+    assert syncs.db.execute(
+        "SELECT first_seen_at, entry_changed_at FROM kaggle.leaderboard WHERE team_id = 2"
+    ).fetchone() == (first, syncs.run()[6])
+
+
+def test_history_interval_merges(compete: Callable[..., Syncs]) -> None:
+    """Versions closer together than history_interval are one, with the last facts; older ones are kept."""
+    syncs = compete(history_interval=timedelta(hours=1))
+    scored = lambda text: [entry.but(score=Decimal(text)) for entry in teams(1, 2)]  # noqa: E731
+    syncs.sync(zip_of(scored("0.1")))
+    first = syncs.run()[6]
+    for text in ("0.2", "0.3"):
+        syncs.sync(zip_of(scored(text)))
+        assert Counts(*syncs.run()[2:6]) == Counts(0, 0, 2, 0)
+    assert [version[:3] for version in syncs.versions()] == [("now", 1, first), ("now", 2, first)]
+    assert syncs.at(first) == places(scored("0.3"))
+
+    # Two hours pass.
+    for table in ("boards SET observed_at = observed_at", "leaderboard_entries SET valid_from = valid_from"):
+        syncs.db.execute(f"UPDATE kaggle.{table} - interval '2 hours'")
+    syncs.sync(zip_of(scored("0.4")))
+    second = syncs.run()[6]
+    syncs.sync(zip_of(scored("0.5")))
+    assert syncs.at(second - timedelta(microseconds=1)) == places(scored("0.3"))
+    assert syncs.at(second) == places(scored("0.5"))
+    assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 2
+
+
+def test_history_interval_keeps_departures(compete: Callable[..., Syncs]) -> None:
+    """A team that leaves and returns within history_interval was away in between."""
+    syncs = compete(history_interval=timedelta(hours=1))
+    moments = []
+    for entries in (teams(1, 2), teams(1), teams(1, 2)):
+        syncs.sync(zip_of(entries))
+        moments.append(syncs.run()[6])
+    assert [syncs.at(moment) for moment in moments] == [places(teams(*ids)) for ids in ((1, 2), (1,), (1, 2))]
+
+
+def test_private_after_public(syncs: Syncs) -> None:
+    """The private board is another board: it takes the public one's place, whose versions stay as they are."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    before = syncs.versions()
+
+    assert syncs.sync(zip_of(teams(3, 1), kind="private")).added == 2
+
+    assert syncs.leaderboard() == shown(teams(3, 1))
+    assert syncs.scalar("SELECT array_agg(DISTINCT board) FROM kaggle.leaderboard") == ["private"]
+    assert set(before) < set(syncs.versions())
+
+
+def test_two_competitions_at_once(compete: Callable[..., Syncs], url: str) -> None:
+    """Syncs of different competitions run beside one another and do not meet."""
+    store = Store(url, connections=4)
+    store.open()
+    try:
+        all_syncs = [compete(f"board-{n}") for n in range(4)]
+        begun = [syncs.begin().run_id for syncs in all_syncs]
+        for syncs in all_syncs:
+            syncs.store = store
+        barrier = threading.Barrier(4)
+
+        def end(n: int) -> Applied:
+            barrier.wait(10)
+            return all_syncs[n].end(begun[n], zip_of(teams(*range(n * 10, n * 10 + 5))))
+
+        with ThreadPoolExecutor(4) as pool:
+            assert [applied.outcome for applied in pool.map(end, range(4))] == ["changed"] * 4
+        for n, syncs in enumerate(all_syncs):
+            assert syncs.leaderboard() == shown(teams(*range(n * 10, n * 10 + 5)))
+    finally:
+        store.close()

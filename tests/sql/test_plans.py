@@ -1,0 +1,187 @@
+"""The plans of what everybody reads: they reach the rows that are asked for, and no others.
+
+PLANS_TIMES=1 with pytest -s prints how long the reads take, beside a table that stores the rank under an index.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+COMPETITIONS = 300
+TEAMS = 500
+SLUG = "board-150"
+
+Connection = psycopg.Connection[Any]
+Node = dict[str, Any]
+
+TOP_TEN = f"SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = '{SLUG}' AND rank <= 10 ORDER BY rank"
+FIRST_TEN = f"SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = '{SLUG}' ORDER BY rank LIMIT 10"
+FIRST_TEN_TEAMS = (
+    f"SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = '{SLUG}' AND rank IS NOT NULL "
+    "ORDER BY rank LIMIT 10"
+)
+WHOLE = f"SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = '{SLUG}' ORDER BY rank"
+STATUS = f"SELECT * FROM kaggle.sync_status WHERE kaggle_competition_id = '{SLUG}'"
+
+
+def fill(db: Connection, competitions: int, teams: int) -> None:
+    """That many ongoing competitions that were just synced, each with a board of that many teams and a benchmark."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) "
+        "SELECT 'board-' || n, false FROM generate_series(1, %s) n",
+        (competitions,),
+    )
+    db.execute(
+        """
+        INSERT INTO kaggle.boards (competition_id, slug, kind, higher_is_better, teams, digest, observed_at)
+        SELECT id, kaggle_competition_id, 'public', true, %s, '\\x00', clock_timestamp() FROM kaggle.competitions
+        """,
+        (teams,),
+    )
+    # Board by board in the board's order, as apply_board writes a first sync.
+    db.execute(
+        """
+        INSERT INTO kaggle.leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
+            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+        SELECT b.id, n, ((n * 7919) %% 1000003) << 40, now(), now(), now(), 1 + n %% 50, n = 0,
+               round((1 - n::numeric / 100000), 5), 'team ' || n, ARRAY['user' || n]
+        FROM kaggle.boards b CROSS JOIN generate_series(0, %s) n ORDER BY b.id, n * 7919 %% 1000003
+        """,
+        (teams,),
+    )
+    db.execute(
+        """
+        INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,
+            last_attempt_at, last_success_at)
+        SELECT id, 0, nextval('kaggle.run_ids'), now() + '1 hour', '5 minutes', now() + '1 day', now(), now()
+        FROM kaggle.competitions
+        """
+    )
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true")
+    db.execute("DELETE FROM kaggle.sync_requests")
+    db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+    db.execute("VACUUM ANALYZE")
+
+
+@pytest.fixture
+def full(db: Connection) -> Iterator[Connection]:
+    """A database of 300 competitions with 150,000 teams."""
+    fill(db, COMPETITIONS, TEAMS)
+    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    return db
+
+
+def nodes(db: Connection, query: str) -> list[Node]:
+    """The nodes of a query's plan as it was executed."""
+    row = db.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {query}").fetchone()
+    assert row is not None
+
+    def under(node: Node) -> Iterator[Node]:
+        yield node
+        for child in node.get("Plans", ()):
+            yield from under(child)
+
+    return list(under(row[0][0]["Plan"]))
+
+
+def entries_read(plan: list[Node]) -> float:
+    """How many entries a plan read, those it threw away again included; no scan of the whole table among them."""
+    scans = [node for node in plan if node.get("Relation Name") == "leaderboard_entries"]
+    assert "Seq Scan" not in {scan["Node Type"] for scan in scans}
+    assert scans
+    return sum(
+        (scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0))
+        * scan["Actual Loops"]
+        for scan in scans
+    )
+
+
+def test_reads_touch_only_what_they_ask_for(full: Connection) -> None:
+    """The top ten costs ten entries, one board costs that board, a status costs none; nothing scans all entries."""
+    top_ten = nodes(full, TOP_TEN)
+    assert entries_read(top_ten) <= 16  # ten, the benchmark, and the few that end the run of the window
+    assert any("Run Condition" in node for node in top_ten)
+
+    # NULLs, the benchmarks, come last.
+    assert entries_read(nodes(full, FIRST_TEN)) <= TEAMS + 2
+    assert entries_read(nodes(full, FIRST_TEN_TEAMS)) <= TEAMS + 2
+    assert entries_read(nodes(full, WHOLE)) <= 2 * (TEAMS + 1)
+
+    status = nodes(full, STATUS)
+    assert [node for node in status if node.get("Relation Name") == "leaderboard_entries"] == []
+    scanned = {node["Relation Name"] for node in status if node["Node Type"] == "Seq Scan"}
+    assert scanned.isdisjoint({"competitions", "sync_state", "boards"})
+
+    times(full)
+
+
+def test_the_sweep_never_reads_a_board(full: Connection) -> None:
+    """Whatever is due, what is wanted is found without an entry being read, and the sweep queues exactly that."""
+    for thorough in ("false", "true"):
+        plan = body_of_wanted(full, thorough)
+        assert {node.get("Relation Name") for node in plan} >= {"sync_state", "sync_requests"}
+        assert {"leaderboard_entries", "leaderboard_history"}.isdisjoint(node.get("Relation Name") for node in plan)
+
+    def entries_scanned() -> Any:
+        full.execute("SELECT pg_stat_force_next_flush()")
+        return full.execute(
+            "SELECT seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relname = 'leaderboard_entries'"
+        ).fetchone()
+
+    before = entries_scanned()
+    sweep = "SELECT queued FROM kaggle.sweep((SELECT max(id) FROM kaggle.worker_processes), 'credential', 0, true)"
+    assert full.execute(sweep).fetchone() == (0,)
+    full.execute("UPDATE kaggle.sync_state SET due_at = now() - interval '1 second' WHERE competition_id % 3 = 0")
+    assert full.execute(sweep).fetchone() == (COMPETITIONS // 3,)
+    assert full.execute(sweep).fetchone() == (0,)  # each has its job
+    assert entries_scanned() == before
+
+
+def body_of_wanted(db: Connection, thorough: str) -> list[Node]:
+    """The plan of kaggle.wanted, whose own EXPLAIN would show a function scan and nothing else."""
+    row = db.execute("SELECT prosrc FROM pg_proc WHERE oid = 'kaggle.wanted(text, boolean)'::regprocedure").fetchone()
+    assert row is not None
+    body = row[0].replace("wanted.credential", "'credential'").replace("thorough", thorough)
+    with db.transaction():
+        db.execute("SET LOCAL search_path = kaggle, pg_temp")
+        return nodes(db, body)
+
+
+def times(db: Connection) -> None:
+    """Print how long the reads take, beside a stored rank; nothing is asserted."""
+    if "PLANS_TIMES" not in os.environ:
+        return
+    db.execute("CREATE TABLE stored AS SELECT * FROM kaggle.leaderboard")
+    db.execute("CREATE INDEX ON stored (kaggle_competition_id, rank)")
+    db.execute("CREATE INDEX ON stored (kaggle_competition_id, team_id)")
+    db.execute("VACUUM ANALYZE stored")
+    team = f"WHERE kaggle_competition_id = '{SLUG}' AND team_id = 77"
+    print()
+    for name, query in (
+        ("rank <= 10", TOP_TEN),
+        ("LIMIT 10", FIRST_TEN),
+        ("ranked, LIMIT 10", FIRST_TEN_TEAMS),
+        ("whole board", WHOLE),
+        ("one team", f"SELECT * FROM kaggle.leaderboard {team}"),
+        ("status", STATUS),
+    ):
+        here, there = _median(db, query), ""
+        if "kaggle.leaderboard" in query:
+            there = f", stored rank {_median(db, query.replace('kaggle.leaderboard', 'stored')):.2f} ms"
+        print(f"{name}: {here:.2f} ms{there}")
+
+
+def _median(db: Connection, query: str) -> float:
+    taken = []
+    for _ in range(15):
+        start = time.perf_counter()
+        db.execute(query).fetchall()
+        taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(taken)
