@@ -72,8 +72,8 @@ BEGIN
         END IF;
         IF NEW.status IS NOT DISTINCT FROM OLD.status THEN
             NEW.status := status_after_dates_moved(NEW.status,
-                NEW.start_date, NEW.start_date IS DISTINCT FROM OLD.start_date,
-                NEW.end_date, NEW.end_date IS DISTINCT FROM OLD.end_date);
+                NEW.start_date, NEW.start_date IS DISTINCT FROM OLD.start_date OR NEW.start_date > OLD.dates_checked_at,
+                NEW.end_date, NEW.end_date IS DISTINCT FROM OLD.end_date OR NEW.end_date > OLD.dates_checked_at);
         END IF;
         IF NEW.status IS DISTINCT FROM OLD.status OR NEW.start_date IS DISTINCT FROM OLD.start_date
            OR NEW.end_date IS DISTINCT FROM OLD.end_date THEN
@@ -89,6 +89,9 @@ BEGIN
         PERFORM refuse('sync_interval_is_at_least_a_minute',
             format('sync_interval is %s', NEW.sync_interval),
             'Kaggle is asked at most once a minute for one competition: give 1 minute or more.');
+    ELSIF NEW.sync_interval > '100 years' THEN
+        PERFORM refuse('sync_interval_is_at_most_a_century', format('sync_interval is %s', NEW.sync_interval),
+            'Set auto_sync to false to have no sync by the clock.');
     ELSIF NEW.end_date < NEW.start_date THEN
         PERFORM refuse('competition_does_not_end_before_it_starts',
             format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),

@@ -59,7 +59,9 @@ COMMENT ON TRIGGER competitions_inserted ON kaggle.competitions IS 'Asks for the
 
 
 CREATE OR REPLACE FUNCTION kaggle.competitions_updated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp
+-- The plan is kept from a session's first call, often for one row; a nested loop would compare all with all later.
+SET enable_nestloop = off AS $$
 DECLARE
     ids bigint[];
     reasons text[];

@@ -193,6 +193,9 @@ BEGIN
     INSERT INTO sync_runs VALUES (run.*);
 
     -- The next due time is counted from the previous one; times that passed unserved are left out.
+    IF state.due_interval <> competition.sync_interval THEN
+        due := due - state.due_interval + competition.sync_interval;
+    END IF;
     IF competition.id IS NULL OR competition.status <> 'ongoing' OR NOT competition.auto_sync THEN
         due := NULL;
     ELSIF due IS NULL THEN

@@ -81,6 +81,7 @@ COMMENT ON FUNCTION kaggle.rescue() IS
     'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
 
 
+-- statement_timestamp() where clock_timestamp() would do: an index can be searched for it.
 CREATE OR REPLACE FUNCTION kaggle.wanted(credential text, thorough boolean)
 RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz)
 LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
@@ -94,7 +95,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
     UNION ALL
     -- due by the clock
     SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
-    WHERE s.running_run_id IS NULL AND s.next_sync_at <= clock_timestamp()
+    WHERE s.running_run_id IS NULL AND s.next_sync_at <= statement_timestamp()
     UNION ALL
     -- failing under another credential
     SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
@@ -114,7 +115,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
     UNION ALL
     -- Kaggle's metadata, once a day
     SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
-    WHERE s.describe_at <= clock_timestamp() AND s.due_at IS NOT NULL AND s.last_success_at IS NOT NULL
+    WHERE s.describe_at <= statement_timestamp() AND s.due_at IS NOT NULL AND s.last_success_at IS NOT NULL
 $$;
 COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
     'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers.';
@@ -170,8 +171,8 @@ BEGIN
 
     wake_at := least(wake_at,
         (SELECT min(s.next_sync_at) FROM sync_state s WHERE s.running_run_id IS NULL AND s.next_sync_at > moment),
-        (SELECT min(c.start_date) FROM competitions c WHERE c.start_date > c.dates_checked_at),
-        (SELECT min(c.end_date) FROM competitions c WHERE c.end_date > c.dates_checked_at));
+        (SELECT min(c.start_date) FROM competitions c WHERE c.start_date > c.dates_checked_at AND c.start_date < 'infinity'),
+        (SELECT min(c.end_date) FROM competitions c WHERE c.end_date > c.dates_checked_at AND c.end_date < 'infinity'));
 END $$;
 COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
     'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';

@@ -309,7 +309,7 @@ BEGIN
         END IF;
         keys := ARRAY(SELECT k FROM unnest(below || above) AS k ORDER BY k);
         IF cardinality(keys) = all_keys THEN
-            spacing := 1::bigint << 40;   -- as far apart as we like, around zero
+            spacing := least(1::bigint << 40, (1::bigint << 61) / all_keys);   -- far apart, around zero
             lowest := -(all_keys / 2) * spacing;
             EXIT;
         END IF;

@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -43,6 +45,9 @@ _KIND = re.compile(r"[-_](public|private)[-_]?leaderboard", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _MAX_HEADER = 64 * 1024
+
+# What zipfile and its decompressors raise over damaged bytes (a seek to nowhere is an OSError).
+_UNSOUND = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,11 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]
                 raise NeedsPerson("the file in Kaggle's ZIP is encrypted")
             with unpacked.open(member) as stream:
                 yield member.filename, _Bounded(stream, limit)  # type: ignore[misc]
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except NeedsPerson:
+        raise
+    except _UNSOUND as error:
         raise Transient(f"Kaggle's answer is not a sound ZIP file ({error}); the download may have been cut") from error
-    except (NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError) as error:  # a compression or feature that Python lacks
         raise NeedsPerson(f"the file in Kaggle's ZIP cannot be unpacked: {error}") from error
 
 

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
+# What a request can end with. ValueError and its like: the SDK read an answer that is not in Kaggle's form.
+_FAILURES = (requests.RequestException, TransportError, OSError, ValueError, TypeError, AttributeError, LookupError)
+
 WITHOUT_RETRY_AFTER = timedelta(minutes=1)
 LONGEST_PAUSE = timedelta(hours=24)  # a Retry-After beyond it is taken for nonsense
 
@@ -72,9 +75,10 @@ def find_credential(settings: Settings) -> Credential | None:
     folder = Path("~/.kaggle").expanduser()
     if settings.kaggle_api_token:
         given = settings.kaggle_api_token.get_secret_value()
-        if len(given) < 4096 and Path(given).is_file():
-            return Credential(f"the file in KAGGLE_API_TOKEN, {given}", token=Path(given).read_text().strip())
-        return Credential("KAGGLE_API_TOKEN", token=given)
+        if not os.path.isfile(given):
+            return Credential("KAGGLE_API_TOKEN", token=given)
+        if token := Path(given).read_text().strip():
+            return Credential(f"the file in KAGGLE_API_TOKEN, {given}", token=token)
     for name in ("access_token", "access_token.txt"):
         if (folder / name).is_file() and (token := (folder / name).read_text().strip()):
             return Credential(str(folder / name), token=token)
@@ -85,17 +89,24 @@ def find_credential(settings: Settings) -> Credential | None:
             key=settings.kaggle_key.get_secret_value(),
         )
     config = settings.kaggle_config_dir or folder
-    if not config.exists() and sys.platform.startswith("linux"):
+    if config == folder and not config.exists() and sys.platform.startswith("linux"):
         config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
     if (config / "kaggle.json").is_file():
-        try:
-            stored = json.loads((config / "kaggle.json").read_text())
-            return Credential(str(config / "kaggle.json"), username=stored["username"], key=stored["key"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise NeedsPerson(f"cannot read the Kaggle credential in {config / 'kaggle.json'}") from error
+        return _from_kaggle_json(config / "kaggle.json")
     if (folder / "credentials.json").is_file():
         return Credential(str(folder / "credentials.json"), oauth_file=folder / "credentials.json")
     return None
+
+
+def _from_kaggle_json(file: Path) -> Credential:
+    try:
+        stored = json.loads(file.read_text())
+        username, key = stored["username"], stored["key"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NeedsPerson(f"cannot read the Kaggle credential in {file}: {type(error).__name__}") from None
+    if not (isinstance(username, str) and isinstance(key, str) and username and key):
+        raise NeedsPerson(f"cannot read the Kaggle credential in {file}: username and key must be text")
+    return Credential(str(file), username=username, key=key)
 
 
 @dataclass(frozen=True)
@@ -164,14 +175,14 @@ class Kaggle:
         request.competition_name = slug
         with self._line(slug) as line:
             answer = line.competitions.get_competition(request)
-        return Description(
-            title=_text(answer.title),
-            description=_text(answer.description),
-            enabled_date=_utc(answer.enabled_date),
-            deadline=_utc(answer.deadline),
-            evaluation_metric=_text(answer.evaluation_metric),
-            max_daily_submissions=answer.max_daily_submissions or None,
-        )
+            return Description(
+                title=_text(answer.title),
+                description=_text(answer.description),
+                enabled_date=_utc(answer.enabled_date),
+                deadline=_utc(answer.deadline),
+                evaluation_metric=_text(answer.evaluation_metric),
+                max_daily_submissions=answer.max_daily_submissions or None,
+            )
 
     @contextmanager
     def _line(self, slug: str) -> Iterator[_Line]:
@@ -187,28 +198,21 @@ class Kaggle:
         watch.start()
         try:
             yield line
-            if line.was_cut:
-                line.close()
-            else:
-                self._idle.append(line)
-        except PgleaderboardError:
-            line.close()
-            raise
-        except (
-            requests.RequestException,
-            TransportError,
-            OSError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            # ValueError and its like: the SDK read an answer that is not in Kaggle's form.
+        except (PgleaderboardError, *_FAILURES) as error:
+            known = error if isinstance(error, PgleaderboardError) else explain(error, slug, self._timeout)
             line.close()
             if line.was_cut:
                 raise Transient(f"Kaggle did not finish within {self._deadline:g} s") from error
-            raise explain(error, slug, self._timeout) from error
+            raise known from error.__cause__ if known is error else error
+        except BaseException:
+            line.close()
+            raise
         finally:
             watch.cancel()
+        if line.was_cut:  # a body without a length ends without an error when it is cut
+            line.close()
+            raise Transient(f"Kaggle did not finish within {self._deadline:g} s")
+        self._idle.append(line)
 
 
 class _Line:
@@ -256,6 +260,9 @@ class _Line:
 
     def cut(self) -> None:
         self._wires.shut_down()
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         self._client.http_client()._session.close()
@@ -407,7 +414,7 @@ def retry_after(header: str | None) -> timedelta | None:
     except (ValueError, OverflowError):
         try:
             pause = email.utils.parsedate_to_datetime(header) - datetime.now(UTC)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
         pause = max(pause, timedelta(0))
     return pause if timedelta(0) <= pause <= LONGEST_PAUSE else None

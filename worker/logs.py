@@ -44,7 +44,9 @@ class _Text(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
         details = "".join(f" {name}={value}" for name, value in _details(record).items())
         line = harmless(f"{moment} {record.levelname.lower():7} {record.getMessage()}{details}")
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        if not record.exc_info:
+            return line
+        return "\n".join([line, *map(harmless, self.formatException(record.exc_info).split("\n"))])
 
 
 class _Json(logging.Formatter):

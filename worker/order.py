@@ -88,7 +88,7 @@ def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
         return iter(range(high - count * GAP, high, GAP))
     if high is None:
         if low + count * GAP > HIGHEST:
-            raise GapExhausted(low, count)
+            raise GapExhausted(2**63 - 1, count)
         return iter(range(low + GAP, low + (count + 1) * GAP, GAP))
     if high - low <= count:
         raise GapExhausted(low, count)

@@ -23,9 +23,7 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """Everything that can be set, by environment variable or in `.env`; the environment wins."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", populate_by_name=True, frozen=True
-    )
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
     direct_url: SecretStr | None = Field(None, validation_alias="PGLEADERBOARD_DIRECT_URL")
@@ -43,7 +41,7 @@ class Settings(BaseSettings):
     download_deadline: float = Field(300, gt=0, le=86400, validation_alias="PGLEADERBOARD_DOWNLOAD_DEADLINE")
     max_download_mb: int = Field(512, ge=1, validation_alias="PGLEADERBOARD_MAX_DOWNLOAD_MB")
     requests_per_minute: int = Field(30, ge=0, le=60000, validation_alias="PGLEADERBOARD_REQUESTS_PER_MINUTE")
-    runs_days: float = Field(30, ge=0, validation_alias="PGLEADERBOARD_RUNS_DAYS")
+    runs_days: float = Field(30, ge=0, le=36500, validation_alias="PGLEADERBOARD_RUNS_DAYS")
     log_format: Literal["text", "json"] = Field("text", validation_alias="PGLEADERBOARD_LOG_FORMAT")
 
     @field_validator("kaggle_url")
@@ -64,6 +62,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise NeedsPerson(f"cannot use the settings: {wrong}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise NeedsPerson(f"cannot read .env: {type(error).__name__}") from None
 
     @property
     def url(self) -> str | None:

@@ -90,7 +90,9 @@ CREATE TABLE kaggle.competitions (
         CHECK (points_for_perfect_score >= 0 AND points_for_perfect_score < 'Infinity'::numeric),
     CONSTRAINT max_submissions_per_day_is_not_negative CHECK (max_submissions_per_day >= 0),
     CONSTRAINT sync_interval_is_at_least_a_minute CHECK (sync_interval >= '1 minute'),
+    CONSTRAINT sync_interval_is_at_most_a_century CHECK (sync_interval <= '100 years'),
     CONSTRAINT history_interval_is_not_negative CHECK (history_interval >= '0'),
+    CONSTRAINT history_interval_is_at_most_a_century CHECK (history_interval <= '100 years'),
     CONSTRAINT metric_values_come_together_and_ascend
         CHECK ((metric_min_value IS NULL) = (metric_max_value IS NULL)
                AND (metric_min_value IS NULL OR metric_min_value < metric_max_value))
@@ -221,6 +223,7 @@ CREATE TABLE kaggle.boards (
     teams          bigint      NOT NULL DEFAULT 0,
     digest         bytea,
     observed_at    timestamptz NOT NULL DEFAULT '-infinity',
+    history_from   timestamptz,
     CONSTRAINT boards_pkey PRIMARY KEY (id),
     CONSTRAINT board_kind_is_known CHECK (kind IN ('public', 'private'))
 ) WITH (fillfactor = 50);
@@ -233,6 +236,8 @@ COMMENT ON COLUMN kaggle.boards.higher_is_better IS 'Read off the order of the s
 COMMENT ON COLUMN kaggle.boards.teams IS 'Ranked teams now.';
 COMMENT ON COLUMN kaggle.boards.digest IS 'Of the CSV that was applied last; equal bytes are not compared again.';
 COMMENT ON COLUMN kaggle.boards.observed_at IS 'The board is known to be right as of then; strictly increasing.';
+
+COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was pruned and cannot be asked for; null = all of it is there.';
 
 CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards (competition_id, lower(slug), kind);
 CREATE INDEX boards_slug ON kaggle.boards (lower(slug));
