@@ -242,8 +242,13 @@ class Store:
 
 def _in_words(error: psycopg.Error) -> str:
     """PostgreSQL's message about a row of the file, with the line and column it stands in."""
-    said = " ".join((error.diag.message_primary or type(error).__name__).split())
-    said = said.replace('relation "staged_rows_1" ', "").replace("staged_rows_1", "the file")
+    match error:
+        case psycopg.errors.CheckViolation():  # the constraints of the staging table are named after their rules
+            said = f"the rule '{(error.diag.constraint_name or '').replace('_', ' ')}' does not hold"
+        case psycopg.errors.NotNullViolation():
+            said = f"{error.diag.column_name} is empty"
+        case _:
+            said = " ".join((error.diag.message_primary or type(error).__name__).split())
     place = re.search(r"line (\d+)(?:, column (\w+))?", error.diag.context or "")
     where = f"line {place[1]}" + (f", column {place[2]}" if place[2] else "") + ": " if place else ""
     return (where + said)[:300]
