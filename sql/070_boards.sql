@@ -163,7 +163,8 @@ BEGIN
         INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
             last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
         SELECT board.id, s.team_id, (s.position - first_position) << 40, run.observed_at,
-               first_seen(board.id, s.team_id, board.digest IS NOT NULL, run.observed_at),
+               CASE WHEN board.digest IS NULL THEN run.observed_at
+                    ELSE first_seen(board.id, s.team_id, run.observed_at) END,
                s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name,
                coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
         FROM pg_temp.staged_rows_1 s ORDER BY s.position;
@@ -191,22 +192,22 @@ COMMENT ON FUNCTION kaggle.apply_board(bigint, text, bytea, bigint) IS
     'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.first_seen(board_id bigint, team_id bigint, has_past boolean, otherwise timestamptz)
+CREATE OR REPLACE FUNCTION kaggle.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    SELECT CASE WHEN has_past THEN coalesce(
-        (SELECT min(h.first_seen_at) FROM leaderboard_history h
-         WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
-        ELSE otherwise END
+    SELECT coalesce((SELECT min(h.first_seen_at) FROM leaderboard_history h
+                     WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
 $$;
-COMMENT ON FUNCTION kaggle.first_seen(bigint, bigint, boolean, timestamptz) IS
+COMMENT ON FUNCTION kaggle.first_seen(bigint, bigint, timestamptz) IS
     'When a team that appears now was first seen on this board: it may have been there before.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.write_differences(
     board_id bigint, observed_at timestamptz, history_interval interval,
     OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp
+-- Temporary tables have no statistics; a merge join would sort the whole board to find the few that were placed.
+SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 BEGIN
     WITH staged AS (
@@ -259,7 +260,7 @@ BEGIN
         INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
             last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
         SELECT write_differences.board_id, team_id, new_key, write_differences.observed_at,
-               first_seen(write_differences.board_id, team_id, true, write_differences.observed_at),
+               first_seen(write_differences.board_id, team_id, write_differences.observed_at),
                last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames
         FROM difference WHERE is_new
     )

@@ -31,6 +31,7 @@ BEGIN;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, MDY';
 SET LOCAL lock_timeout = '10s';
+SET LOCAL work_mem = '32MB';
 SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '30s';
 SELECT kaggle.prepare_staging();
