@@ -179,7 +179,8 @@ BEGIN
     SELECT score INTO best FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position LIMIT 1;
     SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position DESC LIMIT 1;
     UPDATE boards b
-    SET observed_at = run.observed_at, digest = apply_board.digest, teams = run.teams,
+    SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
+        digest = apply_board.digest, teams = run.teams,
         higher_is_better = CASE WHEN best > worst THEN true WHEN best < worst THEN false
                                 ELSE b.higher_is_better END
     WHERE b.id = board.id;

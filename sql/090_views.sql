@@ -8,7 +8,7 @@ FROM kaggle.competitions c
 CROSS JOIN LATERAL (
     SELECT p.id, p.kind, p.observed_at FROM kaggle.boards p
     WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
-    ORDER BY p.observed_at DESC LIMIT 1) AS b
+    ORDER BY p.kind LIMIT 1) AS b     -- private, once it is there, before public
 CROSS JOIN LATERAL (
     -- Two arms with a bare row_number: a CASE around it would rank the whole board to find its top ten.
     SELECT row_number() OVER (ORDER BY r.order_key) AS rank, r.team_id, r.team_name, r.score, r.submission_count,
@@ -70,7 +70,7 @@ LEFT JOIN kaggle.sync_state s ON s.competition_id = c.id
 LEFT JOIN LATERAL (
     SELECT p.kind, p.teams, p.observed_at FROM kaggle.boards p
     WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
-    ORDER BY p.observed_at DESC LIMIT 1) AS b ON true
+    ORDER BY p.kind LIMIT 1) AS b ON true             -- private, once it is there, before public
 CROSS JOIN LATERAL (
     SELECT coalesce(s.consecutive_failures > 0 AND s.link_revision = c.link_revision, false) AS failing,
            c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL AS runs_by_itself) AS flags

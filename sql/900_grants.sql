@@ -40,7 +40,11 @@ BEGIN
         -- What the views call is checked against whoever reads them.
         GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
             kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
-            kaggle.request_holds(text, kaggle.competitions) TO pgleaderboard_reader;
+            kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
+            kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
+            kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
+            kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
+            kaggle.medal(bigint, bigint), kaggle.shakeup(text) TO pgleaderboard_reader;
     END IF;
     IF to_regrole('pgleaderboard_editor') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_editor;
@@ -51,7 +55,11 @@ BEGIN
             TO pgleaderboard_editor;
         GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
             kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
-            kaggle.request_holds(text, kaggle.competitions), kaggle.sync_now(text) TO pgleaderboard_editor;
+            kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
+            kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
+            kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
+            kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
+            kaggle.medal(bigint, bigint), kaggle.shakeup(text), kaggle.sync_now(text) TO pgleaderboard_editor;
     END IF;
     IF to_regrole('pgleaderboard_worker') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA kaggle, procrastinate TO pgleaderboard_worker;

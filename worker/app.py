@@ -118,4 +118,5 @@ def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool
         requests_per_minute=0 if simulated and not budget_is_given else settings.requests_per_minute,
         limit=settings.max_download_mb * 2**20,
         runs_for=timedelta(days=settings.runs_days),
+        history_for=None if settings.history_days is None else timedelta(days=settings.history_days),
     )

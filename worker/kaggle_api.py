@@ -76,7 +76,7 @@ def find_credential(settings: Settings) -> Credential | None:
     if settings.kaggle_api_token:
         given = settings.kaggle_api_token.get_secret_value()
         if not os.path.isfile(given):
-            return Credential("KAGGLE_API_TOKEN", token=given)
+            return Credential("KAGGLE_API_TOKEN", token=given.strip())
         if token := Path(given).read_text().strip():
             return Credential(f"the file in KAGGLE_API_TOKEN, {given}", token=token)
     for name in ("access_token", "access_token.txt"):
@@ -192,11 +192,15 @@ class Kaggle:
                 "no Kaggle credential was found: set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, "
                 "or put kaggle.json into ~/.kaggle (https://www.kaggle.com/settings, API)"
             )
-        line = self._idle.pop() if self._idle else _Line(self._url, self._credential, self._timeout)
+        try:
+            line = self._idle.pop()
+        except IndexError:
+            line = _Line(self._url, self._timeout)
         watch = threading.Timer(self._deadline, line.cut)
         watch.daemon = True
         watch.start()
         try:
+            line.sign_in(self._credential)
             yield line
         except (PgleaderboardError, *_FAILURES) as error:
             known = error if isinstance(error, PgleaderboardError) else explain(error, slug, self._timeout)
@@ -218,40 +222,51 @@ class Kaggle:
 class _Line:
     """One client of the SDK with its connections, which can be cut from outside."""
 
-    def __init__(self, url: str, credential: Credential, timeout: float) -> None:
-        from kagglesdk import KaggleClient, KaggleCredentials, KaggleEnv
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._wires = _Wires()
+        self._client: KaggleClient | None = None
+
+    def sign_in(self, credential: Credential) -> None:
+        """Make the client, once. An OAuth credential may ask Kaggle for a new token first."""
+        if self._client is not None:
+            return
+        token = credential.token
+        if credential.oauth_file:
+            from kagglesdk import KaggleCredentials
+
+            self._client = self._made(None, None, None)
+            stored = KaggleCredentials.load(self._client, str(credential.oauth_file))
+            token = stored.get_access_token() if stored else None
+            self.close()
+            if not token:
+                raise NeedsPerson(f"cannot use {credential.oauth_file}: run `kaggle auth login` again")
+        self._client = self._made(credential.username, credential.key, token)
+
+    def _made(self, username: str | None, key: str | None, token: str | None) -> KaggleClient:
+        from kagglesdk import KaggleClient, KaggleEnv
 
         from worker import __version__
 
-        self._wires = _Wires()
-        token = credential.token
-
-        def client() -> KaggleClient:
-            made = KaggleClient(
-                env=KaggleEnv.PROD,
-                username=credential.username,
-                password=credential.key,
-                api_token=token,
-                user_agent=f"pgleaderboard/{__version__}",
-            )
-            http = made.http_client()
-            http._endpoint = url  # the SDK knows only its own hosts
-            http._init_session()
-            adapter = _Adapter(timeout, self._wires)
-            http._session.mount("https://", adapter)
-            http._session.mount("http://", adapter)
-            return made
-
-        self._client = client()
-        if credential.oauth_file:
-            stored = KaggleCredentials.load(self._client, str(credential.oauth_file))
-            token = stored.get_access_token() if stored else None
-            if not token:
-                raise NeedsPerson(f"cannot use {credential.oauth_file}: run `kaggle auth login` again")
-            self._client = client()
+        made = KaggleClient(
+            env=KaggleEnv.PROD,
+            username=username,
+            password=key,
+            api_token=token,
+            user_agent=f"pgleaderboard/{__version__}",
+        )
+        http = made.http_client()
+        http._endpoint = self._url  # the SDK knows only its own hosts
+        http._init_session()
+        adapter = _Adapter(self._timeout, self._wires)
+        http._session.mount("https://", adapter)
+        http._session.mount("http://", adapter)
+        return made
 
     @property
     def competitions(self) -> Any:
+        assert self._client is not None
         return self._client.competitions.competition_api_client
 
     @property
@@ -265,7 +280,9 @@ class _Line:
         self.close()
 
     def close(self) -> None:
-        self._client.http_client()._session.close()
+        if self._client is not None:
+            self._client.http_client()._session.close()
+            self._client = None
         self._wires.close()
 
 
@@ -332,6 +349,13 @@ class _Adapter(HTTPAdapter):
             ConnectionCls = noted(HTTPSConnection)  # type: ignore[assignment]
 
         self.poolmanager.pool_classes_by_scheme = {"http": Plain, "https": Secure}
+
+    def close(self) -> None:
+        """Close the connections now: the manager only forgets them, and an error's traceback may keep them alive."""
+        pools = self.poolmanager.pools
+        for key in list(pools.keys()):
+            pools[key].close()
+        super().close()
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """Send with the time-out."""

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     max_download_mb: int = Field(512, ge=1, validation_alias="PGLEADERBOARD_MAX_DOWNLOAD_MB")
     requests_per_minute: int = Field(30, ge=0, le=60000, validation_alias="PGLEADERBOARD_REQUESTS_PER_MINUTE")
     runs_days: float = Field(30, ge=0, le=36500, validation_alias="PGLEADERBOARD_RUNS_DAYS")
+    history_days: float | None = Field(None, ge=0, le=36500, validation_alias="PGLEADERBOARD_HISTORY_DAYS")
     log_format: Literal["text", "json"] = Field("text", validation_alias="PGLEADERBOARD_LOG_FORMAT")
 
     @field_validator("kaggle_url")

@@ -230,6 +230,13 @@ class Store:
             pruned += chunk
         return pruned
 
+    def prune_history(self, older_than: timedelta) -> int:
+        """Remove versions that ended longer ago than this, chunk by chunk. Returns how many."""
+        pruned = 0
+        while chunk := self._scalar("SELECT kaggle.prune_history(%s)", (older_than,)):
+            pruned += chunk
+        return pruned
+
     def _scalar(self, query: str, values: tuple[Any, ...]) -> Any:
         with self._pool.connection() as connection:
             return connection.cursor(row_factory=scalar_row).execute(query, values).fetchone()

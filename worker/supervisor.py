@@ -46,7 +46,8 @@ class Work:
     """What a worker is told.
 
     url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
-    unpacked. runs_for: how long runs that changed nothing are kept.
+    unpacked. runs_for: how long runs that changed nothing are kept. history_for: how long closed versions of entries
+    are kept, None = for ever.
     """
 
     url: str
@@ -56,6 +57,7 @@ class Work:
     requests_per_minute: int
     limit: int
     runs_for: timedelta
+    history_for: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -219,8 +221,13 @@ class Supervisor:
             pause = await self._sweep(session, thorough=thorough)
             if loop.time() >= prune_at:
                 prune_at = loop.time() + PRUNE_EVERY
-                await in_thread(lambda: session.store.prune_runs(self._work.runs_for))
+                await in_thread(lambda: self._prune(session.store))
             await self._listen(session, pause)
+
+    def _prune(self, store: Store) -> None:
+        store.prune_runs(self._work.runs_for)
+        if self._work.history_for is not None:
+            store.prune_history(self._work.history_for)
 
     async def _listen(self, session: _Session, pause: float) -> None:
         """Wake the queue's worker at each notification, for a while or until a sweep is asked for."""

@@ -222,6 +222,7 @@ CREATE TABLE kaggle.boards (
     higher_is_better boolean,
     teams          bigint      NOT NULL DEFAULT 0,
     digest         bytea,
+    observed_from  timestamptz,
     observed_at    timestamptz NOT NULL DEFAULT '-infinity',
     history_from   timestamptz,
     CONSTRAINT boards_pkey PRIMARY KEY (id),
@@ -235,6 +236,7 @@ COMMENT ON COLUMN kaggle.boards.kind IS 'public or private, told by the name of 
 COMMENT ON COLUMN kaggle.boards.higher_is_better IS 'Read off the order of the scores; null = all scores equal so far.';
 COMMENT ON COLUMN kaggle.boards.teams IS 'Ranked teams now.';
 COMMENT ON COLUMN kaggle.boards.digest IS 'Of the CSV that was applied last; equal bytes are not compared again.';
+COMMENT ON COLUMN kaggle.boards.observed_from IS 'The first board that is known holds from then.';
 COMMENT ON COLUMN kaggle.boards.observed_at IS 'The board is known to be right as of then; strictly increasing.';
 
 COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was pruned and cannot be asked for; null = all of it is there.';

@@ -1,0 +1,326 @@
+"""What can be set, what happens when it is set wrongly, and how the log looks."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from worker import logs
+from worker.errors import NeedsPerson
+from worker.settings import Settings, _default_home
+
+# Settings
+
+# name: (attribute, default, accepted [(text, value)], refused)
+CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
+    "DATABASE_URL": ("database_url", None, [("postgresql://u:geheim@h/d", SecretStr("postgresql://u:geheim@h/d"))], []),
+    "PGLEADERBOARD_DIRECT_URL": (
+        "direct_url",
+        None,
+        [("host=h password=geheim", SecretStr("host=h password=geheim"))],
+        [],
+    ),
+    "PGLEADERBOARD_HOME": ("home", _default_home(), [("/srv/boards", Path("/srv/boards"))], []),
+    "KAGGLE_API_TOKEN": ("kaggle_api_token", None, [("geheim", SecretStr("geheim"))], []),
+    "KAGGLE_USERNAME": ("kaggle_username", None, [("somebody", "somebody")], []),
+    "KAGGLE_KEY": ("kaggle_key", None, [("geheim", SecretStr("geheim"))], []),
+    "PGLEADERBOARD_KAGGLE_URL": (
+        "kaggle_url",
+        "https://api.kaggle.com",
+        [("http://localhost:7777/api/", "http://localhost:7777/api"), ("https://k.example", "https://k.example")],
+        ["ftp://k.example", "k.example", "geheim"],
+    ),
+    "PGLEADERBOARD_CONCURRENCY": ("concurrency", 4, [("1", 1), ("64", 64)], ["0", "-1", "65", "four", "1.5", "nan"]),
+    "PGLEADERBOARD_HTTP_TIMEOUT": (
+        "http_timeout",
+        30,
+        [("0.5", 0.5), ("3600", 3600)],
+        ["0", "-1", "3601", "x", "nan", "inf"],
+    ),
+    "PGLEADERBOARD_DOWNLOAD_DEADLINE": (
+        "download_deadline",
+        300,
+        [("0.5", 0.5), ("86400", 86400)],
+        ["0", "-1", "86401", "x", "nan", "inf"],
+    ),
+    "PGLEADERBOARD_MAX_DOWNLOAD_MB": (
+        "max_download_mb",
+        512,
+        [("1", 1), ("4096", 4096)],
+        ["0", "-1", "0.5", "x", "inf"],
+    ),
+    "PGLEADERBOARD_REQUESTS_PER_MINUTE": (
+        "requests_per_minute",
+        30,
+        [("0", 0), ("1", 1), ("60000", 60000)],
+        ["-1", "60001", "x", "1.5"],
+    ),
+    "PGLEADERBOARD_RUNS_DAYS": (
+        "runs_days",
+        30,
+        [("0", 0), ("0.5", 0.5), ("3650", 3650)],
+        ["-1", "x", "nan", "inf", "1e12"],
+    ),
+    "PGLEADERBOARD_HISTORY_DAYS": (
+        "history_days",
+        None,
+        [("0.5", 0.5), ("3650", 3650)],
+        ["-1", "x", "nan", "inf", "1e12"],
+    ),
+    "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
+}
+REFUSED = [(name, text) for name, (_, _, _, refused) in CONTRACT.items() for text in refused]
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PGLEADERBOARD_HOME", raising=False)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_each_setting_has_its_default(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anything set, and with an empty value, the default of the contract holds."""
+    attribute, default, _, _ = CONTRACT[name]
+    assert getattr(Settings.load(), attribute) == default
+    monkeypatch.setenv(name, "")
+    assert getattr(Settings.load(), attribute) == default
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_each_setting_is_read_from_the_environment_and_from_env_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways give the same value, up to the bounds; the environment wins."""
+    attribute, default, accepted, _ = CONTRACT[name]
+    for text, value in accepted:
+        (tmp_path / ".env").write_text(f"{name}='{text}'\n")
+        assert getattr(Settings.load(), attribute) == value
+        (tmp_path / ".env").write_text(f"{name}=\n")
+        assert getattr(Settings.load(), attribute) == default
+        monkeypatch.setenv(name, text)
+        assert getattr(Settings.load(), attribute) == value
+        (tmp_path / ".env").write_text(f"{name}=other\n")
+        assert getattr(Settings.load(), attribute) == value
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(("name", "text"), REFUSED)
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_wrong_value_is_one_clear_line(
+    name: str, text: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the variable and what is wanted, never the value: that may be a secret in the wrong place."""
+    if where == ".env":
+        (tmp_path / ".env").write_text(f"{name}='{text}'\n")
+    else:
+        monkeypatch.setenv(name, text)
+
+    with pytest.raises(NeedsPerson) as caught:
+        Settings.load()
+
+    said = str(caught.value)
+    assert name in said
+    assert "\n" not in said
+    assert "geheim" not in said
+    assert "pydantic" not in said
+    assert caught.value.__cause__ is None
+
+
+def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has to mend them one by one."""
+    monkeypatch.setenv("PGLEADERBOARD_CONCURRENCY", "many")
+    monkeypatch.setenv("PGLEADERBOARD_LOG_FORMAT", "xml")
+    with pytest.raises(NeedsPerson, match=r"PGLEADERBOARD_CONCURRENCY.*PGLEADERBOARD_LOG_FORMAT"):
+        Settings.load()
+
+
+def test_an_env_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
+    """A picture by the name of .env is no traceback."""
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00KAGGLE_KEY=geheim")
+    with pytest.raises(NeedsPerson, match=r"\.env"):
+        Settings.load()
+
+
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by repr nor by str: settings end up in logs."""
+    for name in ("DATABASE_URL", "PGLEADERBOARD_DIRECT_URL", "KAGGLE_API_TOKEN", "KAGGLE_KEY"):
+        monkeypatch.setenv(name, "geheim")
+    loaded = Settings.load()
+    assert "geheim" not in f"{loaded!r} {loaded} {loaded.model_dump_json()}"
+    assert loaded.url == "geheim"
+
+
+def test_unknown_variables_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .env belongs to other programs too."""
+    (tmp_path / ".env").write_text("OTHER=1\nPGLEADERBOARD_NEWER=2\nexport KAGGLE_USERNAME=somebody # a note\n")
+    monkeypatch.setenv("PGLEADERBOARD_NEWER", "3")
+    assert Settings.load().kaggle_username == "somebody"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOME", "/somewhere"),
+        ("CONCURRENCY", "7"),
+        ("HTTP_TIMEOUT", "7"),
+        ("LOG_FORMAT", "json"),
+        ("DIRECT_URL", "postgresql://elsewhere"),
+        ("POSTGRES_BIN", "/elsewhere"),
+        ("RUNS_DAYS", "1"),
+    ],
+)
+def test_only_our_own_names_count(name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOME and other programs' LOG_FORMAT are not ours, in the environment or in .env."""
+    monkeypatch.delenv(name, raising=False)
+    expected = Settings.load()
+    monkeypatch.setenv(name, value)
+    assert Settings.load() == expected
+    monkeypatch.delenv(name)
+    (tmp_path / ".env").write_text(f"{name}={value}\n")
+    assert Settings.load() == expected
+
+
+def test_settings_stand_still() -> None:
+    """Nobody changes them on the way."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.load().concurrency = 5  # type: ignore[misc]
+
+
+def test_the_home_of_root_is_one_that_another_user_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL does not run as root; others have the platform's user data folder."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert _default_home() == Path("/var/lib/pgleaderboard")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert _default_home() == Path(platformdirs.user_data_dir("pgleaderboard"))
+
+
+# Logs
+
+FOREIGN = "one\ntwo\r\x1b[31mred\x07\0 \u202eevil\u2028line\x85next \ud800 \U0001f980 naïve"
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """Puts back what `configure` changes for the whole process."""
+    names = ("", "worker", "procrastinate", "psycopg.pool", "urllib3")
+    levels = {name: logging.getLogger(name).level for name in names}
+    handlers = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was logged; split at newlines only, as a terminal and a log shipper do."""
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err == "" or written.err.endswith("\n")
+    return written.err.split("\n")[:-1]
+
+
+def test_text_is_one_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Time, level, words, and what belongs to them; what is None is left out."""
+    logs.configure("text")
+    logging.getLogger("worker.sync").info("%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7})
+    logging.getLogger("worker.sync").warning("second")
+    first, second = lines(capsys)
+    assert first[19:] == " info    titanic changed teams=3 run=7"
+    assert second[19:] == " warning second"
+
+
+def test_json_is_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same as fields; the time says that it is UTC."""
+    logs.configure("json")
+    logging.getLogger("worker.sync").info("%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7})
+    (line,) = lines(capsys)
+    event = json.loads(line)
+    assert event.pop("time").endswith("+00:00")
+    assert event == {"level": "info", "event": "titanic changed", "teams": 3, "run": 7}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_foreign_text_never_breaks_a_line_or_a_screen(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters, line separators, characters that turn the direction and broken ones are escaped."""
+    logs.configure(form)
+    logging.getLogger("worker").info("team %s", FOREIGN, extra={"name_of_team": FOREIGN})
+    (line,) = lines(capsys)
+    assert line.isprintable()
+    assert len(line.splitlines()) == 1
+    if form == "json":
+        assert json.loads(line)["event"] == f"team {FOREIGN}"
+        assert json.loads(line)["name_of_team"] == FOREIGN
+    else:
+        assert "\\x1b[31mred" in line
+        assert "\U0001f980 naïve" in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_traceback_belongs_to_its_event(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fault of ours comes with its traceback; in JSON inside the line. Foreign text in it is escaped too."""
+    logs.configure(form)
+    try:
+        raise RuntimeError(FOREIGN)
+    except RuntimeError:
+        logging.getLogger("worker").exception("it failed")
+    written = lines(capsys)
+    assert all(line.isprintable() for line in written)
+    if form == "json":
+        (line,) = written
+        assert json.loads(line)["event"] == "it failed"
+        assert "RuntimeError: one" in json.loads(line)["traceback"]
+    else:
+        assert written[0][19:] == " error   it failed"
+        assert any("RuntimeError: one" in line for line in written[1:])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text())
+def test_harmless_text_prints_on_one_line_and_keeps_its_letters(text: str) -> None:
+    """Nothing is lost: what is printable stays, the rest is written out."""
+    shown = logs.harmless(text)
+    assert shown.isprintable()
+    if text.isprintable():
+        assert shown == text
+
+
+def test_only_what_matters_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The libraries below say nothing at INFO; ours do; `verbose` brings ours from DEBUG on, `quiet` only warnings."""
+    names = ("worker", "procrastinate", "psycopg.pool", "urllib3", "other")
+
+    def told(level: int) -> list[str]:
+        for name in names:
+            logging.getLogger(name).log(level, name)
+        return [line.split()[-1] for line in lines(capsys)]
+
+    logs.configure("text")
+    assert told(logging.DEBUG) == []
+    assert told(logging.INFO) == ["worker"]
+    assert told(logging.WARNING) == ["worker", "other"]
+    logs.configure("text", verbose=True)
+    assert told(logging.DEBUG) == ["worker"]
+    assert told(logging.INFO) == ["worker", "procrastinate", "urllib3"]
+    logs.configure("text")
+    logs.quiet()
+    assert told(logging.INFO) == []
+    assert told(logging.WARNING) == ["worker", "other"]
+
+
+def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Handlers do not add up."""
+    logs.configure("text")
+    logs.configure("json")
+    assert [handler.stream for handler in logging.getLogger().handlers] == [sys.stderr]  # type: ignore[attr-defined]
+    logging.getLogger("worker").info("once")
+    assert len(lines(capsys)) == 1
