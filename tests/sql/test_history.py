@@ -1,0 +1,217 @@
+"""The past in SQL, against a naive model that keeps every board whole."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import pytest
+from boards import Entry, read_csv, shown
+from conftest import Connection, MakeWorker
+
+from worker.simulator import Simulator
+
+SLUG = "simulated-60-teams"
+STEPS = 12
+
+
+class Past:
+    """Boards as they were served, by the moment from which they held, with the run that brought each."""
+
+    def __init__(self) -> None:
+        self.boards: list[tuple[datetime, int, list[Entry]]] = []
+
+    def ranks(self, number: int) -> dict[int, int]:
+        """Rank by team on one of the boards."""
+        board = self.boards[number][2]
+        return {e.team_id: n for n, e in enumerate((e for e in board if not e.is_benchmark), start=1)}
+
+    def entry(self, number: int, team_id: int) -> Entry:
+        """A team's row on one of the boards."""
+        return next(e for e in self.boards[number][2] if e.team_id == team_id)
+
+    def history(self, team_ids: set[int]) -> list[tuple[Any, ...]]:
+        """At each board that changed one of these teams' rank or facts: what rank_history should say."""
+        told = []
+        before: dict[int, Any] = {}
+        for number, (at, _, _) in enumerate(self.boards):
+            ranks = self.ranks(number)
+            for team_id in team_ids:
+                entry = self.entry(number, team_id) if team_id in ranks else None
+                now = (ranks[team_id], entry) if entry else None
+                if entry and now != before.get(team_id):
+                    told.append(
+                        (at, team_id, entry.team_name, ranks[team_id], entry.score, entry.submission_count, len(ranks))
+                    )
+                before[team_id] = now
+        return sorted(told, key=lambda row: (row[0], row[3]))
+
+
+@pytest.fixture
+def past(db: Connection, worker: MakeWorker, simulator: Simulator) -> Past:
+    """A competition that was synced at each of a number of steps of the simulator."""
+    model = Past()
+    with worker():
+        db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)", (SLUG,))
+        for step in range(STEPS):
+            if step:
+                simulator.advance(random.Random(step).randrange(1, 8))
+                db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
+            row = db.execute("SELECT observed_at, id, outcome FROM kaggle.wait_for_sync(%s)", (SLUG,)).fetchone()
+            assert row is not None
+            assert row[2] == "changed"
+            served = simulator.download(SLUG)
+            assert served is not None
+            model.boards.append((row[0], row[1], _read(served)))
+    return model
+
+
+def _read(archive: bytes) -> list[Entry]:
+    import io
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return read_csv(opened.read(opened.namelist()[0]))
+
+
+def rows(db: Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    return db.execute(query, values).fetchall()
+
+
+def test_every_past_board_comes_back_in_its_order(db: Connection, past: Past) -> None:
+    """leaderboard_as_of gives each board as it was served, at its moment and until just before the next."""
+    columns = (
+        "rank, team_id, team_name, score::text, submission_count, last_submission_at, member_usernames, is_benchmark"
+    )
+    ends = [at for at, _, _ in past.boards[1:]]
+    for (at, _, board), end in zip(past.boards, [*ends, None], strict=True):
+        expected = [row[:8] for row in shown(board)]
+        moments = [at] if end is None else [at, db.execute("SELECT %s - interval '1 us'", (end,)).fetchone()[0]]  # type: ignore[index]
+        for moment in moments:
+            actual = rows(db, f"SELECT {columns} FROM kaggle.leaderboard_as_of(%s, %s)", SLUG, moment)
+            assert [tuple(map(str, row)) for row in actual] == [tuple(map(str, row)) for row in expected]
+    assert rows(db, "SELECT * FROM kaggle.leaderboard_as_of(%s, %s - interval '1 us')", SLUG, past.boards[0][0]) == []
+
+
+def test_rank_history_of_many_teams(db: Connection, past: Past) -> None:
+    """One call tells of every team at each sync that changed its rank or facts."""
+    everybody = {e.team_id for _, _, board in past.boards for e in board if not e.is_benchmark}
+    told = rows(db, "SELECT * FROM kaggle.rank_history(%s, VARIADIC %s::bigint[])", SLUG, list(everybody))
+    assert told == past.history(everybody)
+    one = next(iter(everybody))
+    assert rows(db, "SELECT * FROM kaggle.rank_history(%s, %s)", SLUG, one) == past.history({one})
+
+
+def test_rank_history_follows_a_user(db: Connection, past: Past) -> None:
+    """By username in any case: the teams that the user was a member of, while that was so."""
+    users = {u for _, _, board in past.boards for e in board if not e.is_benchmark for u in e.members}
+    for user in sorted(users)[:20]:
+        expected = [
+            row
+            for row in past.history({e.team_id for _, _, b in past.boards for e in b if user in e.members})
+            if user in past.entry([at for at, _, _ in past.boards].index(row[0]), row[1]).members
+        ]
+        assert rows(db, "SELECT * FROM kaggle.rank_history(%s, %s::text)", SLUG, user.upper()) == expected
+
+
+def test_movers(db: Connection, past: Past) -> None:
+    """Who climbed, fell, came and went since each of the boards."""
+    last = past.ranks(STEPS - 1)
+    for number, (at, _, _) in enumerate(past.boards):
+        then = past.ranks(number)
+        expected = set()
+        for team_id in then.keys() | last.keys():
+            before, now = then.get(team_id), last.get(team_id)
+            score_then = past.entry(number, team_id).score if before else None
+            score_now = past.entry(STEPS - 1, team_id).score if now else None
+            if (before, score_then) == (now, score_now):
+                continue
+            what = (
+                "new"
+                if before is None
+                else "gone"
+                if now is None
+                else "climbed"
+                if now < before
+                else "fell"
+                if now > before
+                else "stayed"
+            )
+            climbed = before - now if before and now else None
+            expected.add((team_id, before, now, climbed, score_then, score_now, what))
+        actual = rows(
+            db,
+            "SELECT team_id, rank_then, rank_now, places_climbed, score_then, score_now, what "
+            "FROM kaggle.movers(%s, %s)",
+            SLUG,
+            at,
+        )
+        assert set(actual) == expected
+        assert len(actual) == len(expected)
+
+
+def test_changes_of_each_run(db: Connection, past: Past) -> None:
+    """Those that came, went, or changed a fact, as a naive comparison finds them; as many moved as the run says."""
+    for number in range(1, STEPS):
+        _, run_id, board = past.boards[number]
+        before = {e.team_id: e for e in past.boards[number - 1][2]}
+        after = {e.team_id: e for e in board}
+        actual = rows(db, "SELECT team_id, what FROM kaggle.changes(%s)", run_id)
+        assert {t for t, what in actual if what == "added"} == after.keys() - before.keys()
+        assert {t for t, what in actual if what == "removed"} == before.keys() - after.keys()
+        assert {t for t, what in actual if what.startswith("updated")} == {
+            t for t in before.keys() & after.keys() if before[t] != after[t]
+        }
+        (moved,) = rows(db, "SELECT moved FROM kaggle.sync_runs WHERE id = %s", run_id)[0]
+        assert sum(what in ("moved", "updated and moved") for _, what in actual) == moved
+
+
+def test_team_rank(db: Connection, past: Past) -> None:
+    """One team's rank is that of the board; a benchmark and a stranger have none."""
+    ranks = past.ranks(STEPS - 1)
+    for team_id, rank in ranks.items():
+        assert rows(db, "SELECT kaggle.team_rank(%s, %s)", SLUG, team_id) == [(rank,)]
+    benchmark = next(e.team_id for e in past.boards[-1][2] if e.is_benchmark)
+    assert rows(db, "SELECT kaggle.team_rank(%s, %s), kaggle.team_rank(%s, 1)", SLUG, benchmark, SLUG) == [(None, None)]
+
+
+def test_pruning_names_its_horizon(db: Connection, past: Past) -> None:
+    """Chunk by chunk; the present board stays, and the past before the horizon is refused."""
+    total = rows(db, "SELECT count(*) FROM kaggle.leaderboard_history")[0][0]
+    pruned = 0
+    while chunk := rows(db, "SELECT kaggle.prune_history('0 s', 50)")[0][0]:
+        assert chunk <= 50
+        pruned += chunk
+    assert pruned == total > 50
+    assert rows(db, "SELECT count(*) FROM kaggle.leaderboard_as_of(%s, now())", SLUG)[0][0] == len(past.boards[-1][2])
+    for query in ("leaderboard_as_of", "movers"):
+        with pytest.raises(psycopg.errors.NoDataFound, match="the history of simulated-60-teams begins at"):
+            db.execute(f"SELECT * FROM kaggle.{query}(%s, %s)", (SLUG, past.boards[0][0]))  # type: ignore[arg-type]
+
+
+def test_an_unknown_slug_is_said(db: Connection) -> None:
+    """Each function says that there is no such competition."""
+    for call in (
+        "leaderboard_as_of('nobody', now())",
+        "team_rank('nobody', 1)",
+        "rank_history('nobody', 1)",
+        "shakeup('nobody')",
+    ):
+        with pytest.raises(psycopg.errors.NoDataFound, match="no competition 'nobody'"):
+            db.execute(f"SELECT * FROM kaggle.{call}")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("teams", "gold", "silver", "bronze"),
+    [(10, 1, 2, 4), (99, 9, 19, 39), (100, 10, 20, 40), (249, 10, 49, 99), (250, 10, 50, 100), (999, 11, 50, 100),
+     (1000, 12, 50, 100), (5000, 20, 250, 500)],
+)  # fmt: skip
+def test_medals(db: Connection, teams: int, gold: int, silver: int, bronze: int) -> None:
+    """The last rank of each medal by Kaggle's cut-offs."""
+    for medal, last in (("gold", gold), ("silver", silver), ("bronze", bronze)):
+        ((at, behind),) = rows(db, "SELECT kaggle.medal(%s, %s), kaggle.medal(%s, %s)", last, teams, last + 1, teams)
+        assert (at, behind != medal) == (medal, True)
+    assert rows(db, "SELECT kaggle.medal(NULL, 10), kaggle.medal(0, 10), kaggle.medal(11, 10)") == [(None, None, None)]
