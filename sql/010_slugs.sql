@@ -16,6 +16,9 @@ DECLARE
     slug text := given;
     place constant text := '^(https?://)?(www\.)?kaggle\.com/';
 BEGIN
+    IF slug ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$' THEN
+        RETURN slug;
+    END IF;
     IF slug ~* (place || '(competitions|c)/') THEN
         slug := substring(slug FROM '(?i)kaggle\.com/(?:competitions|c)/([^/?#]*)');
     ELSIF slug ~* (place || 't/') THEN

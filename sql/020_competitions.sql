@@ -50,6 +50,7 @@ BEGIN
     END IF;
 
     IF TG_OP = 'INSERT' THEN
+        NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.competitions', 'id')));
         NEW.link_revision := 0;
         NEW.dates_checked_at := clock_timestamp();
         NEW.updated_at := coalesce(NEW.updated_at, now());
@@ -159,6 +160,7 @@ COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS
 CREATE OR REPLACE FUNCTION kaggle.complete_event() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN
+    NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.events', 'id')));
     NEW.status := nullif(NEW.status, '');
     NEW.is_featured := coalesce(NEW.is_featured, false);
     NEW.only_since_start := coalesce(NEW.only_since_start, false);

@@ -125,7 +125,7 @@ COMMENT ON TRIGGER competitions_deleted ON kaggle.competitions IS 'Has the worke
 CREATE OR REPLACE FUNCTION kaggle.competitions_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    TRUNCATE sync_requests, sync_state, sync_runs, boards, leaderboard_entries, leaderboard_history;
+    TRUNCATE sync_state, sync_requests, sync_runs, boards, leaderboard_entries, leaderboard_history;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kaggle.competitions_truncated() IS

@@ -233,7 +233,7 @@ BEGIN
                WHERE r.competition_id = state.competition_id AND r.run_id IS NULL AND NOT r.tried) THEN
         PERFORM queue_job('sync', state.competition_id, 5);
     END IF;
-    IF succeeded AND due IS NOT NULL AND state.describe_at <= clock_timestamp() THEN
+    IF succeeded AND state.describe_at <= clock_timestamp() THEN
         PERFORM queue_job('describe', state.competition_id, -5);
     END IF;
     IF run.outcome = 'changed' THEN

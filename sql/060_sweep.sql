@@ -113,9 +113,10 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
     SELECT 'sync', s.competition_id, -5, NULL FROM sync_state s
     WHERE thorough AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = s.competition_id)
     UNION ALL
-    -- Kaggle's metadata, once a day
+    -- Kaggle's metadata: once for a slug, daily while ongoing
     SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
-    WHERE s.describe_at <= statement_timestamp() AND s.due_at IS NOT NULL AND s.last_success_at IS NOT NULL
+    WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL
+      AND (s.due_at IS NOT NULL OR s.describe_at = '-infinity')
 $$;
 COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
     'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers.';

@@ -48,7 +48,8 @@ BEGIN
     FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND OR c.link_revision <> fill_from_kaggle.link_revision THEN
         UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 minute'
-        WHERE s.competition_id = fill_from_kaggle.competition_id;
+        WHERE s.competition_id = fill_from_kaggle.competition_id
+          AND s.link_revision = fill_from_kaggle.link_revision;     -- another Kaggle id is asked about at once
         RETURN 'later';
     END IF;
 

@@ -81,7 +81,7 @@ CREATE TABLE kaggle.competitions (
     CONSTRAINT kaggle_competition_id_is_a_slug
         CHECK (kaggle_competition_id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$'),
     CONSTRAINT title_is_required_without_kaggle_competition_id
-        CHECK (kaggle_competition_id IS NOT NULL OR title IS NOT NULL),
+        CHECK (kaggle_competition_id IS NOT NULL OR coalesce(title, '') <> ''),
     CONSTRAINT status_is_known CHECK (status IN ('upcoming', 'ongoing', 'completed')),
     CONSTRAINT competition_does_not_end_before_it_starts CHECK (end_date >= start_date),
     CONSTRAINT rating_weight_is_not_negative
@@ -95,7 +95,8 @@ CREATE TABLE kaggle.competitions (
     CONSTRAINT history_interval_is_at_most_a_century CHECK (history_interval <= '100 years'),
     CONSTRAINT metric_values_come_together_and_ascend
         CHECK ((metric_min_value IS NULL) = (metric_max_value IS NULL)
-               AND (metric_min_value IS NULL OR metric_min_value < metric_max_value))
+               AND (metric_min_value IS NULL OR metric_min_value < metric_max_value)
+               AND metric_min_value > '-Infinity' AND metric_max_value < 'Infinity')
 );
 COMMENT ON TABLE kaggle.competitions IS 'One row a competition to follow. INSERT one and its board appears in kaggle.leaderboard.';
 COMMENT ON COLUMN kaggle.competitions.id IS 'Identity of the competition; never changes.';
@@ -148,7 +149,8 @@ CREATE TABLE kaggle.event_competitions (
         CHECK (points_for_perfect_score >= 0 AND points_for_perfect_score < 'Infinity'::numeric),
     CONSTRAINT counted_metric_values_come_together_and_ascend
         CHECK ((metric_min_value IS NULL) = (metric_max_value IS NULL)
-               AND (metric_min_value IS NULL OR metric_min_value < metric_max_value))
+               AND (metric_min_value IS NULL OR metric_min_value < metric_max_value)
+               AND metric_min_value > '-Infinity' AND metric_max_value < 'Infinity')
 );
 COMMENT ON TABLE kaggle.event_competitions IS 'Which competitions count in which event; one can count in several.';
 COMMENT ON COLUMN kaggle.event_competitions.event_id IS 'The event.';
