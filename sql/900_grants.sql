@@ -59,7 +59,8 @@ BEGIN
             kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
             kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
             kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-            kaggle.medal(bigint, bigint), kaggle.shakeup(text), kaggle.sync_now(text) TO pgleaderboard_editor;
+            kaggle.medal(bigint, bigint), kaggle.shakeup(text), kaggle.sync_now(text),
+            kaggle.import_competitions(text[], text) TO pgleaderboard_editor;
     END IF;
     IF to_regrole('pgleaderboard_worker') IS NOT NULL THEN
         GRANT USAGE ON SCHEMA kaggle, procrastinate TO pgleaderboard_worker;

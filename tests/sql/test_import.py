@@ -1,0 +1,81 @@
+"""Many competitions in one statement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Connection
+
+
+def imported(db: Connection, given: list[str | None], event: str | None = None) -> list[tuple[Any, ...]]:
+    """Slug and outcome of each."""
+    return db.execute(
+        "SELECT kaggle_competition_id, outcome FROM kaggle.import_competitions(%s, %s)", (given, event)
+    ).fetchall()
+
+
+def test_a_list_of_slugs_and_urls(db: Connection) -> None:
+    """Each gets a row in the order given; what cannot be read is rejected with the reason and stops nothing."""
+    given = [
+        "titanic",
+        "https://www.kaggle.com/competitions/house-prices-advanced-regression-techniques/overview",
+        "not a slug",
+        "TITANIC",
+        "https://www.kaggle.com/t/abcdef",
+        None,
+    ]
+    assert imported(db, given) == [
+        ("titanic", "created"),
+        ("house-prices-advanced-regression-techniques", "created"),
+        ("not a slug", "rejected: not a Kaggle competition: 'not a slug'"),
+        ("titanic", "already there"),
+        (
+            "https://www.kaggle.com/t/abcdef",
+            "rejected: an invitation link does not name its competition: https://www.kaggle.com/t/abcdef",
+        ),
+        (None, "rejected: nothing was given"),
+    ]
+    assert imported(db, ["titanic"]) == [("titanic", "already there")]
+    assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (2,)
+
+
+def test_all_syncs_are_asked_for_with_one_job(db: Connection) -> None:
+    """A hundred at once: a request each, one job."""
+    assert {outcome for _, outcome in imported(db, [f"c-{n}" for n in range(100)])} == {"created"}
+    assert db.execute("SELECT count(*), count(DISTINCT competition_id) FROM kaggle.sync_requests").fetchone() == (
+        100,
+        100,
+    )
+    assert db.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone() == (1,)
+
+
+def test_into_an_event_with_its_dates_and_status(db: Connection) -> None:
+    """New ones take the event's dates and status; one that counts elsewhere counts in both and keeps its event."""
+    db.execute(
+        "INSERT INTO kaggle.events (slug, title, start_date, end_date) VALUES"
+        " ('night', 'Night', now() + interval '1 day', now() + interval '2 days'), ('day', 'Day', NULL, NULL)"
+    )
+    assert imported(db, ["titanic"], "day") == [("titanic", "created")]
+    assert imported(db, ["titanic", "digit-recognizer"], "night") == [
+        ("titanic", "linked"),
+        ("digit-recognizer", "created"),
+    ]
+    assert imported(db, ["titanic"], "night") == [("titanic", "already there")]
+    assert db.execute(
+        "SELECT c.kaggle_competition_id, e.slug, c.status, c.start_date IS NOT NULL FROM kaggle.competitions c"
+        " JOIN kaggle.events e ON e.id = c.event_id ORDER BY c.id"
+    ).fetchall() == [("titanic", "day", "ongoing", False), ("digit-recognizer", "night", "upcoming", True)]
+    assert db.execute(
+        "SELECT e.slug, array_agg(c.kaggle_competition_id ORDER BY c.id) FROM kaggle.event_competitions ec"
+        " JOIN kaggle.events e ON e.id = ec.event_id JOIN kaggle.competitions c ON c.id = ec.competition_id"
+        " GROUP BY e.slug ORDER BY e.slug"
+    ).fetchall() == [("day", ["titanic"]), ("night", ["titanic", "digit-recognizer"])]
+
+
+def test_an_unknown_event_raises(db: Connection) -> None:
+    """Nothing is imported then."""
+    with pytest.raises(psycopg.errors.NoDataFound, match="no event 'nowhere'"):
+        imported(db, ["titanic"], "nowhere")
+    assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (0,)
