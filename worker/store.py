@@ -9,7 +9,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -51,7 +51,6 @@ class Begun:
     sync_interval: timedelta
     failures: int
     failing_for: timedelta | None
-    wake_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,8 @@ class Store:
         """Begin an attempt, if one is wanted now and Kaggle may be asked."""
         return self._one(
             Begun,
-            "SELECT * FROM kaggle.begin_sync(%s, %s, %s, %s)",
+            "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for "
+            "FROM kaggle.begin_sync(%s, %s, %s, %s)",
             (competition_id, worker_id, credential, requests_per_minute),
         )
 
@@ -189,13 +189,11 @@ class Store:
         """The first column of the only row."""
         return (connection.execute(query, values, binary=True).fetchone() or (None,))[0]
 
-    def begin_describe(
-        self, competition_id: int, credential: str, requests_per_minute: int
-    ) -> tuple[str, str, int, datetime | None]:
-        """Begin asking for metadata. Returns (action, slug, link_revision, wake_at)."""
+    def begin_describe(self, competition_id: int, credential: str, requests_per_minute: int) -> tuple[str, str, int]:
+        """Begin asking for metadata. Returns (action, slug, link_revision)."""
         with self._pool.connection() as connection:
             row = connection.execute(
-                "SELECT action, slug, link_revision, wake_at FROM kaggle.begin_describe(%s, %s, %s)",
+                "SELECT action, slug, link_revision FROM kaggle.begin_describe(%s, %s, %s)",
                 (competition_id, credential, requests_per_minute),
             ).fetchone()
         assert row is not None

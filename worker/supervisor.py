@@ -15,7 +15,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import procrastinate
@@ -39,6 +39,7 @@ THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived 
 PATIENCE = 8.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
+LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,6 @@ class Supervisor:
         self._work = work
         self._stop = asyncio.Event()
         self._sweep_now = asyncio.Event()
-        self._grant_at: datetime | None = None
         self._dying: set[asyncio.Task[Any]] = set()
         self.failed = 0
 
@@ -98,18 +98,15 @@ class Supervisor:
                     log.info("worker ready")
                     waiting_for = None
                     await self._until_stopped(session)
-            except (
-                psycopg.OperationalError,
-                procrastinate.exceptions.ConnectorException,
-                OSError,
-                SchemaTooOld,
-            ) as error:
+            except (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld) as error:
                 ours = _as_ours(error)
                 if isinstance(ours, NeedsPerson):
                     raise ours from error
                 reason = str(ours)
                 if reason != waiting_for:
-                    log.warning("waiting: %s", reason)
+                    # A programming error may mean that the database was migrated meanwhile: the next session checks.
+                    fault = isinstance(error, psycopg.ProgrammingError)
+                    log.warning("waiting: %s", reason, exc_info=error if fault else None)
                     waiting_for = reason
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), RECONNECT)
@@ -129,20 +126,21 @@ class Supervisor:
                     )
                     if (await left.fetchone() or (0,))[0] == 0:
                         return
-                    await self._until_granted()
+                    await self._until_granted(session)
         except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
             raise _as_ours(error) from error
 
-    async def _until_granted(self) -> None:
-        pause = 0.05
-        if self._grant_at:
-            pause = max(pause, (self._grant_at - datetime.now(UTC)).total_seconds())
-        if pause > 300:
-            raise Transient(
-                f"Kaggle asked for a pause until {self._grant_at:%Y-%m-%d %H:%M:%S} UTC; run this again then"
-            )
+    async def _until_granted(self, session: _Session) -> None:
+        answer = await session.connection.execute(
+            "SELECT coalesce(max(extract(epoch FROM greatest(next_grant_at, blocked_until) - clock_timestamp())), 0)"
+            "::float8 FROM kaggle.kaggle_budget WHERE credential = %s",
+            (self._work.kaggle.fingerprint,),
+        )
+        (pause,) = await answer.fetchone() or (0.0,)
+        if pause > LONGEST_WAIT:
+            raise Transient(f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), pause)
+            await asyncio.wait_for(self._stop.wait(), max(0.05, pause))
 
     @asynccontextmanager
     async def _session(self, *, wait: bool) -> AsyncIterator[_Session]:
@@ -158,7 +156,7 @@ class Supervisor:
                 "SELECT kaggle.register_worker(%s, %s)", (__version__, work.kaggle.fingerprint)
             )
             (worker_id,) = await registered.fetchone() or (0,)
-            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, self._wake_at)
+            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit)
             await in_thread(store.open)
             app = queue_app(
                 work.direct_url,
@@ -185,16 +183,17 @@ class Supervisor:
         """
         queue = asyncio.create_task(session.worker.run(), name="queue")  # type: ignore[no-untyped-call]
         sweeps = asyncio.create_task(self._sweep_for_ever(session), name="sweeps")
+        prunes = asyncio.create_task(self._prune_for_ever(session.store), name="prunes")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
-            await asyncio.wait((queue, sweeps, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((queue, sweeps, prunes, stopping), return_when=asyncio.FIRST_COMPLETED)
             session.worker.stop()  # type: ignore[no-untyped-call]
             if stopping.done():
                 await asyncio.wait({queue}, timeout=PATIENCE + 5)
         finally:
-            for task in (sweeps, stopping):
+            for task in (sweeps, prunes, stopping):
                 task.cancel()
-            ended = await asyncio.gather(sweeps, stopping, return_exceptions=True)
+            ended = await asyncio.gather(sweeps, prunes, stopping, return_exceptions=True)
             if not queue.done():
                 self._dying.add(queue)  # it ends as soon as it meets its closed connections
                 queue.add_done_callback(self._bury)
@@ -212,22 +211,26 @@ class Supervisor:
 
     async def _sweep_for_ever(self, session: _Session) -> None:
         loop = asyncio.get_running_loop()
-        thorough_at = prune_at = loop.time()
+        thorough_at = loop.time()
         while True:
             self._sweep_now.clear()
             thorough = loop.time() >= thorough_at
             if thorough:
                 thorough_at = loop.time() + THOROUGH_EVERY
             pause = await self._sweep(session, thorough=thorough)
-            if loop.time() >= prune_at:
-                prune_at = loop.time() + PRUNE_EVERY
-                await in_thread(lambda: self._prune(session.store))
             await self._listen(session, pause)
 
-    def _prune(self, store: Store) -> None:
-        store.prune_runs(self._work.runs_for)
-        if self._work.history_for is not None:
-            store.prune_history(self._work.history_for)
+    async def _prune_for_ever(self, store: Store) -> None:
+        """Beside the sweeps: a long pruning must not stop the heartbeat."""
+
+        def prune() -> None:
+            store.prune_runs(self._work.runs_for)
+            if self._work.history_for is not None:
+                store.prune_history(self._work.history_for)
+
+        while True:
+            await in_thread(prune)
+            await asyncio.sleep(PRUNE_EVERY)
 
     async def _listen(self, session: _Session, pause: float) -> None:
         """Wake the queue's worker at each notification, for a while or until a sweep is asked for."""
@@ -256,11 +259,7 @@ class Supervisor:
         queued, wake_in = await answer.fetchone() or (0, None)
         if queued:
             log.debug("sweep queued %s jobs", queued)
-        pause = LONGEST_PAUSE if wake_in is None else min(LONGEST_PAUSE, max(0.02, wake_in))
-        if self._grant_at:
-            pause = min(pause, max(0.02, (self._grant_at - datetime.now(UTC)).total_seconds()))
-            self._grant_at = None
-        return pause
+        return LONGEST_PAUSE if wake_in is None else min(LONGEST_PAUSE, max(0.02, wake_in))
 
     async def _sync(self, syncer: Syncer, competition_id: int) -> None:
         try:
@@ -279,15 +278,15 @@ class Supervisor:
 
     async def _describe(self, syncer: Syncer, competition_id: int) -> None:
         try:
-            await in_thread(lambda: syncer.describe(competition_id))
+            ending: Ending = await in_thread(lambda: syncer.describe(competition_id))
         except psycopg.Error as error:
             log.warning("competition %s: its metadata could not be written: %s", competition_id, _as_ours(error))
+            return
+        if ending == "waits":
+            self._sweep_now.set()
 
     async def _ask_for_sweep(self) -> None:
         self._sweep_now.set()
-
-    def _wake_at(self, moment: datetime) -> None:
-        self._grant_at = moment
 
 
 async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> None:

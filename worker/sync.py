@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal
 
 from worker import board
@@ -26,7 +25,6 @@ class Syncer:
     """What a sync needs.
 
     requests_per_minute: Kaggle's budget for all workers together, 0 = no limit. limit: bytes of one board, unpacked.
-    wake_at: told when Kaggle may be asked again, where the budget gave no grant.
     """
 
     store: Store
@@ -34,7 +32,6 @@ class Syncer:
     worker_id: int
     requests_per_minute: int
     limit: int
-    wake_at: Callable[[datetime], None]
 
     def sync(self, competition_id: int) -> Ending:
         """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
@@ -43,8 +40,6 @@ class Syncer:
             case "sync":
                 return self._attempt(begun)
             case "wait":
-                if begun.wake_at:
-                    self.wake_at(begun.wake_at)
                 return "waits"
             case "remove":
                 self.store.remove_deleted(competition_id)
@@ -108,18 +103,19 @@ class Syncer:
         )
         return outcome
 
-    def describe(self, competition_id: int) -> None:
+    def describe(self, competition_id: int) -> Ending:
         """Ask Kaggle about a competition and fill its row, if that is due. A failure is logged and tried in an hour."""
-        action, slug, link_revision, wake_at = self.store.begin_describe(
+        action, slug, link_revision = self.store.begin_describe(
             competition_id, self.kaggle.fingerprint, self.requests_per_minute
         )
-        if action == "wait" and wake_at:
-            self.wake_at(wake_at)
+        if action == "wait":
+            return "waits"
         if action != "describe":
-            return
+            return "nothing"
         try:
             said = self.kaggle.describe(slug)
         except PgleaderboardError as error:
             log.warning("%s: its metadata could not be read: %s", slug, error)
-            return
+            return "failed"
         self.store.fill_from_kaggle(competition_id, link_revision, said)
+        return "changed"
