@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check format lock clean
+.PHONY: help up demo test check chaos format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: $(VENV)/dev ## Check format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+
+chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and count what is wrong afterwards
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .
