@@ -32,42 +32,33 @@ REVOKE ALL ON SCHEMA kaggle, procrastinate FROM PUBLIC;
 
 DO $$
 BEGIN
-    IF to_regrole('pgleaderboard_reader') IS NOT NULL THEN
-        GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader;
-        GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
-            kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
-            kaggle.leaderboard_history TO pgleaderboard_reader;
-        -- What the views call is checked against whoever reads them.
-        GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
-            kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
-            kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
-            kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
-            kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
-            kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-            kaggle.medal(bigint, bigint), kaggle.shakeup(text) TO pgleaderboard_reader;
+    IF to_regrole('pgleaderboard_reader') IS NULL OR to_regrole('pgleaderboard_editor') IS NULL
+       OR to_regrole('pgleaderboard_worker') IS NULL THEN
+        RETURN;
     END IF;
-    IF to_regrole('pgleaderboard_editor') IS NOT NULL THEN
-        GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_editor;
-        GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
-            kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
-            kaggle.leaderboard_history TO pgleaderboard_editor;
-        GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions
-            TO pgleaderboard_editor;
-        GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
-            kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
-            kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
-            kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
-            kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
-            kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-            kaggle.medal(bigint, bigint), kaggle.shakeup(text), kaggle.sync_now(text),
-            kaggle.import_competitions(text[], text) TO pgleaderboard_editor;
-    END IF;
-    IF to_regrole('pgleaderboard_worker') IS NOT NULL THEN
-        GRANT USAGE ON SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-        GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_worker;
-        -- The staging tables are temporary.
-        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());
-    END IF;
+
+    GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
+    GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
+        kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
+        kaggle.leaderboard_history TO pgleaderboard_reader, pgleaderboard_editor;
+    -- What the views call is checked against whoever reads them.
+    GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
+        kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
+        kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
+        kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
+        kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
+        kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
+        kaggle.medal(bigint, bigint), kaggle.shakeup(text) TO pgleaderboard_reader, pgleaderboard_editor;
+
+    GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions
+        TO pgleaderboard_editor;
+    GRANT EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text)
+        TO pgleaderboard_editor;
+
+    GRANT USAGE ON SCHEMA procrastinate TO pgleaderboard_worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
+    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_worker;
+    -- The staging tables are temporary.
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());
 END $$;
