@@ -256,13 +256,14 @@ DECLARE
     held record;
     run sync_runs;
 BEGIN
+    SELECT * INTO held FROM hold_fence(fail_run.run_id);
+    -- The budget after the fence, as begin_sync and begin_describe lock them.
     IF block_for IS NOT NULL THEN
         INSERT INTO kaggle_budget AS b (credential, blocked_until)
         VALUES (fail_run.credential, clock_timestamp() + block_for)
         ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
         DO UPDATE SET blocked_until = greatest(b.blocked_until, excluded.blocked_until);
     END IF;
-    SELECT * INTO held FROM hold_fence(fail_run.run_id);
     IF held.standing = 'superseded' THEN
         RETURN held.standing;
     END IF;
@@ -276,7 +277,7 @@ COMMENT ON FUNCTION kaggle.fail_run(bigint, text, text, interval, text, interval
     'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request of that credential (429). Returns failed, skipped or superseded.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint) RETURNS bigint
+CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint, competition_id bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     lost record;
@@ -284,6 +285,7 @@ DECLARE
 BEGIN
     FOR lost IN SELECT s.competition_id, s.running_run_id FROM sync_state s
                 WHERE s.running_worker_id = abandon_runs.worker_id AND s.running_run_id IS NOT NULL
+                  AND s.competition_id = coalesce(abandon_runs.competition_id, s.competition_id)
                 FOR UPDATE SKIP LOCKED LOOP
         UPDATE sync_state s
         SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
@@ -295,5 +297,5 @@ BEGIN
     END LOOP;
     RETURN abandoned;
 END $$;
-COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
-    'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
+COMMENT ON FUNCTION kaggle.abandon_runs(bigint, bigint) IS
+    'Takes the fence from every attempt of a worker, or from its attempt at one competition, and has them begun anew. Returns how many.';

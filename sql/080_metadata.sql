@@ -20,6 +20,10 @@ BEGIN
     IF due IS NULL OR due > clock_timestamp() THEN
         RETURN;
     END IF;
+    IF requests_per_minute > 0 AND EXISTS (SELECT FROM wanted(credential, false) w WHERE w.task = 'sync') THEN
+        action := 'wait';          -- boards come before titles
+        RETURN;
+    END IF;
     SELECT g.granted, g.wake_at INTO granted, begin_describe.wake_at
     FROM take_grant(credential, requests_per_minute) g;
     IF NOT granted THEN

@@ -58,7 +58,7 @@ BEGIN
     GRANT USAGE ON SCHEMA procrastinate TO pgleaderboard_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_worker;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     -- The staging tables are temporary.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());
 END $$;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from typing import Annotated
 
 import psycopg
 import typer
+from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from worker import __version__, app, logs, migrate, postgres
+from worker.conninfo import parts_of
 from worker.demo import run_demo
 from worker.errors import PgleaderboardError
 from worker.settings import Settings
@@ -186,8 +189,11 @@ def psql(context: typer.Context) -> None:
         settings = Settings.load()
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
             program = postgres.psql(settings.postgres_bin)
+            parts = parts_of(found.direct_url)
+            # The password goes by the environment: other users can read a command line.
+            environment = os.environ | {"PGPASSWORD": str(parts.pop("password", os.environ.get("PGPASSWORD", "")))}
             # psql answers Ctrl-C itself; its exit status is ours.
-            status = subprocess.call([str(program), found.direct_url, *context.args])
+            status = subprocess.call([str(program), make_conninfo(**parts), *context.args], env=environment)
     raise typer.Exit(status)
 
 

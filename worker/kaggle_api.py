@@ -65,6 +65,13 @@ class Credential:
             secret = self.oauth_file.read_text()
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
+    def hidden_in(self, text: str) -> str:
+        """The text without the secret, should somebody have echoed it."""
+        for secret in (self.token, self.key):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
+
 
 def find_credential(settings: Settings) -> Credential | None:
     """Look for a credential in Kaggle's own order of precedence, None where there is none.
@@ -204,6 +211,7 @@ class Kaggle:
             yield line
         except (PgleaderboardError, *_FAILURES) as error:
             known = error if isinstance(error, PgleaderboardError) else explain(error, slug, self._timeout)
+            known.args = (self._credential.hidden_in(str(known)),)
             line.close()
             if line.was_cut:
                 raise Transient(f"Kaggle did not finish within {self._deadline:g} s") from error

@@ -35,12 +35,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from procrastinate.schema import migrations_path
 from psycopg import errors as pg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import tuple_row
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from worker import __version__, paths
+from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
 PROCRASTINATE = migrations_path.parent  # holds schema.sql and the folder migrations
@@ -350,17 +351,8 @@ def _upgrade(config: Config, *, offline: bool = False) -> None:
 
 def _connect(url: str) -> _Psycopg:
     # libpq quotes what it cannot read: after an unescaped @ or / that is a piece of the password.
-    unreadable = PgleaderboardError(
-        "cannot read the database's URL: write postgresql://user:password@host:port/database, "
-        "with any of @ : / ? # % in the password percent-encoded (@ is %40)"
-    )
-    try:
-        parts: dict[str, Any] = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise unreadable from None
+    parts = parts_of(url)
     host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
-    if "@" in host or not re.fullmatch(r"[\d,]*", port) or re.search("@.*/", str(parts.get("dbname"))):
-        raise unreadable
     parts.setdefault("connect_timeout", 10)
     parts["client_encoding"] = "UTF8"  # psycopg returns bytes from a database in SQL_ASCII otherwise
     parts["application_name"] = "pgleaderboard migrate"

@@ -10,6 +10,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from worker.conninfo import parts_of
 from worker.errors import NeedsPerson
 
 
@@ -44,6 +45,16 @@ class Settings(BaseSettings):
     runs_days: float = Field(30, ge=0, le=36500, validation_alias="PGLEADERBOARD_RUNS_DAYS")
     history_days: float | None = Field(None, ge=0, le=36500, validation_alias="PGLEADERBOARD_HISTORY_DAYS")
     log_format: Literal["text", "json"] = Field("text", validation_alias="PGLEADERBOARD_LOG_FORMAT")
+
+    @field_validator("database_url", "direct_url")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            try:
+                parts_of(value.get_secret_value())
+            except NeedsPerson as error:
+                raise ValueError(str(error)) from None
+        return value
 
     @field_validator("kaggle_url")
     @classmethod

@@ -110,6 +110,10 @@ class Store:
         )
         return outcome
 
+    def abandon(self, worker_id: int, competition_id: int) -> None:
+        """Let go of this worker's attempt at a competition, if one runs; it is begun anew."""
+        self._scalar("SELECT kaggle.abandon_runs(%s, %s)", (worker_id, competition_id))
+
     def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
 

@@ -21,9 +21,10 @@ from typing import Any
 import procrastinate
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from worker import __version__
+from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from worker.kaggle_api import Kaggle
 from worker.migrate import check
@@ -264,17 +265,30 @@ class Supervisor:
     async def _sync(self, syncer: Syncer, competition_id: int) -> None:
         try:
             ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
-        except psycopg.Error as error:
-            # Nothing is lost: the request stays, and the sweep finds it.
-            log.warning("competition %s: its sync could not begin or end: %s", competition_id, _as_ours(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not stay running
+            fault = not isinstance(error, psycopg.OperationalError)
+            log.warning(
+                "competition %s: its sync could not begin or end: %s",
+                competition_id,
+                _as_ours(error),
+                exc_info=error if fault else None,
+            )
+            await self._let_go(syncer, competition_id)
             return
-        except Exception:
-            log.exception("competition %s: its sync could not begin or end", competition_id)
-            raise
         if ending == "failed":
             self.failed += 1
         elif ending == "waits":
             self._sweep_now.set()
+
+    async def _let_go(self, syncer: Syncer, competition_id: int) -> None:
+        """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
+        for pause in (0.1, 1.0, 5.0, 20.0, 60.0):
+            try:
+                await in_thread(lambda: syncer.store.abandon(syncer.worker_id, competition_id))
+            except psycopg.Error:
+                await asyncio.sleep(pause)  # the database may be away; then the session ends, and all is let go
+            else:
+                return
 
     async def _describe(self, syncer: Syncer, competition_id: int) -> None:
         try:
@@ -341,7 +355,7 @@ def _check_schema(direct_url: str) -> None:
 
 def _kept_alive(url: str) -> str:
     """The URL with time-outs for a server that vanishes without a word."""
-    given = conninfo_to_dict(url)
+    given = parts_of(url)
     wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
     return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})
 
