@@ -277,7 +277,7 @@ COMMENT ON FUNCTION kaggle.fail_run(bigint, text, text, interval, text, interval
     'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request of that credential (429). Returns failed, skipped or superseded.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint, competition_id bigint DEFAULT NULL) RETURNS bigint
+CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     lost record;
@@ -285,7 +285,6 @@ DECLARE
 BEGIN
     FOR lost IN SELECT s.competition_id, s.running_run_id FROM sync_state s
                 WHERE s.running_worker_id = abandon_runs.worker_id AND s.running_run_id IS NOT NULL
-                  AND s.competition_id = coalesce(abandon_runs.competition_id, s.competition_id)
                 FOR UPDATE SKIP LOCKED LOOP
         UPDATE sync_state s
         SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
@@ -297,5 +296,29 @@ BEGIN
     END LOOP;
     RETURN abandoned;
 END $$;
-COMMENT ON FUNCTION kaggle.abandon_runs(bigint, bigint) IS
-    'Takes the fence from every attempt of a worker, or from its attempt at one competition, and has them begun anew. Returns how many.';
+COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
+    'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.let_go(worker_id bigint, competition_id bigint, retry_in interval) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    let_go_of bigint;
+BEGIN
+    SELECT s.running_run_id INTO let_go_of FROM sync_state s
+    WHERE s.competition_id = let_go.competition_id AND s.running_worker_id = let_go.worker_id FOR UPDATE;
+    IF let_go_of IS NULL THEN
+        RETURN;
+    END IF;
+    UPDATE sync_state s
+    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
+        retry_at = clock_timestamp() + retry_in
+    WHERE s.competition_id = let_go.competition_id;
+    UPDATE sync_requests r SET run_id = NULL, tried = true
+    WHERE r.competition_id = let_go.competition_id AND r.run_id = let_go_of;
+    IF EXISTS (SELECT FROM sync_requests r WHERE r.competition_id = let_go.competition_id AND NOT r.tried) THEN
+        PERFORM queue_job('sync', let_go.competition_id, 5);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval) IS
+    'A living worker gives up an attempt whose end the database refused; it is tried again after a while.';

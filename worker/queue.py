@@ -7,17 +7,21 @@ retry is not used; sync_requests and sync_state know what is still to do.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import procrastinate
 import psycopg
-from procrastinate import jobs, manager, worker
+from procrastinate import job_context, jobs, manager, worker
 from psycopg_pool import AsyncConnectionPool
+
+log = logging.getLogger(__name__)
 
 QUEUE = "kaggle"
 CHANNEL = "procrastinate_queue_v1#kaggle"
 SCHEMA = "procrastinate"
+_LOST = (procrastinate.exceptions.ConnectorException, procrastinate.exceptions.AppNotOpen)
 
 
 class _Wakeup(asyncio.Event):
@@ -63,10 +67,27 @@ class QueueWorker(worker.Worker):
         self._new_job_event = wakeup
         assert isinstance(app.job_manager, _Manager)
         app.job_manager.wakeup = wakeup
+        # Its connection failed. procrastinate would first wait for what runs, or not notice that the end of a job
+        # was not recorded, and leave it `doing` under a living worker for ever.
+        self.lost = asyncio.Event()
 
     def wake(self) -> None:
         """A job may have been inserted: fetch."""
         self._new_job_event.set()
+
+    async def _fetch_and_process_jobs(self) -> None:
+        try:
+            await super()._fetch_and_process_jobs()  # type: ignore[no-untyped-call]
+        except _LOST:
+            self.lost.set()
+            raise
+
+    async def _process_job(self, context: job_context.JobContext) -> None:
+        try:
+            await super()._process_job(context)
+        except _LOST as error:
+            log.debug("the end of job %s was not recorded: %s", context.job.id, error)
+            self.lost.set()
 
 
 Task = Callable[[int], Awaitable[Any]]
@@ -74,8 +95,17 @@ Task = Callable[[int], Awaitable[Any]]
 
 def queue_app(direct_url: str, *, sync: Task, describe: Task, sweep: Callable[[], Awaitable[Any]]) -> procrastinate.App:
     """Build the procrastinate application on the direct connection, with what each kind of job does."""
+
+    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+        # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            await connector.pool.drain()
+            raise
+
     connector = procrastinate.PsycopgConnector(
-        pool_factory=AsyncConnectionPool,
+        pool_factory=lambda **given: AsyncConnectionPool(**(given | {"check": check})),  # it has a check of its own
         conninfo=direct_url,
         min_size=1,
         max_size=4,

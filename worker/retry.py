@@ -63,7 +63,12 @@ def decide(
         case PgleaderboardError():
             patient = failing_for < PERSON_PATIENCE
             return Decision("person", str(error), PERSON_DELAY if patient else timedelta(hours=1))
-        case psycopg.OperationalError() | psycopg.InterfaceError():
+        case (
+            psycopg.OperationalError()
+            | psycopg.InterfaceError()
+            | psycopg.errors.IdleInTransactionSessionTimeout()  # this process stood still
+            | psycopg.errors.ReadOnlySqlTransaction()  # the server has become a standby
+        ):
             return Decision("transient", "the database was busy or out of reach; the sync is tried again", spread)
         case _:
             return Decision(

@@ -77,8 +77,16 @@ class Store:
             timeout=10,
             # No prepared statements: behind a pooler the next statement meets another session.
             kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "pgleaderboard"},
-            check=ConnectionPool.check_connection,
+            check=self._check,
         )
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        """Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s."""
+        try:
+            ConnectionPool.check_connection(connection)
+        except psycopg.OperationalError:
+            self._pool.drain()
+            raise
 
     def open(self) -> None:
         """Open the connections. Raises psycopg.OperationalError if the database is out of reach."""
@@ -110,9 +118,9 @@ class Store:
         )
         return outcome
 
-    def abandon(self, worker_id: int, competition_id: int) -> None:
-        """Let go of this worker's attempt at a competition, if one runs; it is begun anew."""
-        self._scalar("SELECT kaggle.abandon_runs(%s, %s)", (worker_id, competition_id))
+    def let_go(self, worker_id: int, competition_id: int, retry_in: timedelta) -> None:
+        """Give up this worker's attempt at a competition, if one runs; it is tried again after a while."""
+        self._scalar("SELECT kaggle.let_go(%s, %s, %s)", (worker_id, competition_id, retry_in))
 
     def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
@@ -196,7 +204,7 @@ class Store:
     def begin_describe(self, competition_id: int, credential: str, requests_per_minute: int) -> tuple[str, str, int]:
         """Begin asking for metadata. Returns (action, slug, link_revision)."""
         with self._pool.connection() as connection:
-            row = connection.execute(
+            row: tuple[str, str, int] | None = connection.execute(
                 "SELECT action, slug, link_revision FROM kaggle.begin_describe(%s, %s, %s)",
                 (competition_id, credential, requests_per_minute),
             ).fetchone()

@@ -29,6 +29,7 @@ from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transie
 from worker.kaggle_api import Kaggle
 from worker.migrate import check
 from worker.queue import CHANNEL, QueueWorker, queue_app
+from worker.retry import FIRST_DELAY
 from worker.store import Store
 from worker.sync import Ending, Syncer
 from worker.threads import in_thread
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 4.0  # seconds between sweeps; a sync begins within 5 s of being due
 THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived without triggers
-PATIENCE = 8.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
+PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
@@ -186,15 +187,16 @@ class Supervisor:
         sweeps = asyncio.create_task(self._sweep_for_ever(session), name="sweeps")
         prunes = asyncio.create_task(self._prune_for_ever(session.store), name="prunes")
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        lost = asyncio.create_task(session.worker.lost.wait(), name="lost")
         try:
-            await asyncio.wait((queue, sweeps, prunes, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((queue, sweeps, prunes, stopping, lost), return_when=asyncio.FIRST_COMPLETED)
             session.worker.stop()  # type: ignore[no-untyped-call]
             if stopping.done():
                 await asyncio.wait({queue}, timeout=PATIENCE + 5)
         finally:
-            for task in (sweeps, prunes, stopping):
+            for task in (sweeps, prunes, stopping, lost):
                 task.cancel()
-            ended = await asyncio.gather(sweeps, prunes, stopping, return_exceptions=True)
+            ended = await asyncio.gather(sweeps, prunes, stopping, lost, return_exceptions=True)
             if not queue.done():
                 self._dying.add(queue)  # it ends as soon as it meets its closed connections
                 queue.add_done_callback(self._bury)
@@ -265,7 +267,7 @@ class Supervisor:
     async def _sync(self, syncer: Syncer, competition_id: int) -> None:
         try:
             ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
-        except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not stay running
+        except Exception as error:  # whatever it was, the attempt must not stay running
             fault = not isinstance(error, psycopg.OperationalError)
             log.warning(
                 "competition %s: its sync could not begin or end: %s",
@@ -284,7 +286,7 @@ class Supervisor:
         """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
         for pause in (0.1, 1.0, 5.0, 20.0, 60.0):
             try:
-                await in_thread(lambda: syncer.store.abandon(syncer.worker_id, competition_id))
+                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY))
             except psycopg.Error:
                 await asyncio.sleep(pause)  # the database may be away; then the session ends, and all is let go
             else:

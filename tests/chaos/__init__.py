@@ -1,0 +1,11 @@
+"""Faults against real processes: workers are killed, frozen and cut off, PostgreSQL goes away, Kaggle fails.
+
+world.py      what is broken: a PostgreSQL, a simulated Kaggle, workers, a few competitions; and whether it is whole
+processes.py  worker processes, and waiting for what they do
+tally.py      what one kind of fault did, and the table of all of them
+faults.py     the faults, one function a kind
+run.py        runs them, several worlds at once
+freezing.py   a worker that stops itself at a chosen point of a sync
+
+`python -m tests.chaos` (make chaos) runs them all in minutes; `--short`, and the test beside, each once.
+"""

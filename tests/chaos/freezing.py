@@ -1,0 +1,75 @@
+"""A worker that freezes (SIGSTOP to itself) once one sync has come to each of the chosen points.
+
+python -m tests.chaos.freezing POINT...
+
+copy   inside the COPY of the file's rows, after the first of them
+place  inside the COPY of the places, before the first of them
+apply  when everything is staged, before the statement that applies and commits
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+
+from worker import board, order
+from worker.cli import main
+
+POINTS = ("copy", "place", "apply")
+
+
+def freeze_at(*points: str) -> None:
+    """Wrap the functions that mark these points."""
+    # Raised in the thread itself, so that no other gets a step further before all of them stop.
+    met = threading.Barrier(len(points), action=lambda: signal.raise_signal(signal.SIGSTOP))
+    if "copy" in points:
+        meet_in_copy = _once(met)
+        real_rows = board.rows
+
+        def rows(*given: Any) -> Iterator[bytes]:
+            chunks = real_rows(*given)
+            yield next(chunks)
+            meet_in_copy()
+            yield from chunks
+
+        board.rows = rows  # type: ignore[assignment]
+    if "place" in points:
+        meet_in_place = _once(met)
+        real_place = order.place
+
+        def place(*given: Any) -> Iterator[tuple[int, int]]:
+            meet_in_place()
+            yield from real_place(*given)
+
+        order.place = place  # type: ignore[assignment]
+    if "apply" in points:
+        meet_before_apply = _once(met)
+
+        class Cursor(psycopg.ClientCursor[Any]):
+            def execute(self, *given: Any, **named: Any) -> Any:
+                meet_before_apply()
+                return super().execute(*given, **named)
+
+        psycopg.ClientCursor = Cursor  # type: ignore[misc]
+
+
+def _once(met: threading.Barrier) -> Callable[[], None]:
+    """Let the first sync that comes wait for those at the other points, and the others pass."""
+    first = threading.Semaphore(1)
+
+    def meet() -> None:
+        if first.acquire(blocking=False):
+            met.wait(60)
+
+    return meet
+
+
+if __name__ == "__main__":
+    freeze_at(*sys.argv[1:])
+    sys.argv[1:] = ["work"]
+    main()
