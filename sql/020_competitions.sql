@@ -73,7 +73,10 @@ BEGIN
         END IF;
         IF NEW.status IS NOT DISTINCT FROM OLD.status THEN
             NEW.status := status_after_dates_moved(NEW.status,
-                NEW.start_date, NEW.start_date IS DISTINCT FROM OLD.start_date OR NEW.start_date > OLD.dates_checked_at,
+                NEW.start_date, NEW.start_date > OLD.dates_checked_at
+                    -- A past start that Kaggle fills in says nothing against a status of upcoming.
+                    OR NEW.start_date IS DISTINCT FROM OLD.start_date
+                       AND current_setting('kaggle.filling', true) IS DISTINCT FROM 'on',
                 NEW.end_date, NEW.end_date IS DISTINCT FROM OLD.end_date OR NEW.end_date > OLD.dates_checked_at);
         END IF;
         IF NEW.status IS DISTINCT FROM OLD.status OR NEW.start_date IS DISTINCT FROM OLD.start_date

@@ -155,7 +155,11 @@ BEGIN
         FROM wanted(sweep.credential, thorough) w
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
                           WHERE j.status = 'todo' AND j.task_name = w.task
-                            AND (j.args ->> 'competition_id')::bigint = w.competition_id)
+                            AND (j.args ->> 'competition_id')::bigint = w.competition_id
+                            -- One that another session holds (it asked again, and idles) cannot be fetched.
+                            AND j.xmax NOT IN (SELECT l.transactionid FROM pg_locks l
+                                               WHERE l.locktype = 'transactionid' AND l.granted
+                                                 AND l.pid <> pg_backend_pid()))
         GROUP BY w.task, w.competition_id
     ), chosen AS (
         SELECT * FROM idle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places

@@ -8,22 +8,19 @@
 -- Neither reader nor editor sees the queue. Nothing is granted to PUBLIC.
 
 DO $$
+DECLARE
+    wanted text;
 BEGIN
-    CREATE ROLE pgleaderboard_reader NOLOGIN;
-EXCEPTION
-    WHEN duplicate_object OR unique_violation THEN NULL;
-    WHEN insufficient_privilege THEN
-        RAISE WARNING 'the roles pgleaderboard_reader, _editor and _worker were not made: this user may not create roles';
-END $$;
-DO $$
-BEGIN
-    CREATE ROLE pgleaderboard_editor NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
-END $$;
-DO $$
-BEGIN
-    CREATE ROLE pgleaderboard_worker NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
+    FOREACH wanted IN ARRAY ARRAY['pgleaderboard_reader', 'pgleaderboard_editor', 'pgleaderboard_worker'] LOOP
+        CONTINUE WHEN to_regrole(wanted) IS NOT NULL;      -- they belong to the whole server
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL;
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'the role % was not made: this user may not create roles', wanted;
+        END;
+    END LOOP;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kaggle FROM PUBLIC;
@@ -40,7 +37,8 @@ BEGIN
     GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
     GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
         kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
-        kaggle.leaderboard_history TO pgleaderboard_reader, pgleaderboard_editor;
+        kaggle.leaderboard_history, kaggle.participants, kaggle.event_participants,
+        kaggle.participant_results, kaggle.unmatched_participants, kaggle.event_standings TO pgleaderboard_reader, pgleaderboard_editor;
     -- What the views call is checked against whoever reads them.
     GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
         kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
@@ -48,9 +46,12 @@ BEGIN
         kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
         kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
         kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-        kaggle.medal(bigint, bigint), kaggle.shakeup(text) TO pgleaderboard_reader, pgleaderboard_editor;
+        kaggle.medal(bigint, bigint), kaggle.shakeup(text),
+        kaggle.event_standings_as_of(text, timestamptz), kaggle.standing(bigint, timestamptz),
+        kaggle.check_standing(bigint, timestamptz), kaggle.lower_all(text[]) TO pgleaderboard_reader, pgleaderboard_editor;
 
-    GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions
+    GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions,
+        kaggle.participants, kaggle.event_participants
         TO pgleaderboard_editor;
     GRANT EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text)
         TO pgleaderboard_editor;

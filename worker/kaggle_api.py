@@ -417,7 +417,7 @@ def _explain_status(response: requests.Response, slug: str) -> PgleaderboardErro
         pause = retry_after(response.headers.get("Retry-After"))
         return Transient(
             "Kaggle asks to slow down (429, too many requests)",
-            retry_after=pause or WITHOUT_RETRY_AFTER,
+            retry_after=pause or WITHOUT_RETRY_AFTER,  # 0 after a 429 is nonsense, too
             throttled=True,
         )
     if status in (408, 425) or status >= 500:

@@ -418,3 +418,15 @@ def test_another_kaggle_id_begins_anew_after_the_former_has_ended(
         db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (OTHER,))
         assert row(db, "status, end_date") == ("ongoing", None)
         assert synced(db, OTHER) == "changed"
+
+
+def test_a_past_start_that_kaggle_says_does_not_begin_an_upcoming_competition(
+    db: Connection, worker: MakeWorker
+) -> None:
+    """Somebody calls it upcoming and syncs it once by hand: it stays upcoming, whatever Kaggle says of its start."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, status) VALUES ('titanic', 'upcoming')")
+    with worker():
+        db.execute("SELECT kaggle.sync_now('titanic')")
+        db.execute("SELECT kaggle.wait_for_sync('titanic')")
+        told(db)
+    assert db.execute("SELECT status, start_date < now() FROM kaggle.competitions").fetchall() == [("upcoming", True)]

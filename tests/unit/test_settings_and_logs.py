@@ -156,11 +156,13 @@ def test_an_env_file_that_is_no_text_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by repr nor by str: settings end up in logs."""
-    for name in ("DATABASE_URL", "PGLEADERBOARD_DIRECT_URL", "KAGGLE_API_TOKEN", "KAGGLE_KEY"):
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
         monkeypatch.setenv(name, "geheim")
+    for name in ("DATABASE_URL", "PGLEADERBOARD_DIRECT_URL"):
+        monkeypatch.setenv(name, "postgresql://me:geheim@localhost/mine")
     loaded = Settings.load()
     assert "geheim" not in f"{loaded!r} {loaded} {loaded.model_dump_json()}"
-    assert loaded.url == "geheim"
+    assert loaded.url == "postgresql://me:geheim@localhost/mine"
 
 
 def test_unknown_variables_do_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
