@@ -96,3 +96,13 @@ print([entry.rank for entry in top], top[1].score)
         run = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True, check=False)
     assert run.stderr == ""
     assert run.stdout.splitlines() == ["changed", "ongoing", "[1, 2, 3] 0.92344"]
+
+
+def test_the_sql_examples_run(db: Connection) -> None:
+    """Each statement of the plain SQL blocks is accepted on a database that has what it asks about."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('neural-night', 'Neural Night')")
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
+    statements = [line for block in blocks("sql") for line in block.splitlines() if line]
+    assert len(statements) >= 3
+    for statement in statements:
+        db.execute(statement)
