@@ -37,7 +37,8 @@ BEGIN
     GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
     GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
         kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
-        kaggle.leaderboard_history TO pgleaderboard_reader, pgleaderboard_editor;
+        kaggle.leaderboard_history, kaggle.participants, kaggle.event_participants,
+        kaggle.participant_results, kaggle.unmatched_participants, kaggle.event_standings TO pgleaderboard_reader, pgleaderboard_editor;
     -- What the views call is checked against whoever reads them.
     GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
         kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
@@ -45,9 +46,12 @@ BEGIN
         kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
         kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
         kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-        kaggle.medal(bigint, bigint), kaggle.shakeup(text) TO pgleaderboard_reader, pgleaderboard_editor;
+        kaggle.medal(bigint, bigint), kaggle.shakeup(text),
+        kaggle.event_standings_as_of(text, timestamptz), kaggle.standing(bigint, timestamptz),
+        kaggle.check_standing(bigint, timestamptz), kaggle.lower_all(text[]) TO pgleaderboard_reader, pgleaderboard_editor;
 
-    GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions
+    GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions,
+        kaggle.participants, kaggle.event_participants
         TO pgleaderboard_editor;
     GRANT EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text)
         TO pgleaderboard_editor;

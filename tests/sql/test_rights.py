@@ -28,8 +28,12 @@ VIEWS = {
     "leaderboard",
     "sync_status",
     "workers",
+    "participant_results",
+    "unmatched_participants",
+    "event_standings",
 }
-WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions"}
+BELOW_VIEWS = {"participant_entries"}  # read by the views, in their owner's name
+WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget", "applied_files", "alembic_version"}
 QUEUE = {
@@ -54,6 +58,10 @@ READER_CALLS = {
     "changes",
     "medal",
     "shakeup",
+    "event_standings_as_of",
+    "standing",
+    "check_standing",
+    "lower_all",
 }
 EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions"}
 WORKER_CALLS = EDITOR_CALLS | {
@@ -99,6 +107,12 @@ WORKER_CALLS = EDITOR_CALLS | {
     "prune_history",
     "try_slug",
     "let_go",
+    "username_of",
+    "complete_participant",
+    "complete_event_participant",
+    "known_board",
+    "known_direction",
+    "is_pruned",
 }
 
 
@@ -167,7 +181,7 @@ EXPECTED = {
     | {"SELECT": READABLE, "EXECUTE": EDITOR_CALLS}
     | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), WRITTEN_BY_PEOPLE),
     "pgleaderboard_worker": NOTHING
-    | dict.fromkeys(("SELECT", "INSERT", "UPDATE", "DELETE"), READABLE | OF_THE_WORKER | QUEUE)
+    | dict.fromkeys(("SELECT", "INSERT", "UPDATE", "DELETE"), READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE)
     | {"EXECUTE": WORKER_CALLS},
 }
 
@@ -188,7 +202,7 @@ def test_nothing_is_forgotten(db: Connection) -> None:
         " AND relnamespace::regnamespace::text IN ('kaggle', 'procrastinate')"
     ).fetchall()
     functions = db.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace").fetchall()
-    assert {name for (name,) in relations} == READABLE | OF_THE_WORKER | QUEUE
+    assert {name for (name,) in relations} == READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE
     assert {name for (name,) in functions} == WORKER_CALLS
 
 
@@ -268,6 +282,11 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "shakeup",
         "prune_history",
         "import_competitions",
+        "complete_participant",
+        "complete_event_participant",
+        "standing",
+        "check_standing",
+        "event_standings_as_of",
     }
 
 
@@ -392,6 +411,17 @@ def test_an_editor_writes_in_every_way(db: Connection, as_role: Callable[..., Co
         )
         outcome = editor.execute("SELECT outcome FROM kaggle.wait_for_sync('spaceship-titanic')").fetchone()
         assert outcome == ("changed",)
+        editor.execute("INSERT INTO kaggle.participants (kaggle_username) VALUES ('kaggle.com/somebody')")
+        editor.execute(
+            "INSERT INTO kaggle.event_participants (event_id, kaggle_username)"
+            " SELECT %s, unnest(ARRAY['@somebody', 'another'])",
+            (event,),
+        )
+        names = editor.execute("SELECT kaggle_username FROM kaggle.participants ORDER BY 1").fetchall()
+        assert names == [("another",), ("somebody",)]
+        editor.execute("SELECT * FROM kaggle.event_standings_as_of('night', now())")
+        editor.execute("DELETE FROM kaggle.event_participants")
+        editor.execute("DELETE FROM kaggle.participants")
         editor.execute("DELETE FROM kaggle.event_competitions")
         editor.execute("DELETE FROM kaggle.competitions")
         editor.execute("DELETE FROM kaggle.events")

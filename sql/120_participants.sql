@@ -1,0 +1,187 @@
+-- The people whom somebody follows: their names as they are stored, and where they stand.
+
+CREATE OR REPLACE FUNCTION kaggle.username_of(given text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    name text := btrim(given, E' \t\r\n');
+BEGIN
+    IF name ~* '^(https?://)?(www\.)?kaggle\.com/' THEN
+        name := substring(name FROM '(?i)kaggle\.com/([^/?#]*)');
+        IF lower(name) IN ('c', 'code', 'competitions', 'datasets', 'discussions', 'docs', 'host', 'learn', 'me', 'models',
+                           'organizations', 'settings', 't', 'work') THEN
+            name := '';                  -- a page of Kaggle, no profile
+        END IF;
+    ELSE
+        name := regexp_replace(name, '^@', '');
+    END IF;
+    IF name IS NULL OR name !~ '^(del=)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}$' THEN
+        PERFORM refuse('kaggle_username_is_a_name',
+            CASE WHEN coalesce(given, '') = '' THEN 'kaggle_username is missing'
+                 ELSE format('not a Kaggle username: %L', left(given, 80)) END,
+            'Give the name in the URL of the profile, e.g. gumby, or the URL itself: https://www.kaggle.com/gumby');
+    END IF;
+    RETURN name;
+END $$;
+COMMENT ON FUNCTION kaggle.username_of(text) IS
+    'The Kaggle username given as itself, as @NAME or as the URL of its profile; capitals are kept. Raises check_violation on anything else.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.complete_participant() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    NEW.kaggle_username := username_of(NEW.kaggle_username);
+    NEW.display_name := nullif(btrim(NEW.display_name), '');
+    IF TG_OP = 'INSERT' THEN
+        -- A name that is there in another spelling meets its row, so that ON CONFLICT (kaggle_username) finds it.
+        NEW.kaggle_username := coalesce(
+            (SELECT p.kaggle_username FROM participants p
+             WHERE lower(p.kaggle_username COLLATE "C") = lower(NEW.kaggle_username COLLATE "C")), NEW.kaggle_username);
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kaggle.complete_participant() IS
+    'Trigger: turns a profile''s URL or @NAME into the name, and meets a row that is there in another spelling.';
+
+CREATE OR REPLACE TRIGGER complete_participant BEFORE INSERT OR UPDATE ON kaggle.participants
+    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_participant();
+COMMENT ON TRIGGER complete_participant ON kaggle.participants IS 'Turns a profile''s URL or @NAME into the name.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.complete_event_participant() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    wanted constant text := username_of(NEW.kaggle_username);
+BEGIN
+    NEW.excluded := coalesce(NEW.excluded, false);
+    NEW.note := nullif(NEW.note, '');
+    SELECT p.kaggle_username INTO NEW.kaggle_username FROM participants p
+    WHERE lower(p.kaggle_username COLLATE "C") = lower(wanted COLLATE "C");
+    IF NOT FOUND THEN
+        INSERT INTO participants (kaggle_username) VALUES (wanted) ON CONFLICT DO NOTHING;
+        -- Another session may have been quicker, in another spelling.
+        SELECT p.kaggle_username INTO STRICT NEW.kaggle_username FROM participants p
+        WHERE lower(p.kaggle_username COLLATE "C") = lower(wanted COLLATE "C");
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kaggle.complete_event_participant() IS
+    'Trigger: fills defaults; takes the spelling of kaggle.participants, and adds a name that is not there.';
+
+CREATE OR REPLACE TRIGGER complete_event_participant BEFORE INSERT OR UPDATE ON kaggle.event_participants
+    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_event_participant();
+COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS
+    'Takes the spelling of kaggle.participants, and adds a name that is not there.';
+
+
+CREATE OR REPLACE VIEW kaggle.participant_entries AS
+SELECT p.kaggle_username, p.display_name, b.competition_id, c.kaggle_competition_id, b.id AS board_id, e.team_id
+FROM kaggle.participants p
+CROSS JOIN LATERAL (
+    -- Each arm has its index. A user who stands twice in one team is found once.
+    SELECT f.board_id, f.team_id FROM kaggle.leaderboard_entries f
+    WHERE lower(left(f.member_usernames[1], 100) COLLATE "C") = lower(p.kaggle_username COLLATE "C")
+    UNION ALL
+    SELECT f.board_id, f.team_id FROM kaggle.leaderboard_entries f
+    WHERE cardinality(f.member_usernames) > 1
+      AND kaggle.lower_all(f.member_usernames) @> ARRAY[lower(p.kaggle_username COLLATE "C")]
+      AND lower(left(f.member_usernames[1], 100) COLLATE "C") <> lower(p.kaggle_username COLLATE "C")) AS e
+JOIN kaggle.boards b ON b.id = e.board_id
+JOIN kaggle.competitions c ON c.id = b.competition_id AND lower(c.kaggle_competition_id) = lower(b.slug)
+WHERE b.kind = 'private'
+   OR NOT EXISTS (SELECT FROM kaggle.boards o
+                  WHERE o.competition_id = b.competition_id AND lower(o.slug) = lower(b.slug) AND o.kind = 'private');
+COMMENT ON VIEW kaggle.participant_entries IS 'On which of the boards that are shown now each participant stands, and in which team; found through indexes over the members of teams.';
+COMMENT ON COLUMN kaggle.participant_entries.kaggle_username IS 'The participant.';
+COMMENT ON COLUMN kaggle.participant_entries.display_name IS 'Name for people.';
+COMMENT ON COLUMN kaggle.participant_entries.competition_id IS 'kaggle.competitions.id.';
+COMMENT ON COLUMN kaggle.participant_entries.kaggle_competition_id IS 'The competition''s slug.';
+COMMENT ON COLUMN kaggle.participant_entries.board_id IS 'kaggle.boards.id.';
+COMMENT ON COLUMN kaggle.participant_entries.team_id IS 'Kaggle''s TeamId.';
+
+
+-- A rank is a count, and all ranks of a board are counted in the same few lists of its order keys: they are read once a
+-- board and searched for each participant. The rows come board by board, so that a Memoize of one entry is enough;
+-- OFFSET 0 keeps the lists from being read at each mention. The rank a day ago is counted in the keys now, without those
+-- that began since, with those that ended since.
+CREATE OR REPLACE VIEW kaggle.participant_results AS
+SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, m.teams,
+       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, m.teams) AS medal,
+       CASE WHEN m.has_changed THEN
+                1 + width_bucket(before.below, keys.present) - width_bucket(before.below, keys.benchmarks)
+                  - width_bucket(before.below, keys.began) + width_bucket(before.below, keys.ended) - here.rank
+            WHEN NOT m.has_changed THEN 0
+       END AS movement,
+       m.submission_count, m.last_submission_at, m.member_usernames, m.board, m.synced_at
+FROM (SELECT p.kaggle_username, p.display_name, p.competition_id, p.kaggle_competition_id, e.board_id, e.team_id,
+             e.team_name, e.score, e.submission_count, e.last_submission_at, e.member_usernames, e.order_key, e.valid_from,
+             b.teams, b.kind AS board, b.observed_at AS synced_at, a.moment,
+             -- Null: that moment is not known. What was not synced since has not changed since.
+             CASE WHEN a.moment >= b.observed_from AND (b.history_from <= a.moment) IS NOT FALSE
+                  THEN b.observed_at > a.moment END AS has_changed
+      FROM kaggle.participant_entries p
+      JOIN kaggle.leaderboard_entries e ON e.board_id = p.board_id AND e.team_id = p.team_id
+      JOIN kaggle.boards b ON b.id = p.board_id
+      CROSS JOIN (SELECT statement_timestamp() - interval '24 hours' AS moment) AS a
+      WHERE NOT e.is_benchmark
+      ORDER BY e.board_id) AS m
+CROSS JOIN LATERAL (
+    SELECT ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
+                 WHERE k.board_id = m.board_id ORDER BY k.order_key) AS present,
+           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
+                 WHERE k.board_id = m.board_id AND k.is_benchmark ORDER BY k.order_key) AS benchmarks,
+           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
+                 WHERE m.has_changed AND k.board_id = m.board_id AND k.valid_from > m.moment AND NOT k.is_benchmark
+                 ORDER BY k.order_key) AS began,
+           ARRAY(SELECT h.order_key FROM kaggle.leaderboard_history h
+                 WHERE m.has_changed AND h.board_id = m.board_id AND h.valid_until > m.moment
+                   AND h.valid_from <= m.moment AND NOT h.is_benchmark
+                 ORDER BY h.order_key) AS ended
+    OFFSET 0) AS keys
+CROSS JOIN LATERAL (
+    SELECT width_bucket(m.order_key, keys.present) - width_bucket(m.order_key, keys.benchmarks)::bigint AS rank) AS here
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.valid_from <= m.moment THEN m.order_key
+                WHEN m.has_changed THEN
+                    (SELECT h.order_key FROM kaggle.leaderboard_history h
+                     WHERE h.board_id = m.board_id AND h.team_id = m.team_id AND h.valid_from <= m.moment
+                       AND h.valid_until > m.moment AND NOT h.is_benchmark)
+           END - 1 AS below OFFSET 0) AS before;
+COMMENT ON VIEW kaggle.participant_results IS 'Where each participant stands in each competition, found through the members of teams; also who was added after the last sync. Ask for one kaggle_username, one competition_id or for all.';
+COMMENT ON COLUMN kaggle.participant_results.kaggle_username IS 'The participant, as kaggle.participants spells it.';
+COMMENT ON COLUMN kaggle.participant_results.display_name IS 'Name for people; null = none.';
+COMMENT ON COLUMN kaggle.participant_results.competition_id IS 'kaggle.competitions.id.';
+COMMENT ON COLUMN kaggle.participant_results.kaggle_competition_id IS 'The competition''s slug.';
+COMMENT ON COLUMN kaggle.participant_results.rank IS 'The team''s rank now, as in kaggle.leaderboard.';
+COMMENT ON COLUMN kaggle.participant_results.teams IS 'Ranked teams on the board.';
+COMMENT ON COLUMN kaggle.participant_results.team_id IS 'Kaggle''s TeamId.';
+COMMENT ON COLUMN kaggle.participant_results.team_name IS 'The team''s name.';
+COMMENT ON COLUMN kaggle.participant_results.score IS 'The team''s score.';
+COMMENT ON COLUMN kaggle.participant_results.medal IS 'gold, silver, bronze or null: the zone of this rank, see kaggle.medal.';
+COMMENT ON COLUMN kaggle.participant_results.movement IS 'Places the team climbed over the last 24 hours, negative downwards; null where it, or the board, was not there then.';
+COMMENT ON COLUMN kaggle.participant_results.submission_count IS 'How often the team has submitted.';
+COMMENT ON COLUMN kaggle.participant_results.last_submission_at IS 'When it submitted last.';
+COMMENT ON COLUMN kaggle.participant_results.member_usernames IS 'All members of the team.';
+COMMENT ON COLUMN kaggle.participant_results.board IS 'public or private.';
+COMMENT ON COLUMN kaggle.participant_results.synced_at IS 'The board is known to be right as of then.';
+
+
+CREATE OR REPLACE VIEW kaggle.unmatched_participants AS
+SELECT v.id AS event_id, v.slug AS event_slug, r.kaggle_username, p.display_name, r.note
+FROM kaggle.event_participants r
+JOIN kaggle.events v ON v.id = r.event_id
+JOIN kaggle.participants p USING (kaggle_username)
+WHERE NOT r.excluded
+  AND NOT EXISTS (SELECT FROM kaggle.participant_entries e
+                  JOIN kaggle.event_competitions c USING (competition_id)
+                  WHERE e.kaggle_username = r.kaggle_username AND c.event_id = r.event_id)
+UNION ALL
+SELECT NULL, NULL, p.kaggle_username, p.display_name, NULL
+FROM kaggle.participants p
+WHERE NOT EXISTS (SELECT FROM kaggle.event_participants r WHERE r.kaggle_username = p.kaggle_username)
+  AND NOT EXISTS (SELECT FROM kaggle.participant_entries e WHERE e.kaggle_username = p.kaggle_username);
+COMMENT ON VIEW kaggle.unmatched_participants IS 'Who was looked for in vain, perhaps a misspelt name: registered for an event and not excluded, but on no board of its competitions; and participants of no event who are on no board at all.';
+COMMENT ON COLUMN kaggle.unmatched_participants.event_id IS 'The event; null = of no event.';
+COMMENT ON COLUMN kaggle.unmatched_participants.event_slug IS 'Its slug.';
+COMMENT ON COLUMN kaggle.unmatched_participants.kaggle_username IS 'The name that stands on no board.';
+COMMENT ON COLUMN kaggle.unmatched_participants.display_name IS 'Name for people.';
+COMMENT ON COLUMN kaggle.unmatched_participants.note IS 'The note of the registration.';

@@ -1,0 +1,190 @@
+-- The standing of an event: what its competitions earn a user, by the rules of docs/standings.md, now or at a moment.
+
+CREATE OR REPLACE FUNCTION kaggle.known_board(competition kaggle.competitions, at timestamptz) RETURNS kaggle.boards
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT b FROM boards b
+    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+      AND coalesce(b.observed_from, '-infinity') <= known_board.at
+    ORDER BY b.kind LIMIT 1               -- private, once it is there, before public
+$$;
+COMMENT ON FUNCTION kaggle.known_board(kaggle.competitions, timestamptz) IS
+    'The board that a competition showed at a moment: the private one once it was there; null before the first sync.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT CASE WHEN at < board.history_from THEN
+        (SELECT count(v.rank) FROM versions(board.id, at) v) IS DISTINCT FROM
+        (SELECT r.teams FROM sync_runs r
+         WHERE r.competition_id = board.competition_id AND r.board_id = board.id AND r.observed_at <= at
+           AND r.outcome IN ('changed', 'unchanged')
+         ORDER BY r.id DESC LIMIT 1)
+    ELSE false END
+$$;
+COMMENT ON FUNCTION kaggle.is_pruned(kaggle.boards, timestamptz) IS
+    'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.known_direction(
+    competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    -- The board may have told its direction after that moment only: as long as all scores were equal it could not.
+    SELECT CASE
+        WHEN competition.higher_is_better IS NOT NULL THEN competition.higher_is_better
+        WHEN board.higher_is_better IS NULL OR board.observed_at <= at THEN board.higher_is_better
+        WHEN (SELECT min(v.score) < max(v.score)
+              FROM (SELECT e.score FROM leaderboard_entries e WHERE e.board_id = board.id AND e.valid_from <= at
+                    UNION ALL
+                    SELECT h.score FROM leaderboard_history h WHERE h.board_id = board.id AND h.valid_from <= at) v)
+            THEN board.higher_is_better
+    END
+$$;
+COMMENT ON FUNCTION kaggle.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS
+    'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.standing(event_id bigint, at timestamptz)
+RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
+               competitions_entered bigint, last_submission_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    event events;
+    has_roster constant boolean := EXISTS (SELECT FROM event_participants r WHERE r.event_id = standing.event_id);
+BEGIN
+    SELECT * INTO event FROM events e WHERE e.id = standing.event_id;
+    RETURN QUERY
+    WITH counted AS MATERIALIZED (
+        SELECT c.id AS competition_id, (b.board).id AS board_id,
+               coalesce(x.rating_weight, c.rating_weight)
+                   * coalesce(x.points_for_perfect_score, c.points_for_perfect_score) AS perfect,
+               coalesce(x.metric_min_value, c.metric_min_value) AS lowest,
+               coalesce(x.metric_max_value, c.metric_max_value) AS highest,
+               known_direction(c, b.board, standing.at) AS higher_is_better
+        FROM event_competitions x
+        JOIN competitions c ON c.id = x.competition_id
+        CROSS JOIN LATERAL (SELECT known_board(c, standing.at) AS board OFFSET 0) b
+        WHERE x.event_id = event.id AND (b.board).id IS NOT NULL
+    ), entry AS MATERIALIZED (
+        SELECT k.competition_id, v.team_id, v.order_key, v.score, v.last_submission_at, v.member_usernames
+        FROM counted k CROSS JOIN LATERAL versions(k.board_id, standing.at) v
+        WHERE NOT v.is_benchmark AND (event.only_since_start AND v.last_submission_at < event.start_date) IS NOT TRUE
+    ), member AS MATERIALIZED (
+        SELECT e.competition_id, e.team_id, lower(name COLLATE "C") AS who, name
+        FROM entry e CROSS JOIN LATERAL unnest(e.member_usernames) AS name
+        WHERE name <> ''
+    ), roster AS MATERIALIZED (
+        SELECT lower(r.kaggle_username COLLATE "C") AS who
+        FROM event_participants r WHERE r.event_id = event.id AND NOT r.excluded
+    ), taking_part AS (
+        SELECT e.*, row_number() OVER (PARTITION BY e.competition_id ORDER BY e.order_key) AS nth,
+               count(*) OVER (PARTITION BY e.competition_id) AS teams
+        FROM entry e
+        WHERE NOT has_roster
+           OR (e.competition_id, e.team_id) IN (SELECT m.competition_id, m.team_id FROM member m JOIN roster USING (who))
+    ), ranked AS (
+        SELECT t.*, min(t.nth) OVER (PARTITION BY t.competition_id, t.score) AS best
+        FROM taking_part t
+    ), earned AS (
+        -- Multiplied first and divided last, with decimals to spare: what comes out even is exact.
+        SELECT r.competition_id, r.team_id, r.order_key, r.last_submission_at,
+               CASE WHEN r.score IS NULL THEN 0
+                    WHEN k.lowest IS NOT NULL AND k.higher_is_better IS NOT NULL THEN
+                        k.perfect * (CASE WHEN k.higher_is_better THEN bounded.score - k.lowest
+                                          ELSE k.highest - bounded.score END)
+                        * 1.000000000000000000000000 / (k.highest - k.lowest)
+                    WHEN r.teams = 1 THEN k.perfect
+                    ELSE k.perfect * (r.teams - r.best) * 1.000000000000000000000000 / (r.teams - 1)
+               END AS points
+        FROM ranked r JOIN counted k USING (competition_id)
+        CROSS JOIN LATERAL (SELECT least(greatest(r.score, k.lowest), k.highest) AS score) AS bounded
+    ), result AS (
+        -- Who stands in two teams of one board has the better placed one's points.
+        SELECT DISTINCT ON (m.who, m.competition_id) m.who, m.name, e.points, e.last_submission_at
+        FROM member m JOIN earned e USING (competition_id, team_id)
+        ORDER BY m.who, m.competition_id, e.order_key, m.name COLLATE "C"
+    ), total AS (
+        SELECT r.who, min(r.name COLLATE "C") AS name, sum(r.points) AS points, count(*) AS entered,
+               max(r.last_submission_at) AS last_submission_at
+        FROM result r GROUP BY r.who
+    ), summed AS (
+        SELECT coalesce(p.kaggle_username, t.name) AS kaggle_username, p.display_name,
+               p.kaggle_username IS NOT NULL AS is_registered, round(coalesce(t.points, 0), 6) AS points,
+               coalesce(t.entered, 0) AS entered, t.last_submission_at
+        FROM total t FULL JOIN roster o ON o.who = t.who
+        LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = coalesce(o.who, t.who)
+        WHERE o.who IS NOT NULL OR NOT has_roster
+    )
+    SELECT rank() OVER (ORDER BY s.points DESC, s.entered DESC, s.last_submission_at NULLS LAST) AS place,
+           s.kaggle_username, s.display_name, s.is_registered, s.points, s.entered, s.last_submission_at
+    FROM summed s
+    ORDER BY place, lower(s.kaggle_username COLLATE "C");
+END $$;
+COMMENT ON FUNCTION kaggle.standing(bigint, timestamptz) IS
+    'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.check_standing(event_id bigint, at timestamptz) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+    SELECT min(format('the history of %s begins at %s: what was before is pruned', (b.board).slug, (b.board).history_from))
+    FROM event_competitions x
+    JOIN competitions c ON c.id = x.competition_id
+    CROSS JOIN LATERAL (SELECT known_board(c, check_standing.at) AS board OFFSET 0) b
+    WHERE x.event_id = check_standing.event_id AND is_pruned(b.board, check_standing.at)
+$$;
+COMMENT ON FUNCTION kaggle.check_standing(bigint, timestamptz) IS
+    'Why the standing of an event at a moment can no longer be told: a board that was pruned beyond it; null = it can.';
+
+
+CREATE OR REPLACE VIEW kaggle.event_standings AS
+SELECT v.id AS event_id, v.slug AS event_slug, s.place, s.kaggle_username, s.display_name, s.is_registered, s.points,
+       s.competitions_entered, s.last_submission_at
+FROM kaggle.events v
+CROSS JOIN LATERAL (
+    SELECT coalesce(v.frozen_at, CASE WHEN v.end_date <= statement_timestamp() THEN v.end_date END, 'infinity') AS at
+    OFFSET 0) AS shown
+CROSS JOIN LATERAL kaggle.standing(v.id, shown.at) AS s
+WHERE kaggle.check_standing(v.id, shown.at) IS NULL;
+COMMENT ON VIEW kaggle.event_standings IS $$The standing of each event as of frozen_at, else of its end once that has passed, else now. Later syncs never change a final standing.
+
+Points of a team in a competition: where metric_min_value and metric_max_value are set, the score's place between them in the direction of the metric (0 to 1), else by place (teams - r) / (teams - 1), where r is the best rank of its score, so that equal scores earn equal points; also where the direction is unknown. A single team earns all. Times points_for_perfect_score, times rating_weight. The values of event_competitions go before the competition's. A score that is missing earns 0, so does a competition not entered. A user has the points of the user's team, whoever else is in it.
+Who takes part: with rows in event_participants, the teams with a member who is registered and not excluded, else all; with only_since_start, not those whose last submission lies before the event's start. Ranks and numbers of teams are counted among them. Benchmarks never count.
+Who is ranked: with rows in event_participants, all who are not excluded, those who entered nothing with 0 points; else every member of a team.
+Order: more points (rounded to 6 decimals at the end), more competitions entered, the earlier last submission; who is equal in all shares the place.
+An event whose moment was pruned from the history (PGLEADERBOARD_HISTORY_DAYS) has no rows; kaggle.event_standings_as_of says which board it was.$$;
+COMMENT ON COLUMN kaggle.event_standings.event_id IS 'kaggle.events.id.';
+COMMENT ON COLUMN kaggle.event_standings.event_slug IS 'kaggle.events.slug.';
+COMMENT ON COLUMN kaggle.event_standings.place IS 'From 1; who is equal in all shares it, and the next place is left out.';
+COMMENT ON COLUMN kaggle.event_standings.kaggle_username IS 'In the spelling of kaggle.participants, else of the board.';
+COMMENT ON COLUMN kaggle.event_standings.display_name IS 'From kaggle.participants; null = none.';
+COMMENT ON COLUMN kaggle.event_standings.is_registered IS 'Whether the user stands in kaggle.participants.';
+COMMENT ON COLUMN kaggle.event_standings.points IS 'Sum over the event''s competitions, exact, rounded to 6 decimals.';
+COMMENT ON COLUMN kaggle.event_standings.competitions_entered IS 'On how many boards of the event a team of the user takes part.';
+COMMENT ON COLUMN kaggle.event_standings.last_submission_at IS 'The latest last submission of the user''s teams.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.event_standings_as_of(event_slug text, at timestamptz)
+RETURNS SETOF kaggle.event_standings
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    event events;
+    pruned text;
+BEGIN
+    SELECT * INTO event FROM events v WHERE v.slug = lower($1);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $1),
+            HINT = 'SELECT slug FROM kaggle.events; lists them.';
+    END IF;
+    pruned := check_standing(event.id, $2);
+    IF pruned IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = pruned,
+            HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
+    END IF;
+    RETURN QUERY
+    SELECT event.id, event.slug, s.place, s.kaggle_username, s.display_name, s.is_registered, s.points,
+           s.competitions_entered, s.last_submission_at
+    FROM standing(event.id, $2) s;
+END $$;
+COMMENT ON FUNCTION kaggle.event_standings_as_of(text, timestamptz) IS
+    'The standing of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_standings. Who is registered, and what counts, is as it is now.';
