@@ -22,9 +22,11 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
+from tests.syncs import Syncs
 from worker import migrate, postgres
 from worker.kaggle_api import Credential, Kaggle
 from worker.simulator import Simulator
+from worker.store import Store
 from worker.supervisor import Supervisor, Work, running
 
 _NUMBERS = itertools.count(1)
@@ -161,3 +163,36 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
         return running(Supervisor(Work(**(told | changes))))
 
     return make
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store with one connection, so that every call meets what the call before left behind."""
+    opened = Store(url, connections=1)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def compete(db: Connection, store: Store) -> Callable[..., Syncs]:
+    """Inserts a competition that is synced by hand only; columns may be given."""
+    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+
+    def insert(slug: str = "a-board", **columns: Any) -> Syncs:
+        given = {"kaggle_competition_id": slug, "auto_sync": False} | columns
+        row = db.execute(
+            f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) "
+            "RETURNING id",
+            list(given.values()),
+        ).fetchone()
+        assert row is not None
+        return Syncs(db, store, row[0])
+
+    return insert
+
+
+@pytest.fixture
+def syncs(compete: Callable[..., Syncs]) -> Syncs:
+    """A competition that is synced by hand only."""
+    return compete()

@@ -23,7 +23,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.boards import (
-    COLUMNS,
     Counts,
     Entry,
     counts,
@@ -33,134 +32,20 @@ from tests.boards import (
     places,
     shown,
     teams,
-    versions_at,
     zip_of,
 )
+from tests.syncs import LIMIT, WORKER, Syncs
 from worker import board, order
 from worker.errors import NeedsPerson
 from worker.retry import Decision
 from worker.simulator import Page, Simulator
 from worker.simulator.names import ODD_TEAM_NAMES
-from worker.store import Applied, Begun, Store
+from worker.store import Applied, Store
 from worker.sync import Syncer
 
 Connection = psycopg.Connection[Any]
-LIMIT = 2**28
-WORKER = 1
 # APPLY_SEQUENCES=500 tries that many sequences of boards, other ones each time.
 SEQUENCES = os.environ.get("APPLY_SEQUENCES")
-
-
-@dataclass
-class Syncs:
-    """One competition and the store's side of its syncs; what Kaggle sends is given as bytes."""
-
-    db: Connection
-    store: Store
-    competition: int
-
-    def begin(self) -> Begun:
-        """Ask by hand, and begin an attempt."""
-        self.db.execute(
-            "SELECT kaggle.sync_now(kaggle_competition_id) FROM kaggle.competitions WHERE id = %s", (self.competition,)
-        )
-        begun = self.again()
-        assert begun.action == "sync"
-        return begun
-
-    def again(self) -> Begun:
-        """Begin an attempt if one is wanted."""
-        return self.store.begin_sync(self.competition, WORKER, "credential", 0)
-
-    def end(self, run_id: int, archive: bytes) -> Applied:
-        """What the worker does with a download."""
-        file = io.BytesIO(archive)
-        read = board.examine(file, LIMIT)
-        outcome = self.store.confirm(run_id, read)
-        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.rows(file, LIMIT))
-
-    def sync(self, archive: bytes) -> Applied:
-        """A whole sync."""
-        return self.end(self.begin().run_id, archive)
-
-    def run(self) -> Any:
-        """The competition's last run: outcome, teams, added, removed, updated, moved, observed_at, board."""
-        return self.db.execute(
-            "SELECT outcome, teams, added, removed, updated, moved, observed_at, board FROM kaggle.sync_runs "
-            "WHERE competition_id = %s ORDER BY id DESC LIMIT 1",
-            (self.competition,),
-        ).fetchone()
-
-    def leaderboard(self, reader: Connection | None = None) -> list[Any]:
-        """kaggle.leaderboard, by rank, benchmarks behind."""
-        return leaderboard(
-            (reader or self.db)
-            .execute(f"SELECT {COLUMNS} FROM kaggle.leaderboard WHERE competition_id = %s", (self.competition,))
-            .fetchall()
-        )
-
-    def at(self, moment: datetime, kind: str = "public") -> list[Any]:
-        """The board as the versions valid at a moment give it, benchmarks in their place."""
-        return versions_at(self.db, self.competition, moment, kind)
-
-    def versions(self) -> list[Any]:
-        """Every version of every entry of this competition's boards, with the transaction that wrote it."""
-        return self.db.execute(
-            """
-            SELECT 'now' AS of, team_id, valid_from, order_key, e.xmin::text FROM kaggle.leaderboard_entries e
-            JOIN kaggle.boards b ON b.id = e.board_id WHERE b.competition_id = %(competition)s
-            UNION ALL
-            SELECT 'before', team_id, valid_from, order_key, h.xmin::text FROM kaggle.leaderboard_history h
-            JOIN kaggle.boards b ON b.id = h.board_id WHERE b.competition_id = %(competition)s
-            ORDER BY 1, 2, 3
-            """,
-            {"competition": self.competition},
-        ).fetchall()
-
-    def jobs(self) -> int:
-        """How many sync jobs wait for this competition."""
-        return self.scalar(
-            "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync' "
-            "AND (args ->> 'competition_id')::bigint = %s",
-            self.competition,
-        )
-
-    def scalar(self, query: str, *values: Any) -> Any:
-        """One value."""
-        return (self.db.execute(query, values).fetchone() or (None,))[0]
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """A store with one connection, so that every call meets what the call before left behind."""
-    opened = Store(url, connections=1)
-    opened.open()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def compete(db: Connection, store: Store) -> Callable[..., Syncs]:
-    """Inserts a competition that is synced by hand only; columns may be given."""
-    db.execute("SELECT kaggle.register_worker('test', 'credential')")
-
-    def insert(slug: str = "a-board", **columns: Any) -> Syncs:
-        given = {"kaggle_competition_id": slug, "auto_sync": False} | columns
-        row = db.execute(
-            f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) "
-            "RETURNING id",
-            list(given.values()),
-        ).fetchone()
-        assert row is not None
-        return Syncs(db, store, row[0])
-
-    return insert
-
-
-@pytest.fixture
-def syncs(compete: Callable[..., Syncs]) -> Syncs:
-    """A competition that is synced by hand only."""
-    return compete()
 
 
 # --- any sequence of boards -------------------------------------------------------------------------------------
