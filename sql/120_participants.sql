@@ -105,7 +105,7 @@ COMMENT ON COLUMN kaggle.participant_entries.team_id IS 'Kaggle''s TeamId.';
 -- that began since, with those that ended since.
 CREATE OR REPLACE VIEW kaggle.participant_results AS
 SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, m.teams,
-       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, m.teams) AS medal,
+       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, m.teams) AS medal_zone,
        CASE WHEN m.has_changed THEN
                 1 + width_bucket(before.below, keys.present) - width_bucket(before.below, keys.benchmarks)
                   - width_bucket(before.below, keys.began) + width_bucket(before.below, keys.ended) - here.rank
@@ -156,7 +156,7 @@ COMMENT ON COLUMN kaggle.participant_results.teams IS 'Ranked teams on the board
 COMMENT ON COLUMN kaggle.participant_results.team_id IS 'Kaggle''s TeamId.';
 COMMENT ON COLUMN kaggle.participant_results.team_name IS 'The team''s name.';
 COMMENT ON COLUMN kaggle.participant_results.score IS 'The team''s score.';
-COMMENT ON COLUMN kaggle.participant_results.medal IS 'gold, silver, bronze or null: the zone of this rank, see kaggle.medal.';
+COMMENT ON COLUMN kaggle.participant_results.medal_zone IS 'gold, silver, bronze or null: the zone of this rank, see kaggle.medal.';
 COMMENT ON COLUMN kaggle.participant_results.movement IS 'Places the team climbed over the last 24 hours, negative downwards; null where it, or the board, was not there then.';
 COMMENT ON COLUMN kaggle.participant_results.submission_count IS 'How often the team has submitted.';
 COMMENT ON COLUMN kaggle.participant_results.last_submission_at IS 'When it submitted last.';
