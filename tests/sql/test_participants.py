@@ -192,7 +192,9 @@ def test_who_appears_nowhere(db: Connection, compete: Callable[..., Syncs]) -> N
     titanic.sync(zip_of(teams(1, 2)))
     digits.sync(zip_of(teams(3)))
     db.execute("INSERT INTO kaggle.events (id, slug, title) VALUES (1, 'night', 'Night')")
-    db.execute("INSERT INTO kaggle.event_competitions (event_id, competition_id) VALUES (1, %s)", (titanic.competition,))
+    db.execute(
+        "INSERT INTO kaggle.event_competitions (event_id, competition_id) VALUES (1, %s)", (titanic.competition,)
+    )
     db.execute("INSERT INTO kaggle.participants VALUES ('USER1', NULL), ('usr2', 'Mistyped'), ('nobody', NULL)")
     db.execute(
         "INSERT INTO kaggle.event_participants (event_id, kaggle_username, excluded, note) VALUES "
@@ -214,9 +216,7 @@ def test_over_a_real_server(db: Connection, worker: MakeWorker, simulator: Simul
         "INSERT INTO kaggle.participants SELECT DISTINCT ON (lower(name)) upper(name) FROM kaggle.leaderboard, "
         "unnest(member_usernames) name WHERE name !~ '^del=' AND NOT is_benchmark"
     )
-    found = db.execute(
-        "SELECT kaggle_username, team_id, rank FROM kaggle.participant_results ORDER BY 1, 2"
-    ).fetchall()
+    found = db.execute("SELECT kaggle_username, team_id, rank FROM kaggle.participant_results ORDER BY 1, 2").fetchall()
     expected = db.execute(
         "SELECT upper(name), team_id, rank FROM kaggle.leaderboard, unnest(member_usernames) name "
         "WHERE name !~ '^del=' AND NOT is_benchmark ORDER BY 1, 2"
