@@ -221,15 +221,18 @@ COMMENT ON FUNCTION kaggle.changes(bigint) IS
     'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed.';
 
 
+-- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
 CREATE OR REPLACE FUNCTION kaggle.medal(rank bigint, teams bigint) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = kaggle, pg_temp AS $$
-    SELECT CASE
-        WHEN rank IS NULL OR teams IS NULL OR rank < 1 OR rank > teams THEN NULL
-        WHEN rank <= CASE WHEN teams < 100 THEN teams * 0.1 WHEN teams < 250 THEN 10 ELSE 10 + teams * 0.002 END THEN 'gold'
-        WHEN rank <= CASE WHEN teams < 250 THEN teams * 0.2 WHEN teams < 1000 THEN 50 ELSE teams * 0.05 END THEN 'silver'
-        WHEN rank <= CASE WHEN teams < 250 THEN teams * 0.4 WHEN teams < 1000 THEN 100 ELSE teams * 0.1 END THEN 'bronze'
-    END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN rank IS NULL OR teams IS NULL OR rank < 1 OR rank > teams THEN NULL
+    WHEN CASE WHEN teams < 100 THEN rank * 10 <= teams WHEN teams < 250 THEN rank <= 10
+              ELSE (rank - 10) * 500 <= teams END THEN 'gold'
+    WHEN CASE WHEN teams < 250 THEN rank * 5 <= teams WHEN teams < 1000 THEN rank <= 50
+              ELSE rank * 20 <= teams END THEN 'silver'
+    WHEN CASE WHEN teams < 250 THEN rank * 5 <= teams * 2 WHEN teams < 1000 THEN rank <= 100
+              ELSE rank * 10 <= teams END THEN 'bronze'
+END;
 COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS
     'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). On a public board it is only an indication.';
 

@@ -18,7 +18,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
         (SELECT r.teams FROM sync_runs r
          WHERE r.competition_id = board.competition_id AND r.board_id = board.id AND r.observed_at <= at
            AND r.outcome IN ('changed', 'unchanged')
-         ORDER BY r.id DESC LIMIT 1)
+         ORDER BY r.observed_at DESC LIMIT 1)
     ELSE false END
 $$;
 COMMENT ON FUNCTION kaggle.is_pruned(kaggle.boards, timestamptz) IS
@@ -54,7 +54,11 @@ DECLARE
 BEGIN
     SELECT * INTO event FROM events e WHERE e.id = standing.event_id;
     RETURN QUERY
-    WITH counted AS MATERIALIZED (
+    -- One pass from the entries to the users, without a join: the planner knows nothing of how many there are.
+    WITH roster AS MATERIALIZED (
+        SELECT lower(r.kaggle_username COLLATE "C") AS who
+        FROM event_participants r WHERE r.event_id = event.id AND NOT r.excluded
+    ), counted AS MATERIALIZED (
         SELECT c.id AS competition_id, (b.board).id AS board_id,
                coalesce(x.rating_weight, c.rating_weight)
                    * coalesce(x.points_for_perfect_score, c.points_for_perfect_score) AS perfect,
@@ -65,44 +69,37 @@ BEGIN
         JOIN competitions c ON c.id = x.competition_id
         CROSS JOIN LATERAL (SELECT known_board(c, standing.at) AS board OFFSET 0) b
         WHERE x.event_id = event.id AND (b.board).id IS NOT NULL
-    ), entry AS MATERIALIZED (
-        SELECT k.competition_id, v.team_id, v.order_key, v.score, v.last_submission_at, v.member_usernames
+    ), taking_part AS (
+        SELECT k.*, v.order_key, v.score, v.last_submission_at, v.member_usernames,
+               row_number() OVER (PARTITION BY k.competition_id ORDER BY v.order_key) AS nth,
+               count(*) OVER (PARTITION BY k.competition_id) AS teams
         FROM counted k CROSS JOIN LATERAL versions(k.board_id, standing.at) v
         WHERE NOT v.is_benchmark AND (event.only_since_start AND v.last_submission_at < event.start_date) IS NOT TRUE
-    ), member AS MATERIALIZED (
-        SELECT e.competition_id, e.team_id, lower(name COLLATE "C") AS who, name
-        FROM entry e CROSS JOIN LATERAL unnest(e.member_usernames) AS name
-        WHERE name <> ''
-    ), roster AS MATERIALIZED (
-        SELECT lower(r.kaggle_username COLLATE "C") AS who
-        FROM event_participants r WHERE r.event_id = event.id AND NOT r.excluded
-    ), taking_part AS (
-        SELECT e.*, row_number() OVER (PARTITION BY e.competition_id ORDER BY e.order_key) AS nth,
-               count(*) OVER (PARTITION BY e.competition_id) AS teams
-        FROM entry e
-        WHERE NOT has_roster
-           OR (e.competition_id, e.team_id) IN (SELECT m.competition_id, m.team_id FROM member m JOIN roster USING (who))
+          AND (NOT has_roster OR EXISTS (SELECT FROM unnest(v.member_usernames) AS name
+                                         WHERE lower(name COLLATE "C") IN (SELECT o.who FROM roster o)))
     ), ranked AS (
-        SELECT t.*, min(t.nth) OVER (PARTITION BY t.competition_id, t.score) AS best
+        SELECT t.*, min(t.nth) OVER (PARTITION BY t.competition_id, t.score) AS best,
+               least(greatest(t.score, t.lowest), t.highest) AS bounded
         FROM taking_part t
     ), earned AS (
         -- Multiplied first and divided last, with decimals to spare: what comes out even is exact.
-        SELECT r.competition_id, r.team_id, r.order_key, r.last_submission_at,
+        SELECT r.competition_id, r.order_key, r.last_submission_at, r.member_usernames,
                CASE WHEN r.score IS NULL THEN 0
-                    WHEN k.lowest IS NOT NULL AND k.higher_is_better IS NOT NULL THEN
-                        k.perfect * (CASE WHEN k.higher_is_better THEN bounded.score - k.lowest
-                                          ELSE k.highest - bounded.score END)
-                        * 1.000000000000000000000000 / (k.highest - k.lowest)
-                    WHEN r.teams = 1 THEN k.perfect
-                    ELSE k.perfect * (r.teams - r.best) * 1.000000000000000000000000 / (r.teams - 1)
+                    WHEN r.lowest IS NOT NULL AND r.higher_is_better IS NOT NULL THEN
+                        r.perfect * (CASE WHEN r.higher_is_better THEN r.bounded - r.lowest
+                                          ELSE r.highest - r.bounded END)
+                        * 1.000000000000000000000000 / (r.highest - r.lowest)
+                    WHEN r.teams = 1 THEN r.perfect
+                    ELSE r.perfect * (r.teams - r.best) * 1.000000000000000000000000 / (r.teams - 1)
                END AS points
-        FROM ranked r JOIN counted k USING (competition_id)
-        CROSS JOIN LATERAL (SELECT least(greatest(r.score, k.lowest), k.highest) AS score) AS bounded
+        FROM ranked r
     ), result AS (
         -- Who stands in two teams of one board has the better placed one's points.
-        SELECT DISTINCT ON (m.who, m.competition_id) m.who, m.name, e.points, e.last_submission_at
-        FROM member m JOIN earned e USING (competition_id, team_id)
-        ORDER BY m.who, m.competition_id, e.order_key, m.name COLLATE "C"
+        SELECT DISTINCT ON (lower(name COLLATE "C"), e.competition_id)
+               lower(name COLLATE "C") AS who, name, e.points, e.last_submission_at
+        FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS name
+        WHERE name <> ''
+        ORDER BY lower(name COLLATE "C"), e.competition_id, e.order_key, name COLLATE "C"
     ), total AS (
         SELECT r.who, min(r.name COLLATE "C") AS name, sum(r.points) AS points, count(*) AS entered,
                max(r.last_submission_at) AS last_submission_at

@@ -5,6 +5,7 @@ PLANS_TIMES=1 with pytest -s prints how long the reads take, beside a table that
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
@@ -82,13 +83,14 @@ def nodes(db: Connection, query: str) -> list[Node]:
     """The nodes of a query's plan as it was executed."""
     row = db.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {query}").fetchone()
     assert row is not None
-
-    def under(node: Node) -> Iterator[Node]:
-        yield node
-        for child in node.get("Plans", ()):
-            yield from under(child)
-
     return list(under(row[0][0]["Plan"]))
+
+
+def under(node: Node) -> Iterator[Node]:
+    """A node and all below it."""
+    yield node
+    for child in node.get("Plans", ()):
+        yield from under(child)
 
 
 def entries_read(plan: list[Node]) -> float:
@@ -142,6 +144,40 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
     assert full.execute(sweep).fetchone() == (COMPETITIONS // 3,)
     assert full.execute(sweep).fetchone() == (0,)  # each has its job
     assert entries_scanned() == before
+
+
+def test_a_persons_results_read_each_board_once(full: Connection) -> None:
+    """One person on all boards costs one pass over the keys of each, and so do a hundred people on all boards."""
+    full.execute("INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, 100) n")
+    full.execute("ANALYZE kaggle.participants")
+    one_pass = COMPETITIONS * (TEAMS + 1)
+
+    one = nodes(full, "SELECT * FROM kaggle.participant_results WHERE kaggle_username = 'USER7'")
+    assert one[0]["Actual Rows"] == COMPETITIONS
+    assert entries_read(one) <= one_pass + 3 * COMPETITIONS
+
+    everybody = nodes(full, "SELECT * FROM kaggle.participant_results")
+    assert everybody[0]["Actual Rows"] == 100 * COMPETITIONS
+    assert entries_read(everybody) <= one_pass + 102 * COMPETITIONS
+
+
+def test_a_standing_reads_each_team_once(full: Connection) -> None:
+    """A standing over five boards passes no more rows from step to step than those boards have."""
+    full.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    full.execute("INSERT INTO kaggle.event_competitions (event_id, competition_id) "
+                 "SELECT 1, id FROM kaggle.competitions LIMIT 5")  # fmt: skip
+    full.execute("LOAD 'auto_explain'")
+    plans: list[str] = []
+    full.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
+    for name, value in (("log_min_duration", "0"), ("log_analyze", "on"), ("log_nested_statements", "on"),
+                        ("log_timing", "off"), ("log_format", "json")):  # fmt: skip
+        full.execute(f"SET auto_explain.{name} = {value}")
+    full.execute("SET client_min_messages = log")
+    full.execute("SELECT count(*) FROM kaggle.event_standings WHERE event_slug = 'night'")
+    (body,) = [plan for plan in plans if "taking_part" in plan]
+    plan = json.loads(body[body.index("{") :])["Plan"]
+    most = max(node["Actual Rows"] * node["Actual Loops"] for node in under(plan))
+    assert most <= 5 * (TEAMS + 1)
 
 
 def body_of_wanted(db: Connection, thorough: str) -> list[Node]:

@@ -239,18 +239,6 @@ def test_public_has_nothing(db: Connection) -> None:
     assert acl == []
 
 
-def test_each_function_pins_its_search_path(db: Connection) -> None:
-    """Every function in schema kaggle pins a search_path that ends in pg_temp, SECURITY DEFINER or not."""
-    functions = db.execute(
-        "SELECT oid::regprocedure::text, prosecdef, coalesce((SELECT split_part(c, '=', 2) FROM unnest(proconfig) c"
-        " WHERE c LIKE 'search_path=%'), '') FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace"
-    ).fetchall()
-    assert len(functions) > 30
-    assert [name for name, _, path in functions if not path.endswith("pg_temp")] == []
-    known = {"kaggle", "procrastinate", "pg_catalog", "pg_temp"}
-    assert [name for name, _, path in functions if not set(path.split(", ")) <= known] == []
-
-
 def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
     """SECURITY DEFINER is what people's statements reach; what only the worker calls runs with the worker's rights."""
     definers = {
