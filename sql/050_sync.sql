@@ -39,8 +39,28 @@ COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
     'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.sync_pace(
+    competition kaggle.competitions, completed_at timestamptz, worker_id bigint) RETURNS interval
+LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+    SELECT CASE
+        WHEN NOT competition.auto_sync OR competition.kaggle_competition_id IS NULL THEN NULL
+        WHEN competition.status = 'ongoing' THEN competition.sync_interval
+        WHEN competition.status = 'completed' THEN CASE
+            WHEN since < phases[1] THEN competition.sync_interval
+            WHEN since < phases[1] + phases[2] THEN greatest(competition.sync_interval, '1 hour')
+            WHEN since < phases[1] + phases[2] + phases[3] THEN greatest(competition.sync_interval, '1 day') END
+    END
+    FROM (SELECT clock_timestamp() - completed_at AS since,
+                 coalesce((SELECT w.follow_up FROM worker_processes w WHERE w.id = worker_id),
+                          ARRAY['2 hours', '1 day', '30 days']::interval[]) AS phases) AS follow_up
+$$;
+COMMENT ON FUNCTION kaggle.sync_pace(kaggle.competitions, timestamptz, bigint) IS
+    'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as that worker was told, since the private board and removals follow; null = none.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.begin_sync(
     competition_id bigint, worker_id bigint, credential text, requests_per_minute integer,
+    condition_says text DEFAULT NULL,
     OUT action text, OUT run_id bigint, OUT slug text, OUT reason text,
     OUT sync_interval interval, OUT failures integer, OUT failing_for interval, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
@@ -49,7 +69,7 @@ DECLARE
     competition competitions;
     seen_requests bigint[];
     asked text;          -- the strongest reason among the requests that still hold
-    may_run boolean;
+    pace interval;       -- between syncs by the clock; null = none
     retry_now boolean;
     granted boolean;
 BEGIN
@@ -78,18 +98,21 @@ BEGIN
     WHERE r.id = ANY (seen_requests) AND request_holds(r.reason, competition) AND (retry_now OR NOT r.tried)
     ORDER BY r.tried, r.reason = 'manual' DESC, r.id DESC LIMIT 1;
 
-    may_run := competition.auto_sync AND competition.status = 'ongoing'
-               AND competition.kaggle_competition_id IS NOT NULL;
-    IF NOT may_run THEN
-        state.due_at := NULL;
-    ELSIF state.due_interval <> competition.sync_interval THEN
-        state.due_at := state.due_at - state.due_interval + competition.sync_interval;
-        state.due_interval := competition.sync_interval;
+    IF competition.status <> 'completed' OR state.link_revision <> competition.link_revision THEN
+        state.completed_at := NULL;
     END IF;
-    IF asked IS NULL AND may_run THEN
+    pace := sync_pace(competition, state.completed_at, begin_sync.worker_id);
+    IF pace IS NULL THEN
+        state.due_at := NULL;
+    ELSIF state.due_interval <> pace THEN
+        state.due_at := state.due_at - state.due_interval + pace;
+        state.due_interval := pace;
+    END IF;
+    IF asked IS NULL AND pace IS NOT NULL THEN
         asked := CASE WHEN state.link_revision IS NULL THEN 'scheduled'       -- it arrived without triggers
                       WHEN state.link_revision <> competition.link_revision THEN 'linked'
-                      WHEN state.retry_at IS NOT NULL AND retry_now THEN 'retry'
+                      WHEN state.retry_at IS NOT NULL AND retry_now
+                          THEN CASE WHEN state.consecutive_failures > 0 THEN 'retry' ELSE 'scheduled' END
                       WHEN state.retry_at IS NULL AND coalesce(state.due_at, '-infinity') <= clock_timestamp()
                           THEN 'scheduled' END;
     END IF;
@@ -97,14 +120,30 @@ BEGIN
     IF asked IS NULL THEN
         DELETE FROM sync_requests r
         WHERE r.id = ANY (seen_requests) AND NOT request_holds(r.reason, competition);
-        IF NOT may_run AND NOT EXISTS (SELECT FROM sync_requests r WHERE r.id = ANY (seen_requests)) THEN
+        IF pace IS NULL AND NOT EXISTS (SELECT FROM sync_requests r WHERE r.id = ANY (seen_requests)) THEN
             state.retry_at := NULL;
         END IF;
-        UPDATE sync_state s SET due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at
+        UPDATE sync_state s
+        SET due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
+            completed_at = state.completed_at
         WHERE s.competition_id = begin_sync.competition_id
-          AND (s.due_at, s.due_interval, s.retry_at)
-              IS DISTINCT FROM (state.due_at, state.due_interval, state.retry_at);
+          AND (s.due_at, s.due_interval, s.retry_at, s.completed_at)
+              IS DISTINCT FROM (state.due_at, state.due_interval, state.retry_at, state.completed_at);
         RETURN;
+    END IF;
+
+    IF asked <> 'manual' AND EXISTS (SELECT FROM sync_condition) THEN
+        IF condition_says IS NULL THEN
+            action := 'ask';
+            RETURN;
+        ELSIF condition_says <> 'yes' THEN      -- nothing is dropped: it is asked again as if it were due then
+            UPDATE sync_requests r SET tried = true WHERE r.id = ANY (seen_requests) AND NOT r.tried;
+            UPDATE sync_state s
+            SET condition_says = begin_sync.condition_says,
+                retry_at = clock_timestamp() + competition.sync_interval, completed_at = state.completed_at
+            WHERE s.competition_id = begin_sync.competition_id;
+            RETURN;
+        END IF;
     END IF;
 
     SELECT g.granted, g.wake_at INTO granted, begin_sync.wake_at
@@ -135,12 +174,12 @@ BEGIN
         running_since = clock_timestamp(), running_reason = asked, link_revision = competition.link_revision,
         last_run_id = begin_sync.run_id, last_attempt_at = clock_timestamp(), last_credential = credential,
         due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
-        describe_at = state.describe_at, consecutive_failures = state.consecutive_failures,
-        failing_since = state.failing_since, last_error = state.last_error, last_error_kind = state.last_error_kind
+        describe_at = state.describe_at, completed_at = state.completed_at, condition_says = NULL,
+        consecutive_failures = state.consecutive_failures, failing_since = state.failing_since, last_error = state.last_error, last_error_kind = state.last_error_kind
     WHERE s.competition_id = begin_sync.competition_id;
 END $$;
-COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer) IS
-    'Begins an attempt if one is wanted now. action: sync (run_id and slug are given), none (nothing to do, or one is running), wait (no grant before wake_at; nothing was consumed), remove (the competition is gone).';
+COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer, text) IS
+    'Begins an attempt if one is wanted now. condition_says: what kaggle.ask_condition said: yes, no, or an error; null = not asked. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the competition is gone).';
 
 
 CREATE OR REPLACE FUNCTION kaggle.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
@@ -182,6 +221,7 @@ DECLARE
     failed constant boolean := run.outcome = 'failed';
     succeeded constant boolean := run.outcome IN ('changed', 'unchanged');
     due timestamptz := state.due_at;
+    pace interval;
 BEGIN
     run.id := state.running_run_id;
     run.competition_id := state.competition_id;
@@ -192,22 +232,28 @@ BEGIN
     run.replaced_characters := coalesce(run.replaced_characters, 0);
     INSERT INTO sync_runs VALUES (run.*);
 
-    -- The next due time is counted from the previous one; times that passed unserved are left out.
-    IF state.due_interval <> competition.sync_interval THEN
-        due := due - state.due_interval + competition.sync_interval;
+    IF competition.status IS DISTINCT FROM 'completed' THEN
+        state.completed_at := NULL;
+    ELSIF succeeded AND EXISTS (SELECT FROM sync_requests r WHERE r.competition_id = state.competition_id
+                                                             AND r.run_id = run.id AND r.reason = 'completed') THEN
+        state.completed_at := state.running_since;
     END IF;
-    IF competition.id IS NULL OR competition.status <> 'ongoing' OR NOT competition.auto_sync THEN
+    -- The next due time is counted from the previous one; times that passed unserved are left out.
+    pace := sync_pace(competition, state.completed_at, state.running_worker_id);
+    IF state.due_interval <> pace THEN
+        due := due - state.due_interval + pace;
+    END IF;
+    IF pace IS NULL THEN
         due := NULL;
     ELSIF due IS NULL THEN
-        due := state.running_since + competition.sync_interval;
+        due := state.running_since + pace;
     ELSIF due <= state.running_since THEN
-        due := due + competition.sync_interval * (1 + floor(
-            extract(epoch FROM state.running_since - due) / extract(epoch FROM competition.sync_interval)));
+        due := due + pace * (1 + floor(extract(epoch FROM state.running_since - due) / extract(epoch FROM pace)));
     END IF;
 
     UPDATE sync_state s
     SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
-        due_at = due, due_interval = competition.sync_interval,
+        due_at = due, due_interval = pace, completed_at = state.completed_at,
         retry_at = CASE WHEN failed THEN clock_timestamp() + retry_in END,
         last_success_at = CASE WHEN succeeded THEN run.finished_at ELSE s.last_success_at END,
         consecutive_failures = CASE WHEN failed THEN s.consecutive_failures + 1

@@ -1,18 +1,19 @@
 -- What no trigger can say: a date that passed, a sync that is due, a worker that died, a request whose job
 -- was lost, rows that arrived without triggers. Correctness rests on this; the queue only makes it fast.
 
-CREATE OR REPLACE FUNCTION kaggle.register_worker(version text, credential text) RETURNS bigint
+CREATE OR REPLACE FUNCTION kaggle.register_worker(version text, credential text, follow_up interval[] DEFAULT NULL)
+RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     new_id bigint;
 BEGIN
-    INSERT INTO worker_processes (version, credential)
-    VALUES (register_worker.version, register_worker.credential) RETURNING id INTO new_id;
+    INSERT INTO worker_processes (version, credential, follow_up)
+    VALUES (register_worker.version, register_worker.credential, register_worker.follow_up) RETURNING id INTO new_id;
     PERFORM pg_advisory_lock(presence_key(), new_id::integer);
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle.register_worker(text, text) IS
-    'Announces a worker and takes the lock that shows it is alive, for as long as this session lives.';
+COMMENT ON FUNCTION kaggle.register_worker(text, text, interval[]) IS
+    'Announces a worker, with the phases of kaggle.sync_pace it was told, and takes the lock that shows it is alive, for as long as this session lives.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.unregister_worker(worker_id bigint) RETURNS void

@@ -63,6 +63,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        CASE WHEN NOT alive.worker AND (q.waiting OR runs_by_itself OR failing)
                 THEN 'no worker is running: start one with pgleaderboard work'
             WHEN failing AND s.last_error_kind IN ('person', 'ours') THEN s.last_error
+            WHEN s.condition_says <> 'no' THEN 'the sync condition fails, so nothing is synced by itself: ' || s.condition_says
             WHEN q.final THEN 'the final sync after the end is outstanding'
        END AS problem
 FROM kaggle.competitions c
@@ -73,7 +74,9 @@ LEFT JOIN LATERAL (
     ORDER BY p.kind LIMIT 1) AS b ON true             -- private, once it is there, before public
 CROSS JOIN LATERAL (
     SELECT coalesce(s.consecutive_failures > 0 AND s.link_revision = c.link_revision, false) AS failing,
-           c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL AS runs_by_itself) AS flags
+           c.auto_sync AND c.kaggle_competition_id IS NOT NULL
+               AND (c.status = 'ongoing' OR c.status = 'completed' AND s.completed_at IS NOT NULL AND s.due_at IS NOT NULL)
+               AS runs_by_itself) AS flags
 CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason = 'completed'), false) AS final

@@ -119,4 +119,9 @@ def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool
         limit=settings.max_download_mb * 2**20,
         runs_for=timedelta(days=settings.runs_days),
         history_for=None if settings.history_days is None else timedelta(days=settings.history_days),
+        follow_up=(
+            timedelta(hours=settings.after_end_hours),
+            timedelta(days=settings.after_end_hourly_days),
+            timedelta(days=settings.after_end_daily_days),
+        ),
     )

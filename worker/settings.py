@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     requests_per_minute: int = Field(30, ge=0, le=60000, validation_alias="PGLEADERBOARD_REQUESTS_PER_MINUTE")
     runs_days: float = Field(30, ge=0, le=36500, validation_alias="PGLEADERBOARD_RUNS_DAYS")
     history_days: float | None = Field(None, ge=0, le=36500, validation_alias="PGLEADERBOARD_HISTORY_DAYS")
+    after_end_hours: float = Field(2, ge=0, le=876000, validation_alias="PGLEADERBOARD_AFTER_END_HOURS")
+    after_end_hourly_days: float = Field(1, ge=0, le=36500, validation_alias="PGLEADERBOARD_AFTER_END_HOURLY_DAYS")
+    after_end_daily_days: float = Field(30, ge=0, le=36500, validation_alias="PGLEADERBOARD_AFTER_END_DAILY_DAYS")
     log_format: Literal["text", "json"] = Field("text", validation_alias="PGLEADERBOARD_LOG_FORMAT")
 
     @field_validator("database_url", "direct_url")

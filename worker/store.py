@@ -36,6 +36,7 @@ SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '30s';
 SELECT kaggle.prepare_staging();
 """
+CONDITION_TIMEOUT = "2s"
 _APPLY = "SELECT outcome, teams, added, removed, updated, moved FROM kaggle.apply_board(%s, %s, %s, %s)"
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 
@@ -96,14 +97,39 @@ class Store:
         """Close them; what still runs on one is cut off after a moment."""
         self._pool.close(timeout=1)
 
-    def begin_sync(self, competition_id: int, worker_id: int, credential: str, requests_per_minute: int) -> Begun:
-        """Begin an attempt, if one is wanted now and Kaggle may be asked."""
+    def begin_sync(
+        self,
+        competition_id: int,
+        worker_id: int,
+        credential: str,
+        requests_per_minute: int,
+        condition_says: str | None = None,
+    ) -> Begun:
+        """Begin an attempt, if one is wanted now and Kaggle may be asked.
+
+        condition_says: the answer of `ask_condition`, where the action was to ask it.
+        """
         return self._one(
             Begun,
             "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for "
-            "FROM kaggle.begin_sync(%s, %s, %s, %s)",
-            (competition_id, worker_id, credential, requests_per_minute),
+            "FROM kaggle.begin_sync(%s, %s, %s, %s, %s)",
+            (competition_id, worker_id, credential, requests_per_minute, condition_says),
         )
+
+    def ask_condition(self, competition_id: int) -> str:
+        """Ask the user's condition for automatic syncs, in a transaction of its own: yes, no, or what went wrong."""
+        try:
+            with self._pool.connection() as connection, connection.transaction():
+                connection.execute("SELECT set_config('statement_timeout', %s, true)", (CONDITION_TIMEOUT,))
+                answer = connection.execute("SELECT kaggle.ask_condition(%s)", (competition_id,)).fetchone()
+        except psycopg.errors.QueryCanceled:
+            return f"it did not answer within {CONDITION_TIMEOUT}"
+        except psycopg.Error as error:
+            if error.sqlstate is None:  # the connection is lost: nothing is known of the condition
+                raise
+            return " ".join((error.diag.message_primary or type(error).__name__).split())[:300]
+        assert answer is not None
+        return str(answer[0])
 
     def confirm(self, run_id: int, board: Board) -> str | None:
         """End the attempt if the file has the bytes that were applied last; None if it has others."""

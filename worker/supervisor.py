@@ -50,7 +50,8 @@ class Work:
 
     url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
     unpacked. runs_for: how long runs that changed nothing are kept. history_for: how long closed versions of entries
-    are kept, None = for ever.
+    are kept, None = for ever. follow_up: how long after its final sync a completed competition is asked every
+    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says.
     """
 
     url: str
@@ -61,6 +62,7 @@ class Work:
     limit: int
     runs_for: timedelta
     history_for: timedelta | None = None
+    follow_up: tuple[timedelta, timedelta, timedelta] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ class Supervisor:
         store = Store(work.url, connections=work.concurrency + 1)
         async with connection:
             registered = await connection.execute(
-                "SELECT kaggle.register_worker(%s, %s)", (__version__, work.kaggle.fingerprint)
+                "SELECT kaggle.register_worker(%s, %s, %s)",
+                (__version__, work.kaggle.fingerprint, work.follow_up and list(work.follow_up)),
             )
             (worker_id,) = await registered.fetchone() or (0,)
             syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit)

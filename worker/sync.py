@@ -35,7 +35,9 @@ class Syncer:
 
     def sync(self, competition_id: int) -> Ending:
         """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
-        begun = self.store.begin_sync(competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute)
+        begun = self._begin(competition_id)
+        if begun.action == "ask":
+            begun = self._begin(competition_id, self.store.ask_condition(competition_id))
         match begun.action:
             case "sync":
                 return self._attempt(begun)
@@ -46,6 +48,11 @@ class Syncer:
                 return "removed"
             case _:
                 return "nothing"
+
+    def _begin(self, competition_id: int, condition_says: str | None = None) -> Begun:
+        return self.store.begin_sync(
+            competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute, condition_says
+        )
 
     def _attempt(self, begun: Begun) -> Ending:
         started = time.monotonic()

@@ -36,6 +36,7 @@ BELOW_VIEWS = {"participant_entries"}  # read by the views, in their owner's nam
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget", "applied_files", "alembic_version"}
+ONLY_READ_BY_THE_WORKER = {"sync_condition"}
 QUEUE = {
     "procrastinate_jobs",
     "procrastinate_workers",
@@ -113,7 +114,10 @@ WORKER_CALLS = EDITOR_CALLS | {
     "known_board",
     "known_direction",
     "is_pruned",
+    "sync_pace",
+    "ask_condition",
 }
+OWNER_CALLS = {"set_sync_condition"}
 
 
 @pytest.fixture
@@ -181,8 +185,11 @@ EXPECTED = {
     | {"SELECT": READABLE, "EXECUTE": EDITOR_CALLS}
     | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), WRITTEN_BY_PEOPLE),
     "pgleaderboard_worker": NOTHING
-    | dict.fromkeys(("SELECT", "INSERT", "UPDATE", "DELETE"), READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE)
-    | {"EXECUTE": WORKER_CALLS},
+    | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE)
+    | {
+        "SELECT": READABLE | BELOW_VIEWS | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE,
+        "EXECUTE": WORKER_CALLS,
+    },
 }
 
 
@@ -202,8 +209,8 @@ def test_nothing_is_forgotten(db: Connection) -> None:
         " AND relnamespace::regnamespace::text IN ('kaggle', 'procrastinate')"
     ).fetchall()
     functions = db.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace").fetchall()
-    assert {name for (name,) in relations} == READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE
-    assert {name for (name,) in functions} == WORKER_CALLS
+    assert {name for (name,) in relations} == (READABLE | BELOW_VIEWS | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE)
+    assert {name for (name,) in functions} == WORKER_CALLS | OWNER_CALLS
 
 
 def test_sequences_are_for_the_worker(db: Connection) -> None:
@@ -275,6 +282,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "standing",
         "check_standing",
         "event_standings_as_of",
+        "ask_condition",  # so that a condition runs as its owner, not as the worker
     }
 
 
@@ -335,6 +343,9 @@ REFUSED_TO_EDITORS = (
     "SELECT kaggle.apply_board(1, 'public', '', 0)",
     "SELECT kaggle.register_worker('x', 'x')",
     "SELECT kaggle.prune_history('0 s')",
+    "SELECT kaggle.set_sync_condition(NULL)",
+    "SELECT kaggle.ask_condition(1)",
+    "INSERT INTO kaggle.sync_condition VALUES ('public.mine(kaggle.competitions)')",
     "SELECT * FROM kaggle.versions(1, now())",
     "SELECT kaggle.fill_from_kaggle(1, 0, 'x', 'x', now(), now(), 'x', 1)",
     "CREATE TABLE kaggle.mine ()",

@@ -71,7 +71,7 @@ def as_of(db: Connection, at: datetime, slug: str = "night") -> list[tuple[Any, 
 
 
 def test_points_by_place(db: Connection, compete: Compete) -> None:
-    """100 × (teams − r) / (teams − 1): five teams earn 100, 75, 50, 25, 0."""
+    """100 * (teams - r) / (teams - 1): five teams earn 100, 75, 50, 25, 0."""
     compete("a", event_id=event(db)).sync(zip_of([team(n, s) for n, s in zip("abcde", "54321", strict=True)]))
     assert standing(db) == [(1, "a", "100"), (2, "b", "75"), (3, "c", "50"), (4, "d", "25"), (5, "e", "0")]
 
@@ -168,7 +168,7 @@ def test_all_members_of_a_team_earn_its_points(db: Connection, compete: Compete)
 
 
 def test_with_a_roster_only_its_teams_are_counted(db: Connection, compete: Compete) -> None:
-    """Ranks and numbers of teams among the teams with a registered member; who entered nothing has 0; jurors nothing."""
+    """Ranks and numbers of teams among those with a registered member; who entered nothing has 0, a juror no row."""
     night = event(db)
     compete("a", event_id=night).sync(
         zip_of([team("pro", "9"), team("x", "8"), team("jury", "7"), team("mixed", "6", "jury", "y"), team("z", "5")])
@@ -217,7 +217,7 @@ def test_the_standing_is_live_then_frozen_then_final(db: Connection, compete: Co
 
 
 def test_a_later_direction_does_not_change_a_final_standing(db: Connection, compete: Compete) -> None:
-    """At the end all scores were equal, so it counted by place; that a later sync tells the direction changes nothing."""
+    """At the end all scores were equal, so it counted by place; it still does when a later sync tells the direction."""
     syncs = compete("a", event_id=event(db), metric_min_value=0, metric_max_value=10)
     syncs.sync(zip_of([team("a", "7"), team("b", "7")]))
     db.execute("UPDATE kaggle.events SET end_date = %s", (syncs.run()[6],))
@@ -237,7 +237,7 @@ def test_a_standing_beyond_the_pruned_horizon(db: Connection, compete: Compete) 
     other = event(db, "other")
     db.execute("INSERT INTO kaggle.event_competitions VALUES (%s, %s)", (other, syncs.competition))
     assert db.execute("SELECT kaggle.prune_history('0 seconds')").fetchone() == (2,)
-    with pytest.raises(psycopg.errors.NoDataFound, match="the history of a begins at .*pruned"):
+    with pytest.raises(psycopg.errors.NoDataFound, match=r"the history of a begins at .*pruned"):
         as_of(db, first)
     assert standing(db) == []
     assert standing(db, "other") == [(1, "y", "100"), (2, "x", "0")]

@@ -1,0 +1,194 @@
+"""A condition of one's own for automatic syncs: asked by the worker, never by the user's statement."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from conftest import Connection, MakeWorker
+
+from tests.asking import (
+    OTHER,
+    SLUG,
+    assert_nothing_is_wanted,
+    eventually,
+    insert,
+    move_time,
+    runs,
+    status,
+    sweep_soon,
+    synced,
+    value,
+)
+
+NAME = "public.only_featured(kaggle.competitions)"
+
+
+def condition(db: Connection, body: str) -> None:
+    """Make a function and have it asked."""
+    db.execute(
+        "CREATE OR REPLACE FUNCTION public.only_featured(c kaggle.competitions) RETURNS boolean LANGUAGE plpgsql "
+        f"AS $$ BEGIN {body} END $$"
+    )
+    db.execute("SELECT kaggle.set_sync_condition('public.only_featured(kaggle.competitions)')")
+
+
+def asked_again(db: Connection) -> None:
+    """Let its time come."""
+    move_time(db, "UPDATE kaggle.sync_state SET retry_at = clock_timestamp()")
+    sweep_soon(db)
+
+
+def test_it_is_asked_before_every_automatic_sync(db: Connection, worker: MakeWorker) -> None:
+    """What it refuses is asked again each interval, keeps its reason, and waits without being a problem."""
+    condition(db, "RETURN c.is_featured;")
+    with worker():
+        insert(db, OTHER, is_featured=True)
+        competition_id = insert(db)
+        assert synced(db, OTHER) == ("inserted", "changed")
+        eventually(
+            db, "no", "SELECT max(condition_says) FROM kaggle.sync_state WHERE competition_id = %s", competition_id
+        )
+        assert runs(db) == []
+        assert status(db, "problem") is None
+        assert status(db, "sync_state") == "idle"
+        wait = value(db, "SELECT extract(epoch FROM next_sync_at - now())::int FROM kaggle.sync_status "
+                         "WHERE competition_id = %s", competition_id)  # fmt: skip
+        assert 200 < wait <= 300
+
+        db.execute("UPDATE kaggle.competitions SET is_featured = true WHERE id = %s", (competition_id,))
+        asked_again(db)
+        eventually(db, 1, "SELECT count(*) FROM kaggle.sync_runs WHERE competition_id = %s", competition_id)
+        assert runs(db) == [("inserted", "changed")]
+
+
+def test_what_is_asked_by_hand_is_not_asked_of_it(db: Connection, worker: MakeWorker) -> None:
+    """sync_now syncs; so does nothing else, the final sync and what is due by the clock included."""
+    condition(db, "RETURN false;")
+    with worker():
+        competition_id = insert(db)
+        db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
+        assert synced(db) == ("manual", "changed")
+        move_time(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
+        sweep_soon(db)
+        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle.sync_state)")
+        db.execute("UPDATE kaggle.competitions SET status = 'completed' WHERE id = %s", (competition_id,))
+        eventually(db, True, "SELECT bool_and(tried) FROM kaggle.sync_requests")
+        assert runs(db) == [("manual", "changed")]
+        assert status(db, "problem") == "the final sync after the end is outstanding"
+
+        db.execute("SELECT kaggle.set_sync_condition(NULL)")
+        asked_again(db)
+        eventually(db, 2, "SELECT count(*) FROM kaggle.sync_runs")
+        assert runs(db) == [("manual", "changed"), ("completed", "unchanged")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("RETURN 1 / 0 = 1;", "division by zero"),
+        ("PERFORM pg_sleep(60); RETURN true;", "it did not answer within 2s"),
+        ("RAISE EXCEPTION E'two\\nlines';", "two lines"),
+    ],
+)
+def test_one_that_fails_syncs_nothing_and_is_the_problem(
+    db: Connection, worker: MakeWorker, body: str, says: str
+) -> None:
+    """It raises or hangs: the user's statement does not notice, the status says it, and others by hand go on."""
+    condition(db, body)
+    with worker():
+        competition_id = insert(db)
+        eventually(
+            db,
+            f"the sync condition fails, so nothing is synced by itself: {says}",
+            "SELECT problem FROM kaggle.sync_status WHERE competition_id = %s",
+            competition_id,
+        )
+        insert(db, OTHER, auto_sync=False)
+        db.execute("SELECT kaggle.sync_now(%s)", (OTHER,))
+        assert synced(db, OTHER) == ("manual", "changed")
+        assert runs(db) == []
+
+        db.execute("SELECT kaggle.set_sync_condition(NULL)")
+        asked_again(db)
+        eventually(db, 1, "SELECT count(*) FROM kaggle.sync_runs WHERE competition_id = %s", competition_id)
+        assert status(db, "problem") is None
+
+
+def test_one_that_was_dropped_syncs_nothing(db: Connection, worker: MakeWorker) -> None:
+    """Said as the problem; made again, it is asked again."""
+    condition(db, "RETURN true;")
+    db.execute("DROP FUNCTION public.only_featured")
+    with worker():
+        insert(db)
+        eventually(
+            db,
+            f"the sync condition fails, so nothing is synced by itself: {NAME} does not exist",
+            "SELECT problem FROM kaggle.sync_status",
+        )
+        condition(db, "RETURN true;")
+        asked_again(db)
+        eventually(db, 1, "SELECT count(*) FROM kaggle.sync_runs")
+
+
+def test_null_is_no(db: Connection, worker: MakeWorker) -> None:
+    """As in a WHERE."""
+    condition(db, "RETURN NULL;")
+    with worker():
+        competition_id = insert(db)
+        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle.sync_state)")
+        move_time(db, "DELETE FROM kaggle.sync_requests")
+        assert_nothing_is_wanted(db, competition_id)
+
+
+@pytest.mark.parametrize(
+    ("made", "wrong"),
+    [
+        ("public.two(kaggle.competitions, integer) RETURNS boolean LANGUAGE sql AS 'SELECT true'", "cannot be"),
+        ("public.two(kaggle.competitions) RETURNS integer LANGUAGE sql AS 'SELECT 1'", "cannot be"),
+        ("public.two(kaggle.competitions) RETURNS SETOF boolean LANGUAGE sql AS 'SELECT true'", "cannot be"),
+        ("public.two(bigint) RETURNS boolean LANGUAGE sql AS 'SELECT true'", "cannot be"),
+    ],
+)
+def test_what_cannot_be_one_is_refused(db: Connection, made: str, wrong: str) -> None:
+    """At once, and the one before stays."""
+    condition(db, "RETURN true;")
+    db.execute(f"CREATE FUNCTION {made}")
+    with pytest.raises(psycopg.errors.InvalidFunctionDefinition, match=wrong):
+        db.execute("SELECT kaggle.set_sync_condition(oid::regprocedure) FROM pg_proc WHERE proname = 'two'")
+    assert value(db, "SELECT function FROM kaggle.sync_condition") == NAME
+
+
+def test_it_runs_as_its_own_owner(db: Connection, worker: MakeWorker) -> None:
+    """A function of somebody else must be SECURITY DEFINER, and stay so: it never runs with our rights."""
+    role = f"somebody_{db.info.dbname}"
+    db.execute(f"CREATE ROLE {role}")
+    try:
+        db.execute(f"GRANT pgleaderboard_reader TO {role}")
+        db.execute("CREATE TABLE public.said (who text)")
+        db.execute(f"GRANT INSERT ON public.said TO {role}")
+        make = (
+            "CREATE OR REPLACE FUNCTION public.theirs(kaggle.competitions) RETURNS boolean LANGUAGE sql {} "
+            "AS 'INSERT INTO public.said VALUES (current_user); SELECT true'"
+        )
+        db.execute(make.format(""))
+        db.execute(f"ALTER FUNCTION public.theirs OWNER TO {role}")
+        ask = "SELECT kaggle.set_sync_condition('public.theirs(kaggle.competitions)')"
+        with pytest.raises(psycopg.errors.InvalidFunctionDefinition, match="would run with the rights"):
+            db.execute(ask)
+        db.execute(make.format("SECURITY DEFINER"))
+        db.execute(ask)
+        with worker():
+            insert(db)
+            assert synced(db) == ("inserted", "changed")
+            assert value(db, "SELECT DISTINCT who FROM public.said") == role
+            db.execute(make.format(""))  # the owner makes it an ordinary one again
+            insert(db, OTHER)
+            eventually(
+                db,
+                "the sync condition fails, so nothing is synced by itself: "
+                "public.theirs(kaggle.competitions) is SECURITY DEFINER no longer",
+                f"SELECT problem FROM kaggle.sync_status WHERE kaggle_competition_id = '{OTHER}'",
+            )
+    finally:
+        db.execute(f"DROP OWNED BY {role}")
+        db.execute(f"DROP ROLE {role}")
