@@ -1,6 +1,38 @@
 -- The past: what a board was at any moment, and what changed since. A board at a moment is the versions of entries
 -- valid then, by order_key: exactly what Kaggle showed.
 
+CREATE OR REPLACE FUNCTION kaggle.shown_boards(kaggle_competition_id text)
+RETURNS TABLE (board kaggle.boards, shown_until timestamptz)
+LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, pg_temp AS $$
+    -- Each is shown from the moment it was first seen until one that goes before it was: that of the competition which
+    -- is linked to the slug now goes before those of others, the private board before the public.
+    SELECT f.board, f.shown_until
+    FROM (SELECT b AS board, coalesce(min(b.observed_from) OVER (precedence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
+                                      'infinity') AS shown_until
+          FROM boards b JOIN competitions c ON c.id = b.competition_id
+          WHERE lower(b.slug) = lower(shown_boards.kaggle_competition_id) AND b.observed_from IS NOT NULL
+          WINDOW precedence AS (
+              ORDER BY lower(c.kaggle_competition_id) IS NOT DISTINCT FROM lower(b.slug) DESC, b.kind, b.observed_at DESC)
+         ) f
+    WHERE (f.board).observed_from < f.shown_until
+$$;
+COMMENT ON FUNCTION kaggle.shown_boards(text) IS
+    'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    IF at < board.history_from THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('the history of %s begins at %s: what was before is pruned', board.slug, board.history_from),
+            HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.refuse_pruned(kaggle.boards, timestamptz) IS
+    'Raises no_data_found, naming the horizon, for a moment of a board that was pruned.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.find_board(kaggle_competition_id text, at timestamptz DEFAULT 'infinity')
 RETURNS kaggle.boards
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
@@ -8,21 +40,15 @@ DECLARE
     wanted constant text := slug_of(find_board.kaggle_competition_id);
     board boards;
 BEGIN
-    -- The competition that is linked to the slug now comes first; the private board, once it is there, before the public.
-    SELECT b.* INTO board FROM boards b JOIN competitions c ON c.id = b.competition_id
-    WHERE lower(b.slug) = lower(wanted) AND b.observed_from <= find_board.at
-    ORDER BY lower(c.kaggle_competition_id) IS NOT DISTINCT FROM lower(wanted) DESC, b.kind, b.observed_at DESC LIMIT 1;
+    SELECT (s.board).* INTO board FROM shown_boards(wanted) s
+    WHERE (s.board).observed_from <= find_board.at AND (s.shown_until > find_board.at OR s.shown_until = 'infinity');
     IF NOT FOUND THEN
-        IF NOT EXISTS (SELECT FROM boards b WHERE lower(b.slug) = lower(wanted)) THEN
+        IF NOT EXISTS (SELECT FROM shown_boards(wanted)) THEN
             PERFORM find_competition(wanted);       -- raises if nobody knows the slug
         END IF;
         RETURN NULL;
     END IF;
-    IF find_board.at < board.history_from THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
-            MESSAGE = format('the history of %s begins at %s: what was before is pruned', wanted, board.history_from),
-            HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
-    END IF;
+    PERFORM refuse_pruned(board, find_board.at);
     RETURN board;
 END $$;
 COMMENT ON FUNCTION kaggle.find_board(text, timestamptz) IS
@@ -33,7 +59,9 @@ CREATE OR REPLACE FUNCTION kaggle.versions(board_id bigint, at timestamptz)
 RETURNS TABLE (team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
                last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric,
                team_name text, member_usernames text[], rank bigint)
-LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp
+-- Each class of lifetimes is a search of its own in the index; a hash join would read the whole past instead.
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     SELECT v.*, CASE WHEN NOT v.is_benchmark
                      THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key, v.team_id) END
     FROM (SELECT e.team_id, e.order_key, e.valid_from, e.first_seen_at, e.last_submission_at, e.submission_count,
@@ -41,10 +69,17 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp AS $$
           FROM leaderboard_entries e
           WHERE e.board_id = versions.board_id AND e.valid_from <= versions.at
           UNION ALL
+          -- A version of class n lived less than exp(n + 1) seconds, and so ended no later than that after the moment.
           SELECT h.team_id, h.order_key, h.valid_from, h.first_seen_at, h.last_submission_at, h.submission_count,
                  h.is_benchmark, h.score, h.team_name, h.member_usernames
-          FROM leaderboard_history h
-          WHERE h.board_id = versions.board_id AND h.valid_until > versions.at AND h.valid_from <= versions.at) v
+          FROM (SELECT n::float8 AS class, CASE WHEN n < 23 AND versions.at < '10000-01-01'
+                                                THEN versions.at + make_interval(secs => exp(n + 1.001))
+                                                ELSE 'infinity' END AS ends_by
+                FROM generate_series(0, 30) n) lifetime
+          JOIN leaderboard_history h
+            ON h.board_id = versions.board_id
+           AND floor(ln(greatest(date_part('epoch', h.valid_until - h.valid_from), 1))) = lifetime.class
+           AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at) v
 $$;
 COMMENT ON FUNCTION kaggle.versions(bigint, timestamptz) IS
     'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
@@ -56,8 +91,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_
 #variable_conflict use_column
 DECLARE
     b constant boards := find_board($1, $2);
-    seen_at constant timestamptz := (SELECT max(r.observed_at) FROM sync_runs r
-                                     WHERE r.competition_id = b.competition_id AND r.board_id = b.id AND r.observed_at <= $2);
+    seen_at constant timestamptz := CASE WHEN b.observed_at <= $2 THEN b.observed_at ELSE
+        (SELECT max(r.observed_at) FROM sync_runs r WHERE r.board_id = b.id AND r.observed_at <= $2) END;
 BEGIN
     RETURN QUERY
     SELECT b.competition_id, b.slug, v.rank, v.team_id, v.team_name, v.score, v.submission_count,
@@ -82,76 +117,142 @@ COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS
     'One team''s rank now, without ranking the board. Null for a team that is not there and for a benchmark.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.rank_history_of(board_id bigint, team_ids bigint[], username text)
+CREATE OR REPLACE FUNCTION kaggle.teams_of(board_id bigint, name text) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    -- Each arm has its index.
+    SELECT ARRAY(
+        SELECT e.team_id FROM leaderboard_entries e
+        WHERE lower(left(e.member_usernames[1], 100) COLLATE "C") = teams_of.name AND e.board_id = teams_of.board_id
+        UNION
+        SELECT e.team_id FROM leaderboard_entries e
+        WHERE cardinality(e.member_usernames) > 1 AND lower_all(e.member_usernames) @> ARRAY[teams_of.name]
+          AND e.board_id = teams_of.board_id
+        UNION
+        SELECT h.team_id FROM leaderboard_history h
+        WHERE lower(left(h.member_usernames[1], 100) COLLATE "C") = teams_of.name AND h.board_id = teams_of.board_id
+        UNION
+        SELECT h.team_id FROM leaderboard_history h
+        WHERE cardinality(h.member_usernames) > 1 AND lower_all(h.member_usernames) @> ARRAY[teams_of.name]
+          AND h.board_id = teams_of.board_id)
+$$;
+COMMENT ON FUNCTION kaggle.teams_of(bigint, text) IS
+    'The teams of a board that a user (in lower case) is or was a member of.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
 LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    known_from constant timestamptz := coalesce(board.history_from, '-infinity');
+    name constant text := lower(left(username, 100) COLLATE "C");
+    keys bigint[];        -- the order keys that these teams had, ascending
+    holders bigint[];     -- the team that had each
 BEGIN
+    IF name IS NOT NULL THEN
+        team_ids := teams_of(board.id, name);
+    END IF;
+    SELECT array_agg(k.order_key ORDER BY k.order_key, k.team_id), array_agg(k.team_id ORDER BY k.order_key, k.team_id)
+    INTO keys, holders
+    FROM (SELECT e.order_key, e.team_id FROM leaderboard_entries e
+          WHERE e.board_id = board.id AND e.team_id = ANY (team_ids)
+          UNION
+          SELECT h.order_key, h.team_id FROM leaderboard_history h
+          WHERE h.board_id = board.id AND h.team_id = ANY (team_ids)) k;
+    IF keys IS NULL THEN
+        RETURN;
+    END IF;
+    -- The places of all others are only told as far as these keys tell them apart: how many of the keys stand before.
     RETURN QUERY
-    WITH version AS (
-        SELECT e.team_id, e.order_key, e.valid_from, 'infinity'::timestamptz AS valid_until, e.is_benchmark
-        FROM leaderboard_entries e WHERE e.board_id = rank_history_of.board_id
-        UNION ALL
-        SELECT h.team_id, h.order_key, h.valid_from, h.valid_until, h.is_benchmark
-        FROM leaderboard_history h WHERE h.board_id = rank_history_of.board_id
-    ), mine AS (
-        SELECT e.team_id, e.order_key, e.valid_from, 'infinity'::timestamptz AS valid_until, e.team_name, e.score,
-               e.submission_count
-        FROM leaderboard_entries e
-        WHERE e.board_id = rank_history_of.board_id AND NOT e.is_benchmark
-          AND (e.team_id = ANY (team_ids) OR lower(username) = ANY (lower(e.member_usernames::text)::text[]))
-        UNION ALL
-        SELECT h.team_id, h.order_key, h.valid_from, h.valid_until, h.team_name, h.score, h.submission_count
-        FROM leaderboard_history h
-        WHERE h.board_id = rank_history_of.board_id AND NOT h.is_benchmark
-          AND (h.team_id = ANY (team_ids) OR lower(username) = ANY (lower(h.member_usernames::text)::text[]))
-    ), step AS (
-        -- Whoever comes or goes above one of my versions moves it by one place; at its own beginning, all at once.
-        SELECT m.team_id, m.valid_from AS since, greatest(c.moment, m.valid_from) AS moment,
-               sum(c.change) FILTER (WHERE c.order_key < m.order_key) AS above, sum(c.change) AS there
-        FROM mine m
-        JOIN (SELECT v.valid_from AS moment, v.order_key, 1 AS change FROM version v WHERE NOT v.is_benchmark
-              UNION ALL
-              SELECT v.valid_until, v.order_key, -1 FROM version v
-              WHERE NOT v.is_benchmark AND v.valid_until < 'infinity') c ON c.moment < m.valid_until
-        GROUP BY m.team_id, m.valid_from, greatest(c.moment, m.valid_from)
-    ), placed AS (
-        SELECT s.team_id, s.since, s.moment,
-               1 + sum(coalesce(s.above, 0)) OVER so_far AS rank, sum(s.there) OVER so_far AS teams
-        FROM step s WINDOW so_far AS (PARTITION BY s.team_id, s.since ORDER BY s.moment)
+    WITH mine AS MATERIALIZED (
+        SELECT m.*, greatest(m.valid_from, known_from) AS since, k.place,
+               count(*) FILTER (WHERE m.has_news) OVER (PARTITION BY m.team_id ORDER BY m.valid_from) AS news
+        FROM (SELECT v.*, v.facts *<> lag(v.facts) OVER (PARTITION BY v.team_id ORDER BY v.valid_from) AS has_news
+              FROM (SELECT e.team_id, e.order_key, e.valid_from, 'infinity'::timestamptz AS valid_until,
+                           e.team_name, e.score, e.submission_count, e.is_benchmark, e.member_usernames,
+                           ROW (e.team_name, e.score, e.submission_count, e.last_submission_at, e.member_usernames) AS facts
+                    FROM leaderboard_entries e WHERE e.board_id = board.id AND e.team_id = ANY (team_ids)
+                    UNION ALL
+                    SELECT h.team_id, h.order_key, h.valid_from, h.valid_until,
+                           h.team_name, h.score, h.submission_count, h.is_benchmark, h.member_usernames,
+                           ROW (h.team_name, h.score, h.submission_count, h.last_submission_at, h.member_usernames)
+                    FROM leaderboard_history h WHERE h.board_id = board.id AND h.team_id = ANY (team_ids)) v
+              WHERE NOT v.is_benchmark AND v.valid_until > known_from AND v.valid_from < shown_until
+                AND (name IS NULL OR lower_all(v.member_usernames) @> ARRAY[name])) m
+        JOIN unnest(keys, holders) WITH ORDINALITY AS k (order_key, team_id, place) USING (order_key, team_id)
+    ), counted AS MATERIALIZED (
+        -- How many teams came to a place, or left it, at each moment.
+        SELECT coalesce(v.since, v.valid_until) AS moment, v.place,
+               CASE WHEN v.since IS NULL THEN -count(*) ELSE count(*) END AS change
+        FROM (SELECT greatest(a.valid_from, known_from) AS since, a.valid_until,
+                     -- A key can be held by several at a time where versions were merged; then the team_id decides.
+                     CASE WHEN keys[width_bucket(a.order_key, keys)] = a.order_key
+                          THEN (SELECT count(*) FROM unnest(keys, holders) AS k (order_key, team_id)
+                                WHERE (k.order_key, k.team_id) <= (a.order_key, a.team_id))::integer
+                          ELSE width_bucket(a.order_key, keys) END AS place
+              FROM (SELECT e.order_key, e.team_id, e.valid_from, 'infinity'::timestamptz AS valid_until
+                    FROM leaderboard_entries e WHERE e.board_id = board.id AND NOT e.is_benchmark
+                    UNION ALL
+                    SELECT h.order_key, h.team_id, h.valid_from, h.valid_until FROM leaderboard_history h
+                    WHERE h.board_id = board.id AND NOT h.is_benchmark AND h.valid_until > known_from) a) v
+        GROUP BY GROUPING SETS ((v.since, v.place), (v.valid_until, v.place))
+    ), step AS MATERIALIZED (
+        SELECT c.moment, row_number() OVER (ORDER BY c.moment) AS nth
+        FROM (SELECT DISTINCT moment FROM counted) c WHERE c.moment < shown_until
+    ), filled AS (
+        SELECT s.nth, p.place, sum(coalesce(c.change, 0)) OVER (PARTITION BY p.place ORDER BY s.nth) AS there
+        FROM step s CROSS JOIN generate_series(0, cardinality(keys)) AS p (place)
+        LEFT JOIN (SELECT moment, place, sum(change) AS change FROM counted GROUP BY moment, place) c
+               ON c.moment = s.moment AND c.place = p.place
+    ), summed AS (
+        SELECT f.nth, f.place, sum(f.there) OVER (PARTITION BY f.nth ORDER BY f.place) AS above,
+               sum(f.there) OVER (PARTITION BY f.nth) AS teams
+        FROM filled f
     ), told AS (
-        SELECT p.moment, m.team_id, m.team_name, p.rank::bigint AS rank, m.score, m.submission_count,
-               p.teams::bigint AS teams,
-               p.moment = p.since OR p.rank IS DISTINCT FROM lag(p.rank) OVER (
-                   PARTITION BY p.team_id, p.since ORDER BY p.moment) AS is_news,
-               m.valid_from, m.valid_until
-        FROM placed p JOIN mine m ON m.team_id = p.team_id AND m.valid_from = p.since
+        SELECT s.nth, s.moment, m.team_id, m.team_name, m.score, m.submission_count, m.news, u.teams,
+               1 + u.above AS rank
+        FROM mine m
+        JOIN step s ON s.moment >= m.since AND s.moment < m.valid_until
+        JOIN summed u ON u.nth = s.nth AND u.place = m.place - 1
     )
-    SELECT t.moment, t.team_id, t.team_name, t.rank, t.score, t.submission_count, t.teams
-    FROM told t WHERE t.is_news ORDER BY t.moment, t.rank;
+    SELECT t.moment, t.team_id, t.team_name, t.rank::bigint, t.score, t.submission_count, t.teams::bigint
+    FROM (SELECT o.*, (o.nth - 1, o.rank, o.news) IS DISTINCT FROM
+                      (lag(o.nth) OVER w, lag(o.rank) OVER w, lag(o.news) OVER w) AS is_news
+          FROM told o WINDOW w AS (PARTITION BY o.team_id ORDER BY o.nth)) t
+    WHERE t.is_news ORDER BY t.moment, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.rank_history_of(bigint, bigint[], text) IS
-    'A row for each sync that changed the rank or the facts of one of these teams, or of the teams that this user was a member of then.';
+COMMENT ON FUNCTION kaggle.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS
+    'One board''s part of rank_history, up to the moment at which another took its place.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
-    SELECT * FROM rank_history_of((find_board($1)).id, $2, NULL)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM find_board($1);
+    RETURN QUERY
+    SELECT r.* FROM shown_boards(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, $2, NULL) r
+    ORDER BY r.at, r.rank;
+END $$;
 COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS
-    'Rank and facts of teams at each sync that changed them; teams is how many were ranked then.';
+    'Rank and facts of teams at each sync that changed them; teams is how many were ranked then. The public board''s past up to the private one, which begins with a row for each of its teams, as leaderboard_as_of has it. A team that is gone has no row until it is back. After pruning, the first row of a team tells how it stood at the horizon.';
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, kaggle_username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
-    SELECT * FROM rank_history_of((find_board($1)).id, '{}', $2)
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM find_board($1);
+    RETURN QUERY
+    SELECT r.* FROM shown_boards(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, '{}', $2) r
+    ORDER BY r.at, r.rank;
+END $$;
 COMMENT ON FUNCTION kaggle.rank_history(text, text) IS
-    'Rank and facts of the teams that a user was a member of, following the user from team to team; capitals do not matter.';
+    'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
