@@ -125,14 +125,14 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
         WHERE lower(left(e.member_usernames[1], 100) COLLATE "C") = teams_of.name AND e.board_id = teams_of.board_id
         UNION
         SELECT e.team_id FROM leaderboard_entries e
-        WHERE cardinality(e.member_usernames) > 1 AND lower_all(e.member_usernames) @> ARRAY[teams_of.name]
+        WHERE cardinality(e.member_usernames) > 1 AND lower_all(e.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
           AND e.board_id = teams_of.board_id
         UNION
         SELECT h.team_id FROM leaderboard_history h
         WHERE lower(left(h.member_usernames[1], 100) COLLATE "C") = teams_of.name AND h.board_id = teams_of.board_id
         UNION
         SELECT h.team_id FROM leaderboard_history h
-        WHERE cardinality(h.member_usernames) > 1 AND lower_all(h.member_usernames) @> ARRAY[teams_of.name]
+        WHERE cardinality(h.member_usernames) > 1 AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
           AND h.board_id = teams_of.board_id)
 $$;
 COMMENT ON FUNCTION kaggle.teams_of(bigint, text) IS
@@ -142,7 +142,9 @@ COMMENT ON FUNCTION kaggle.teams_of(bigint, text) IS
 CREATE OR REPLACE FUNCTION kaggle.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp
+-- The past may be long, and is counted in memory.
+SET work_mem = '32MB' SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     known_from constant timestamptz := coalesce(board.history_from, '-infinity');
@@ -165,7 +167,9 @@ BEGIN
     END IF;
     -- The places of all others are only told as far as these keys tell them apart: how many of the keys stand before.
     RETURN QUERY
-    WITH mine AS MATERIALIZED (
+    WITH flat AS MATERIALIZED (
+        SELECT keys, holders      -- a variable's array would be copied at each use
+    ), mine AS MATERIALIZED (
         SELECT m.*, greatest(m.valid_from, known_from) AS since, k.place,
                count(*) FILTER (WHERE m.has_news) OVER (PARTITION BY m.team_id ORDER BY m.valid_from) AS news
         FROM (SELECT v.*, v.facts *<> lag(v.facts) OVER (PARTITION BY v.team_id ORDER BY v.valid_from) AS has_news
@@ -179,32 +183,40 @@ BEGIN
                            ROW (h.team_name, h.score, h.submission_count, h.last_submission_at, h.member_usernames)
                     FROM leaderboard_history h WHERE h.board_id = board.id AND h.team_id = ANY (team_ids)) v
               WHERE NOT v.is_benchmark AND v.valid_until > known_from AND v.valid_from < shown_until
-                AND (name IS NULL OR lower_all(v.member_usernames) @> ARRAY[name])) m
+                AND (name IS NULL OR lower_all(v.member_usernames) @> ARRAY[name COLLATE "C"])) m
         JOIN unnest(keys, holders) WITH ORDINALITY AS k (order_key, team_id, place) USING (order_key, team_id)
+    ), lived AS MATERIALIZED (
+        -- How many teams stood at a place from one moment until another.
+        SELECT v.since, v.valid_until, v.place, count(*) AS teams
+        FROM (SELECT greatest(p.valid_from, known_from) AS since, p.valid_until,
+                     -- Where versions were merged a key can be held by several at a time; then the team_id decides.
+                     CASE WHEN p.keys[p.place] = p.order_key
+                          THEN (SELECT count(*) FROM unnest(p.keys, p.holders) AS k (order_key, team_id)
+                                WHERE (k.order_key, k.team_id) <= (p.order_key, p.team_id))::integer
+                          ELSE p.place END AS place
+              FROM (SELECT a.*, f.*, width_bucket(a.order_key, f.keys) AS place
+                    FROM flat f CROSS JOIN (
+                          SELECT e.order_key, e.team_id, e.valid_from, 'infinity'::timestamptz AS valid_until
+                          FROM leaderboard_entries e WHERE e.board_id = board.id AND NOT e.is_benchmark
+                          UNION ALL
+                          SELECT h.order_key, h.team_id, h.valid_from, h.valid_until FROM leaderboard_history h
+                          WHERE h.board_id = board.id AND NOT h.is_benchmark AND h.valid_until > known_from) a
+                    OFFSET 0) p) v
+        GROUP BY v.since, v.valid_until, v.place
     ), counted AS MATERIALIZED (
-        -- How many teams came to a place, or left it, at each moment.
-        SELECT coalesce(v.since, v.valid_until) AS moment, v.place,
-               CASE WHEN v.since IS NULL THEN -count(*) ELSE count(*) END AS change
-        FROM (SELECT greatest(a.valid_from, known_from) AS since, a.valid_until,
-                     -- A key can be held by several at a time where versions were merged; then the team_id decides.
-                     CASE WHEN keys[width_bucket(a.order_key, keys)] = a.order_key
-                          THEN (SELECT count(*) FROM unnest(keys, holders) AS k (order_key, team_id)
-                                WHERE (k.order_key, k.team_id) <= (a.order_key, a.team_id))::integer
-                          ELSE width_bucket(a.order_key, keys) END AS place
-              FROM (SELECT e.order_key, e.team_id, e.valid_from, 'infinity'::timestamptz AS valid_until
-                    FROM leaderboard_entries e WHERE e.board_id = board.id AND NOT e.is_benchmark
-                    UNION ALL
-                    SELECT h.order_key, h.team_id, h.valid_from, h.valid_until FROM leaderboard_history h
-                    WHERE h.board_id = board.id AND NOT h.is_benchmark AND h.valid_until > known_from) a) v
-        GROUP BY GROUPING SETS ((v.since, v.place), (v.valid_until, v.place))
+        -- How many came to a place at each moment, less those that left it.
+        SELECT c.moment, c.place, sum(c.change) AS change
+        FROM (SELECT l.since AS moment, l.place, l.teams AS change FROM lived l
+              UNION ALL
+              SELECT l.valid_until, l.place, -l.teams FROM lived l WHERE l.valid_until < shown_until) c
+        GROUP BY c.moment, c.place
     ), step AS MATERIALIZED (
         SELECT c.moment, row_number() OVER (ORDER BY c.moment) AS nth
         FROM (SELECT DISTINCT moment FROM counted) c WHERE c.moment < shown_until
     ), filled AS (
         SELECT s.nth, p.place, sum(coalesce(c.change, 0)) OVER (PARTITION BY p.place ORDER BY s.nth) AS there
         FROM step s CROSS JOIN generate_series(0, cardinality(keys)) AS p (place)
-        LEFT JOIN (SELECT moment, place, sum(change) AS change FROM counted GROUP BY moment, place) c
-               ON c.moment = s.moment AND c.place = p.place
+        LEFT JOIN counted c ON c.moment = s.moment AND c.place = p.place
     ), summed AS (
         SELECT f.nth, f.place, sum(f.there) OVER (PARTITION BY f.nth ORDER BY f.place) AS above,
                sum(f.there) OVER (PARTITION BY f.nth) AS teams
@@ -261,23 +273,21 @@ RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    board constant boards := find_board($1);
+    shown_now constant boards := find_board($1);
+    shown_then constant boards := find_board($1, $2);
 BEGIN
-    IF $2 < board.history_from THEN
-        PERFORM find_board($1, $2);                 -- raises, and names the horizon
-    END IF;
     RETURN QUERY
     SELECT coalesce(n.team_id, t.team_id), coalesce(n.team_name, t.team_name), t.rank, n.rank, t.rank - n.rank,
            t.score, n.score,
            CASE WHEN t.team_id IS NULL THEN 'new' WHEN n.team_id IS NULL THEN 'gone'
-                WHEN n.rank < t.rank THEN 'climbed' WHEN n.rank > t.rank THEN 'fell' ELSE 'stayed' END
-    FROM (SELECT * FROM versions(board.id, $2) WHERE NOT is_benchmark) t
-    FULL JOIN (SELECT * FROM versions(board.id, 'infinity') WHERE NOT is_benchmark) n USING (team_id)
-    WHERE t.rank IS DISTINCT FROM n.rank OR t.score IS DISTINCT FROM n.score
+                WHEN n.rank < t.rank THEN 'climbed' ELSE 'fell' END
+    FROM (SELECT * FROM versions(shown_then.id, $2) WHERE NOT is_benchmark) t
+    FULL JOIN (SELECT * FROM versions(shown_now.id, 'infinity') WHERE NOT is_benchmark) n USING (team_id)
+    WHERE t.rank IS DISTINCT FROM n.rank
     ORDER BY t.rank - n.rank DESC NULLS LAST, n.rank, t.rank;
 END $$;
 COMMENT ON FUNCTION kaggle.movers(text, timestamptz) IS
-    'Who moved since a moment: climbed, fell, new, gone, or stayed with another score; places_climbed is positive upwards. The greatest climbers first.';
+    'Whose rank is another than at a moment: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
@@ -297,29 +307,31 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = kaggle, pg_t
 #variable_conflict use_column
 DECLARE
     run sync_runs;
+    just_before timestamptz;
 BEGIN
     SELECT * INTO run FROM sync_runs r WHERE r.id = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no run %s in kaggle.sync_runs', $1);
     END IF;
+    just_before := run.observed_at - interval '1 microsecond';
+    PERFORM refuse_pruned(b, just_before) FROM boards b WHERE b.id = run.board_id;
     RETURN QUERY
     SELECT coalesce(a.team_id, b.team_id), coalesce(a.team_name, b.team_name),
            CASE WHEN b.team_id IS NULL THEN 'added' WHEN a.team_id IS NULL THEN 'removed'
                 WHEN a.order_key = b.order_key THEN 'updated'
-                WHEN (a.team_name, a.score, a.submission_count, a.last_submission_at, a.member_usernames, a.is_benchmark)
-                     IS NOT DISTINCT FROM
-                     (b.team_name, b.score, b.submission_count, b.last_submission_at, b.member_usernames, b.is_benchmark)
-                    THEN 'moved'
+                WHEN a.facts *= b.facts THEN 'moved'        -- byte for byte: 0.80 is not 0.8
                 ELSE 'updated and moved' END,
            b.rank, a.rank, b.score, a.score, b.submission_count, a.submission_count, b.team_name,
            b.member_usernames, a.member_usernames, coalesce(a.is_benchmark, b.is_benchmark)
-    FROM versions(run.board_id, run.observed_at) a
-    FULL JOIN versions(run.board_id, run.observed_at - interval '1 microsecond') b USING (team_id)
+    FROM (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
+                           v.is_benchmark) AS facts FROM versions(run.board_id, run.observed_at) v) a
+    FULL JOIN (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
+                                v.is_benchmark) AS facts FROM versions(run.board_id, just_before) v) b USING (team_id)
     WHERE a.valid_from = run.observed_at OR a.team_id IS NULL
     ORDER BY a.order_key NULLS LAST, b.order_key;
 END $$;
 COMMENT ON FUNCTION kaggle.changes(bigint) IS
-    'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed.';
+    'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed, nor what history_interval merged into an earlier version.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.medal(rank bigint, teams bigint) RETURNS text
@@ -332,7 +344,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = kaggle, pg_temp AS $$
     END
 $$;
 COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS
-    'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). On a public board it is only an indication.';
+    'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). What Kaggle does with fractions is not published: here a rank must lie within the share, so that of 15 teams the top 10 % is one. On a public board it is only an indication.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
@@ -364,19 +376,29 @@ CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
     horizon constant timestamptz := clock_timestamp() - older_than;
-    pruned bigint;
+    target bigint := 0;
+    pruned bigint := 0;
+    of_board bigint;
 BEGIN
-    WITH chunk AS (
+    -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
+    -- takes the row of boards that a sync writes at its end: one that a sync holds is left for the next time, and a
+    -- sync waits at most until a chunk commits.
+    WHILE pruned < at_most LOOP
+        SELECT b.id INTO target FROM boards b
+        WHERE b.id > target
+          AND EXISTS (SELECT FROM leaderboard_history h WHERE h.board_id = b.id AND h.valid_until <= horizon)
+        ORDER BY b.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+        EXIT WHEN NOT FOUND;
+        UPDATE boards b SET history_from = horizon
+        WHERE b.id = target AND (b.history_from < horizon OR b.history_from IS NULL);
         DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
             SELECT h.ctid FROM leaderboard_history h
-            WHERE h.valid_until <= horizon LIMIT at_most FOR UPDATE SKIP LOCKED))
-        RETURNING board_id
-    ), horizons AS (
-        UPDATE boards b SET history_from = horizon
-        WHERE b.id IN (SELECT board_id FROM chunk) AND (b.history_from < horizon OR b.history_from IS NULL)
-    )
-    SELECT count(*) INTO pruned FROM chunk;
+            WHERE h.board_id = target AND h.valid_until <= horizon
+            ORDER BY h.valid_until LIMIT at_most - pruned FOR UPDATE SKIP LOCKED));
+        GET DIAGNOSTICS of_board = ROW_COUNT;
+        pruned := pruned + of_board;
+    END LOOP;
     RETURN pruned;
 END $$;
 COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS
-    'Removes at most that many versions that ended longer ago than this; call again until it returns 0. Asking for a moment before the pruned horizon raises.';
+    'Removes at most that many versions that ended longer ago than this; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. Waits for nobody: what others hold is left for the next time.';
