@@ -143,8 +143,8 @@ CREATE OR REPLACE FUNCTION kaggle.rank_history_of(board kaggle.boards, shown_unt
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
 LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp
--- The past may be long, and is counted in memory.
-SET work_mem = '32MB' SET jit = off AS $$
+-- The past may be long: it is read once, counted in memory, and what was counted is joined by hash.
+SET work_mem = '32MB' SET enable_nestloop = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     known_from constant timestamptz := coalesce(board.history_from, '-infinity');
@@ -190,9 +190,9 @@ BEGIN
         SELECT v.since, v.valid_until, v.place, count(*) AS teams
         FROM (SELECT greatest(p.valid_from, known_from) AS since, p.valid_until,
                      -- Where versions were merged a key can be held by several at a time; then the team_id decides.
-                     CASE WHEN p.keys[p.place] = p.order_key
-                          THEN (SELECT count(*) FROM unnest(p.keys, p.holders) AS k (order_key, team_id)
-                                WHERE (k.order_key, k.team_id) <= (p.order_key, p.team_id))::integer
+                     CASE WHEN p.keys[p.place] = p.order_key AND p.holders[p.place] > p.team_id
+                          THEN p.place - (SELECT count(*) FROM unnest(p.keys, p.holders) AS k (order_key, team_id)
+                                          WHERE k.order_key = p.order_key AND k.team_id > p.team_id)::integer
                           ELSE p.place END AS place
               FROM (SELECT a.*, f.*, width_bucket(a.order_key, f.keys) AS place
                     FROM flat f CROSS JOIN (

@@ -236,9 +236,9 @@ def check_ranks_and_movers(syncs: Syncs, model: Model, slug: str, moments: list[
         assert sorted(row[1:] for row in rows if row[0] == moment) == sorted(expected * 2)
 
 
-def check_history(syncs: Syncs, model: Model, slug: str) -> None:
-    """rank_history of everybody in one call, and of each user."""
-    history = model.history(slug)
+def check_history(syncs: Syncs, model: Model, slug: str, every: int = 1) -> None:
+    """rank_history of everybody (or of every nth team) in one call, and of each user."""
+    history = [entry for entry in model.history(slug) if entry[1][1] % every == 0]
     select = "SELECT at, team_id, team_name, rank, score::text, submission_count, teams FROM kaggle.rank_history"
     everybody = sorted({row[1] for _, row, _ in history} | {-1})
     assert syncs.db.execute(f"{select}(%s, VARIADIC %s::bigint[])", (slug, everybody)).fetchall() == _told(history)
@@ -252,7 +252,7 @@ def check_history(syncs: Syncs, model: Model, slug: str) -> None:
 
 
 def check_changes(syncs: Syncs, past: list[tuple[datetime, int, list[Entry]]]) -> None:
-    """changes of each run: who came, went or has another fact, with ranks before and after; no more moved than had to."""
+    """changes of each run: who came, went or differs, with ranks before and after; as few moved as could be."""
     before: list[Entry] = []
     told = syncs.db.execute(
         "SELECT run, team_id, what, rank_before, rank_after FROM unnest(%s::bigint[]) run "
@@ -276,3 +276,22 @@ def check_changes(syncs: Syncs, past: list[tuple[datetime, int, list[Entry]]]) -
             assert rank_before == (old[team][0] if team in old else None)
             assert rank_after == (new[team][0] if team in new else None)
         before = board
+
+
+def test_ten_thousand_insertions_at_one_place(compete: Callable[..., Syncs]) -> None:
+    """Keys are spread again and again, in the past too: each board, rank and history before stays what it was."""
+    syncs = compete()
+    entries = [Entry(1), Entry(2)]
+    slug, newcomer = "a-board", 10
+    model = Model({(slug, "public"): []})
+    for number in range(100):
+        for _ in range(100):
+            entries.insert(1, Entry(newcomer, members=(f"user{newcomer}",)))
+            newcomer += 1
+        entries[101 + number % 7 : -1] = []  # most of those of before are gone again
+        run_id = syncs.begin().run_id
+        syncs.end(run_id, zip_of(entries))
+        model.boards[(slug, "public")].append((syncs.run()[6], run_id, list(entries)))
+    assert newcomer >= 10_000
+    check_boards(syncs, model, slug, [at for at, _, _ in model.boards[(slug, "public")]])
+    check_history(syncs, model, slug, every=97)
