@@ -1,4 +1,4 @@
-"""The past over real servers: two real boards against a naive comparison of their files; a private board after a public."""
+"""The past over real servers: two real boards against a naive comparison of their files; private after public."""
 
 from __future__ import annotations
 
