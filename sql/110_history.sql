@@ -59,9 +59,7 @@ CREATE OR REPLACE FUNCTION kaggle.versions(board_id bigint, at timestamptz)
 RETURNS TABLE (team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
                last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric,
                team_name text, member_usernames text[], rank bigint)
-LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp
--- Each class of lifetimes is a search of its own in the index; a hash join would read the whole past instead.
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp AS $$
     SELECT v.*, CASE WHEN NOT v.is_benchmark
                      THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key, v.team_id) END
     FROM (SELECT e.team_id, e.order_key, e.valid_from, e.first_seen_at, e.last_submission_at, e.submission_count,
@@ -70,16 +68,20 @@ SET enable_hashjoin = off SET enable_mergejoin = off AS $$
           WHERE e.board_id = versions.board_id AND e.valid_from <= versions.at
           UNION ALL
           -- A version of class n lived less than exp(n + 1) seconds, and so ended no later than that after the moment.
-          SELECT h.team_id, h.order_key, h.valid_from, h.first_seen_at, h.last_submission_at, h.submission_count,
-                 h.is_benchmark, h.score, h.team_name, h.member_usernames
+          -- OFFSET 0: each class is a search of its own in the index; joined, they would have the whole past read.
+          SELECT h.*
           FROM (SELECT n::float8 AS class, CASE WHEN n < 23 AND versions.at < '10000-01-01'
                                                 THEN versions.at + make_interval(secs => exp(n + 1.001))
                                                 ELSE 'infinity' END AS ends_by
                 FROM generate_series(0, 30) n) lifetime
-          JOIN leaderboard_history h
-            ON h.board_id = versions.board_id
-           AND floor(ln(greatest(date_part('epoch', h.valid_until - h.valid_from), 1))) = lifetime.class
-           AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at) v
+          CROSS JOIN LATERAL (
+              SELECT h.team_id, h.order_key, h.valid_from, h.first_seen_at, h.last_submission_at, h.submission_count,
+                     h.is_benchmark, h.score, h.team_name, h.member_usernames
+              FROM leaderboard_history h
+              WHERE h.board_id = versions.board_id
+                AND floor(ln(greatest(date_part('epoch', h.valid_until - h.valid_from), 1))) = lifetime.class
+                AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at
+              OFFSET 0) h) v
 $$;
 COMMENT ON FUNCTION kaggle.versions(bigint, timestamptz) IS
     'The entries of a board that held at a moment, with their rank then; a benchmark has none.';

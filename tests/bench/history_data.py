@@ -14,7 +14,7 @@ EVERY = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class LongPast:
-    """A board that was synced `syncs` times, an hour apart; at each sync but the first `changes` of its teams changed."""
+    """A board that was synced `syncs` times, an hour apart; at each but the first `changes` of its teams changed."""
 
     slug: str
     teams: int
@@ -78,8 +78,8 @@ def write_long_past(
         )
         db.execute(
             """
-            INSERT INTO kaggle.leaderboard_history (board_id, team_id, order_key, valid_from, valid_until, first_seen_at,
-                last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+            INSERT INTO kaggle.leaderboard_history (board_id, team_id, order_key, valid_from, valid_until,
+                first_seen_at, last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
             SELECT %(board)s, team, order_key, valid_from, valid_until, %(started)s, valid_from, nth, team = 1, score,
                    'team ' || team, members
             FROM version WHERE valid_until IS NOT NULL ORDER BY valid_until, order_key
@@ -102,13 +102,14 @@ def write_long_past(
                 SELECT nth, 1 AS came, team <> 1 AS ranked FROM version
                 UNION ALL SELECT until, -1, team <> 1 FROM version WHERE until IS NOT NULL
             ), run AS (
-                SELECT nth, sum(sum(came) FILTER (WHERE ranked)) OVER (ORDER BY nth) AS there, count(*) FILTER (WHERE came = 1) AS written
+                SELECT nth, sum(sum(came) FILTER (WHERE ranked)) OVER (ORDER BY nth) AS there,
+                       count(*) FILTER (WHERE came = 1) AS written
                 FROM change GROUP BY nth
             )
-            INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome, board,
-                teams, added, removed, updated, moved, board_id)
-            SELECT nextval('kaggle.run_ids'), b.competition_id, 'scheduled', moment, moment, moment, 'changed', 'public',
-                   there, CASE WHEN nth = 0 THEN written ELSE 0 END, 0,
+            INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome,
+                board, teams, added, removed, updated, moved, board_id)
+            SELECT nextval('kaggle.run_ids'), b.competition_id, 'scheduled', moment, moment, moment, 'changed',
+                   'public', there, CASE WHEN nth = 0 THEN written ELSE 0 END, 0,
                    CASE WHEN nth = 0 THEN 0 ELSE written END, 0, b.id
             FROM run CROSS JOIN LATERAL (SELECT %(started)s::timestamptz + nth * %(every)s::interval AS moment) m
             JOIN kaggle.boards b ON b.id = %(board)s ORDER BY nth

@@ -16,7 +16,7 @@ SYNCS = 120
 @pytest.fixture
 def past(db: Connection) -> LongPast:
     """A board on which every score moves at every sync, beside one that hardly moves."""
-    write_long_past(db, "calm", teams=TEAMS, syncs=SYNCS, changes=2)
+    write_long_past(db, "calm", teams=TEAMS, syncs=SYNCS, changes=40)
     return write_long_past(db, "harsh", teams=TEAMS, syncs=SYNCS, changes=TEAMS)
 
 
@@ -44,7 +44,7 @@ def test_a_past_board_costs_a_board(db: Connection, past: LongPast, slug: str) -
         moved = "SELECT * FROM kaggle.movers(%s, %s::timestamptz - interval '1 minute')"
         if number:
             assert versions_read(db, moved, slug, past.at(number)) <= 3 * TEAMS
-    run = "SELECT max(id) - %s FROM kaggle.sync_runs JOIN kaggle.boards b ON b.id = board_id WHERE slug = %s"
+    run = "SELECT max(r.id) - %s FROM kaggle.sync_runs r JOIN kaggle.boards b ON b.id = r.board_id WHERE b.slug = %s"
     assert versions_read(db, f"SELECT * FROM kaggle.changes(({run}))", SYNCS // 2, slug) <= 6 * TEAMS
 
 
