@@ -116,7 +116,7 @@ class Supervisor:
                     await asyncio.wait_for(self._stop.wait(), RECONNECT)
 
     async def run_once(self) -> None:
-        """Sync what is due or wanted, then end. `failed` counts the syncs that failed.
+        """Sync what is due or wanted, prune, then end. `failed` counts the syncs that failed.
 
         Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
         """
@@ -129,6 +129,7 @@ class Supervisor:
                         "SELECT count(*) FROM kaggle.wanted(%s, true)", (self._work.kaggle.fingerprint,)
                     )
                     if (await left.fetchone() or (0,))[0] == 0:
+                        await in_thread(lambda: self._prune(session.store))
                         return
                     await self._until_granted(session)
         except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
@@ -228,15 +229,14 @@ class Supervisor:
 
     async def _prune_for_ever(self, store: Store) -> None:
         """Beside the sweeps: a long pruning must not stop the heartbeat."""
-
-        def prune() -> None:
-            store.prune_runs(self._work.runs_for)
-            if self._work.history_for is not None:
-                store.prune_history(self._work.history_for)
-
         while True:
-            await in_thread(prune)
+            await in_thread(lambda: self._prune(store))
             await asyncio.sleep(PRUNE_EVERY)
+
+    def _prune(self, store: Store) -> None:
+        store.prune_runs(self._work.runs_for)
+        if self._work.history_for is not None:
+            store.prune_history(self._work.history_for)
 
     async def _listen(self, session: _Session, pause: float) -> None:
         """Wake the queue's worker at each notification, for a while or until a sweep is asked for."""

@@ -127,19 +127,9 @@ def test_movers(db: Connection, past: Past) -> None:
             before, now = then.get(team_id), last.get(team_id)
             score_then = past.entry(number, team_id).score if before else None
             score_now = past.entry(STEPS - 1, team_id).score if now else None
-            if (before, score_then) == (now, score_now):
+            if before == now:
                 continue
-            what = (
-                "new"
-                if before is None
-                else "gone"
-                if now is None
-                else "climbed"
-                if now < before
-                else "fell"
-                if now > before
-                else "stayed"
-            )
+            what = "new" if before is None else "gone" if now is None else "climbed" if now < before else "fell"
             climbed = before - now if before and now else None
             expected.add((team_id, before, now, climbed, score_then, score_now, what))
         actual = rows(
@@ -204,14 +194,30 @@ def test_an_unknown_slug_is_said(db: Connection) -> None:
             db.execute(f"SELECT * FROM kaggle.{call}")  # type: ignore[arg-type]
 
 
+# Kaggle's cut-offs, worked out by hand: the last rank of each medal; what is left of a rank over is not given.
 @pytest.mark.parametrize(
     ("teams", "gold", "silver", "bronze"),
-    [(10, 1, 2, 4), (99, 9, 19, 39), (100, 10, 20, 40), (249, 10, 49, 99), (250, 10, 50, 100), (999, 11, 50, 100),
-     (1000, 12, 50, 100), (5000, 20, 250, 500)],
-)  # fmt: skip
+    [
+        (1, 0, 0, 0),
+        (4, 0, 0, 1),
+        (5, 0, 1, 2),
+        (10, 1, 2, 4),
+        (99, 9, 19, 39),  # 9.9, 19.8, 39.6
+        (100, 10, 20, 40),
+        (249, 10, 49, 99),  # 49.8, 99.6
+        (250, 10, 50, 100),  # 10.5
+        (500, 11, 50, 100),
+        (999, 11, 50, 100),  # 11.998
+        (1000, 12, 50, 100),
+        (1019, 12, 50, 101),  # 12.038, 50.95, 101.9
+        (5000, 20, 250, 500),
+    ],
+)
 def test_medals(db: Connection, teams: int, gold: int, silver: int, bronze: int) -> None:
-    """The last rank of each medal by Kaggle's cut-offs."""
-    for medal, last in (("gold", gold), ("silver", silver), ("bronze", bronze)):
-        ((at, behind),) = rows(db, "SELECT kaggle.medal(%s, %s), kaggle.medal(%s, %s)", last, teams, last + 1, teams)
-        assert (at, behind != medal) == (medal, True)
-    assert rows(db, "SELECT kaggle.medal(NULL, 10), kaggle.medal(0, 10), kaggle.medal(11, 10)") == [(None, None, None)]
+    """Every rank has the medal of Kaggle's published cut-offs; ranks that cannot be have none."""
+    ranks = db.execute("SELECT kaggle.medal(r, %s) FROM generate_series(1, %s) r ORDER BY r", (teams, teams)).fetchall()
+    assert [medal for (medal,) in ranks] == (
+        ["gold"] * gold + ["silver"] * (silver - gold) + ["bronze"] * (bronze - silver) + [None] * (teams - bronze)
+    )
+    nobody = "SELECT kaggle.medal(NULL, %s), kaggle.medal(0, %s), kaggle.medal(%s, %s), kaggle.medal(1, NULL)"
+    assert rows(db, nobody, teams, teams, teams + 1, teams) == [(None, None, None, None)]
