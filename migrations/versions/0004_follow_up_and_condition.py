@@ -5,8 +5,8 @@ The SQL lies beside this file, under the same name.
 
 from worker.migrate import run_sql_beside
 
-revision = "0005"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
