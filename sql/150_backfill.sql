@@ -164,20 +164,22 @@ COMMENT ON FUNCTION kaggle.open_rebuild(bigint, timestamptz) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.clear_staging() RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
-    TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1
-$$;
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
+END $$;
 COMMENT ON FUNCTION kaggle.clear_staging() IS 'Empties the staging tables for the next board of the same transaction.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.stage_known(board_id bigint, at timestamptz) RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
     INSERT INTO pg_temp.staged_rows_1
         (rank, team_id, team_name, last_submission_at, score, submission_count, members)
     SELECT coalesce(v.rank, 0), v.team_id, v.team_name, v.last_submission_at, v.score, v.submission_count,
            array_to_string(v.member_usernames, ',')
-    FROM versions(stage_known.board_id, stage_known.at) v ORDER BY v.order_key, v.team_id
-$$;
+    FROM versions(stage_known.board_id, stage_known.at) v ORDER BY v.order_key, v.team_id;
+END $$;
 COMMENT ON FUNCTION kaggle.stage_known(bigint, timestamptz) IS
     'Stages a board as it is known at a moment, as if its file had been read again.';
 
