@@ -18,14 +18,15 @@ COMMENT ON COLUMN kaggle.sync_runs.reason IS
 
 CREATE OR REPLACE FUNCTION kaggle.begin_backfill(
     kaggle_competition_id text, OUT competition_id bigint, OUT slug text)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     competition_id := find_competition(begin_backfill.kaggle_competition_id);
     SELECT c.kaggle_competition_id INTO slug FROM competitions c WHERE c.id = begin_backfill.competition_id;
-    IF NOT pg_try_advisory_lock(hashtextextended('kaggle.begin_backfill', competition_id)) THEN
-        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
-            MESSAGE = format('another backfill of %s is running', slug);
-    END IF;
+    -- Waited for a moment: the session of one that has ended may still be closing.
+    PERFORM pg_advisory_lock(hashtextextended('kaggle.begin_backfill', competition_id));
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+        MESSAGE = format('another backfill of %s is running', slug);
 END $$;
 COMMENT ON FUNCTION kaggle.begin_backfill(text) IS
     'Finds the competition and keeps other backfills of it away for as long as this session lives. Raises no_data_found for an unknown slug, object_in_use while another one runs.';
