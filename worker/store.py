@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -229,6 +229,32 @@ class Store:
             row = connection.cursor(row_factory=class_row(kind)).execute(query, values).fetchone()
         assert row is not None
         return row
+
+
+def take_grant(connection: psycopg.Connection[Any], credential: str, requests_per_minute: int) -> datetime | None:
+    """Take one request of the budget that all workers share. None if it may go out now, else when to ask again."""
+    row = connection.execute(
+        "SELECT granted, wake_at FROM kaggle.take_grant(%s, %s)", (credential, requests_per_minute)
+    ).fetchone()
+    assert row is not None
+    granted, wake_at = row
+    return None if granted else wake_at
+
+
+def import_competitions(
+    connection: psycopg.Connection[Any], slugs: Sequence[str], event: str | None, *, keep: bool
+) -> list[tuple[str, str]]:
+    """Follow competitions, given as slugs or URLs. Returns each one with what became of it.
+
+    keep: False takes everything back. Raises NeedsPerson for an unknown event.
+    """
+    try:
+        with connection.transaction(force_rollback=not keep):
+            return connection.execute(
+                "SELECT kaggle_competition_id, outcome FROM kaggle.import_competitions(%s, %s)", (list(slugs), event)
+            ).fetchall()
+    except psycopg.errors.NoDataFound as error:
+        raise NeedsPerson(": ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))) from error
 
 
 def stage(connection: psycopg.Connection[Any], layout: Layout, rows: Iterable[bytes]) -> None:
