@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
-import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -73,13 +72,12 @@ class World:
 
     def end(self, begun: Begun, content: bytes, kind: str = "public") -> str | None:
         """The end of an attempt, as the worker does it."""
-        import io
-
         file = io.BytesIO(zip_of(content, kind=kind))
         read = board.examine(file, LIMIT)
-        return self.store.confirm(begun.run_id, read) or self.store.apply(
-            begun.run_id, read, lambda: board.rows(file, LIMIT)
-        ).outcome
+        return (
+            self.store.confirm(begun.run_id, read)
+            or self.store.apply(begun.run_id, read, lambda: board.rows(file, LIMIT)).outcome
+        )
 
     def sync(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> str | None:
         """A whole sync, begun at a moment."""
@@ -159,10 +157,15 @@ class World:
             else [],
             "movers": [self.rows("SELECT * FROM kaggle.movers(%s, %s)", slug, moment) for moment in moments],
             "versions": self.rows(
-                "SELECT b.kind, v.team_id, v.valid_from, v.valid_until, v.first_seen_at FROM kaggle.boards b JOIN ("
-                "SELECT board_id, team_id, valid_from, NULL AS valid_until, first_seen_at FROM kaggle.leaderboard_entries "
-                "UNION ALL SELECT board_id, team_id, valid_from, valid_until, first_seen_at "
-                "FROM kaggle.leaderboard_history) v ON v.board_id = b.id WHERE b.slug = %s ORDER BY 1, 2, 3",
+                """
+                SELECT b.kind, v.team_id, v.valid_from, v.valid_until, v.first_seen_at FROM kaggle.boards b
+                JOIN (SELECT board_id, team_id, valid_from, NULL AS valid_until, first_seen_at
+                      FROM kaggle.leaderboard_entries
+                      UNION ALL
+                      SELECT board_id, team_id, valid_from, valid_until, first_seen_at
+                      FROM kaggle.leaderboard_history) v ON v.board_id = b.id
+                WHERE b.slug = %s ORDER BY 1, 2, 3
+                """,
                 slug,
             ),
         }
@@ -317,3 +320,275 @@ def both_ways_at_the_end(world: World, steps: list[Step], seed: int) -> tuple[di
         world.backfill(mixed, *files)
         assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
     return world.everything(straight), world.everything(mixed)
+
+
+# --- beside what goes on ------------------------------------------------------------------------------------------
+
+
+class Meanwhile:
+    """Does something once, when the rebuild has begun and is not committed."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self.done = 0
+
+    def __call__(self, more: int, done: int) -> None:
+        """As the progress is told: each step of the rebuild."""
+        self.done += done
+        if self.done == 1 and done:
+            self._do()
+
+
+def files_of(world: World, slug: str, boards: dict[int, list[Entry]]) -> list[Path]:
+    """Files by minute."""
+    return [world.file(slug, at(minute), csv_of(entries)) for minute, entries in boards.items()]
+
+
+EARLY = {5: teams(3, 1, 2), 25: teams(4, 3, 1)}  # lie around the sync of minute 10
+LATER = teams(1, 4, 3, 5)
+
+
+@pytest.fixture
+def synced(world: World) -> str:
+    """A competition that was synced at the minutes 10, 20 and 30, the second time with the same bytes."""
+    slug = world.compete()
+    for minute, entries in {10: teams(1, 2, 3), 20: teams(1, 2, 3), 30: teams(2, 1, 3, 4)}.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    return slug
+
+
+def straight(world: World, boards: dict[int, list[Entry]]) -> dict[str, Any]:
+    """Everything of a competition that was synced with these boards in order."""
+    slug = world.compete(f"straight-{next(_NUMBERS)}")
+    for minute, entries in boards.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    return world.everything(slug)
+
+
+ALL = {5: EARLY[5], 10: teams(1, 2, 3), 20: teams(1, 2, 3), 25: EARLY[25], 30: teams(2, 1, 3, 4)}
+
+
+def test_a_sync_that_ends_meanwhile_is_kept(world: World, synced: str) -> None:
+    """A whole sync between the beginning of a rebuild and its end counts, and finds the board it knew."""
+    during = Meanwhile(lambda: world.sync(synced, at(40), csv_of(LATER)) == "changed" or pytest.fail("it was stopped"))
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=during)
+    assert world.everything(synced) == straight(world, ALL | {40: LATER})
+    assert world.orphans() == 0
+
+
+def test_an_attempt_that_runs_meanwhile_is_begun_anew(world: World, synced: str) -> None:
+    """What it has read of the order is void: it ends as superseded, and what asked for it is done by the next."""
+    running: list[Begun] = []
+
+    def begin() -> None:
+        running.append(world.begin(synced, at(40)))
+        world.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # it was taken
+
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=Meanwhile(begin))
+    assert world.end(running[0], csv_of(LATER)) in (None, "superseded")
+    jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync'"
+    assert world.rows(jobs) == [(1,)]
+    assert world.everything(synced) == straight(world, ALL)
+    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0], 1, "credential", 0)
+    assert (again.action, again.reason) == ("sync", "manual")
+    assert world.end(again, csv_of(LATER)) == "changed"
+    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+
+
+def test_an_attempt_that_read_the_order_cannot_apply_it_to_another(world: World, synced: str) -> None:
+    """An append between an attempt's reading of the order and its end takes the attempt's fence."""
+    running = world.begin(synced, at(50))
+    world.backfill(synced, *files_of(world, synced, {40: LATER}))
+    assert world.end(running, csv_of(teams(9, 8))) in (None, "superseded")
+    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+
+
+def test_nobody_sees_half_of_it(world: World, synced: str, url: str) -> None:
+    """Until the commit other sessions see the board, its past and its runs as they were."""
+    before = world.everything(synced)
+    seen: list[dict[str, Any]] = []
+    world.backfill(
+        synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: seen.append(world.everything(synced)))
+    )
+    assert seen == [before]
+
+
+def test_one_that_is_killed_leaves_nothing_and_can_be_run_again(world: World, synced: str) -> None:
+    """In the midst of a rebuild everything is as it was; the second run does it all."""
+    before = world.everything(synced)
+    files = files_of(world, synced, EARLY)
+
+    class Killed(BaseException):
+        """As a signal would."""
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        world.backfill(synced, *files, advance=Meanwhile(kill))
+    assert (world.everything(synced), world.orphans()) == (before, 0)
+    world.backfill(synced, *files)
+    assert world.everything(synced) == straight(world, ALL)
+
+
+def test_appending_can_be_run_again(world: World) -> None:
+    """One that ended between two files goes on with the rest; what is there is said to be."""
+    slug = world.compete()
+    files = files_of(world, slug, {1: teams(1), 2: teams(2, 1), 3: teams(3)})
+
+    def stop(more: int, done: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.backfill(slug, *files, advance=stop)
+    told = world.backfill(slug, *reversed(files))
+    assert told == [(files[0].name, "skipped"), (files[1].name, "changed"), (files[2].name, "changed")]
+    assert world.everything(slug) == straight(world, {1: teams(1), 2: teams(2, 1), 3: teams(3)})
+
+
+def test_two_at_once(world: World, synced: str) -> None:
+    """A second backfill of the same competition is refused while one runs."""
+    (file,) = files_of(world, synced, {5: teams(3)})
+
+    def second() -> None:
+        with pytest.raises(NeedsPerson, match=f"another backfill of {synced} is running"):
+            world.backfill(synced, file)
+
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=Meanwhile(second))
+
+
+def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str) -> None:
+    """No notification; wait_for_sync gives the last sync; the state of the sync is as it was; runs say backfill."""
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute("LISTEN kaggle_leaderboard")
+        waited = world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced)
+        state = world.rows("SELECT s::text FROM kaggle.sync_state s")
+        world.backfill(synced, *files_of(world, synced, EARLY | {40: LATER}))
+        assert list(listener.notifies(timeout=0)) == []
+    assert world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced) == waited
+    assert world.rows("SELECT s::text FROM kaggle.sync_state s") == state
+    reasons = world.rows("SELECT reason FROM kaggle.sync_runs ORDER BY observed_at")
+    assert [reason for (reason,) in reasons] == ["backfill", "manual", "manual", "backfill", "manual", "backfill"]
+    # What is asked for now is a sync: a backfill's run does not answer for it.
+    world.db.execute("SELECT kaggle.sync_now(%s)", (synced,))
+    world.backfill(synced, *files_of(world, synced, {50: teams(7)}))
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        world.db.execute("SELECT kaggle.wait_for_sync(%s, '0 s')", (synced,))
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def refused(world: World, slug: str, *files: Path, **told: Any) -> str:
+    """The one line that refuses; nothing was written."""
+    before = world.rows("SELECT * FROM kaggle.sync_runs ORDER BY id")
+    with pytest.raises(NeedsPerson) as refusal:
+        world.backfill(slug, *files, **told)
+    assert world.rows("SELECT * FROM kaggle.sync_runs ORDER BY id") == before
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_what_cannot_be_put_in_is_refused_before_anything_is_written(world: World, synced: str) -> None:
+    """In one line each, naming the file; the good file that was given too is not put in."""
+    (good,) = files_of(world, synced, {5: teams(3)})
+    content = csv_of(teams(1))
+
+    def named(name: str, content: bytes = content) -> Path:
+        (path := world.folder / name).write_bytes(content)
+        return path
+
+    other = world.file(synced, at(10), csv_of(teams(3, 2, 1)))
+    assert "another public board of 2026-01-01 00:10:00+00:00 is there already" in refused(world, synced, good, other)
+    twice = named("a-board-publicleaderboard-2026-01-01T00_05_00 (1).csv", csv_of(teams(8)))
+    assert "are different boards of 2026-01-01 00:05:00+00:00" in refused(world, synced, good, twice)
+    future = world.file(synced, datetime.now(UTC) + timedelta(days=1), content)
+    assert "lies in the future" in refused(world, synced, good, future)
+    foreign = world.file("other-board", at(6), content)
+    assert "by its name a board of other-board, not of a-board" in refused(world, synced, good, foreign)
+    assert "tells neither a public nor a private" in refused(world, synced, good, named("2026-01-01T00:05:00.csv"))
+    assert "tells no time" in refused(world, synced, good, named("a-board-publicleaderboard.csv"))
+    broken = named("a-board-publicleaderboard-2026-01-01T00_07_00.zip", zip_of(content)[:-30])
+    assert "not a sound ZIP" in refused(world, synced, good, broken)
+    cut = named("a-board-publicleaderboard-2026-01-01T00_07_00.csv.gz", gzip.compress(content)[:-9])
+    assert "is damaged" in refused(world, synced, good, cut)
+    assert "is empty" in refused(world, synced, good, named("a-board-publicleaderboard-2026-01-01T00_08_00.csv", b""))
+    assert refused(world, "nobody", good).endswith("add it first with `pgleaderboard add nobody`")
+    assert "not a Kaggle competition" in refused(world, "no slug", good)
+
+
+def test_a_file_whose_rows_contradict_themselves(world: World, synced: str) -> None:
+    """It is named, and nothing of its call is there."""
+    good, bad = files_of(world, synced, {5: teams(3), 6: teams(1, 1)})
+    assert refused(world, synced, good, bad).startswith(bad.name)
+
+
+def test_before_a_pruned_horizon(world: World) -> None:
+    """Refused by the horizon's name; behind it files go in, and what the past left behind stays as it was."""
+    slug = world.compete()
+    for minute, entries in {10: teams(1, 2, 3), 20: teams(3, 1, 2), 30: teams(2, 3, 1, 4)}.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    world.db.execute("SELECT kaggle.prune_history(clock_timestamp() - %s)", (at(25),))
+    (horizon,) = world.rows("SELECT history_from FROM kaggle.boards")[0]
+    shown_now = "SELECT * FROM kaggle.leaderboard ORDER BY rank"
+    now = world.rows(shown_now)
+    refusal = refused(world, slug, *files_of(world, slug, {5: teams(3)}))
+    assert f"begins at {horizon.astimezone(UTC).isoformat(sep=' ')}" in refusal
+    told = world.backfill(slug, *files_of(world, slug, {28: teams(3, 1, 2)}))
+    assert [outcome for _, outcome in told] == ["unchanged"]
+    assert world.rows(shown_now) == now
+    assert [row[1] for row in world.board(slug, at(26))] == [3, 1, 2]
+    with pytest.raises(psycopg.errors.NoDataFound, match="begins at"):
+        world.board(slug, at(24))
+
+
+# --- what files are -----------------------------------------------------------------------------------------------
+
+
+def test_what_the_user_says_where_the_name_does_not(world: World, synced: str) -> None:
+    """A private board's ZIP as a browser names it; kind and moment as they are given."""
+    (path := world.folder / "leaderboard.csv").write_bytes(csv_of(teams(5, 6)))
+    world.backfill(synced, path, said=Said(at(60), "private"))
+    assert [row[1] for row in world.board(synced, at(60))] == [5, 6]
+    assert [row[1] for row in world.board(synced, at(59))] == [2, 1, 3, 4]
+    assert world.rows("SELECT board FROM kaggle.leaderboard LIMIT 1") == [("private",)]
+    assert len(world.rows("SELECT * FROM kaggle.shakeup(%s)", synced)) == 6
+
+
+def test_files_from_before_2023(world: World) -> None:
+    """Without ranks, a row for each improvement: before a board of today, in any order."""
+    slug = world.compete()
+    one, two, three = (entry.but(submission_count=None, members=()) for entry in teams(1, 2, 3))
+    world.sync(slug, at(30), csv_of(teams(3, 1, 2)))
+    files = [
+        world.file(slug, at(20), old_csv_of([two, one, one.but(score=Decimal("0.7")), three])),
+        world.file(slug, at(10), old_csv_of([one, two, one.but(score=Decimal("0.6"))])),
+    ]
+    world.backfill(slug, *files)
+    assert world.board(slug, at(10)) == shown([two, one.but(score=Decimal("0.6"))])
+    assert world.board(slug, at(20)) == shown([two, one.but(score=Decimal("0.7")), three])
+    assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
+
+
+def test_no_room_between_neighbours(world: World) -> None:
+    """Newcomers at one place use up every gap, while boards are appended and while they are replayed."""
+    slug = world.compete()
+    entries = teams(1, 2)
+    boards: dict[int, list[Entry]] = {}
+    for minute in range(60):
+        entries = [entries[0], Entry(100 + minute), *entries[1:]]
+        boards[minute] = entries
+    world.backfill(slug, *files_of(world, slug, {minute: boards[minute] for minute in range(10, 60)}))
+    world.backfill(slug, *files_of(world, slug, {minute: boards[minute] for minute in range(10)}))
+    assert world.everything(slug) == straight(world, boards)
+
+
+def test_another_slug_is_another_board(world: World, synced: str) -> None:
+    """Files go to the board of the slug that the competition has now."""
+    world.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    before = world.everything(synced)
+    world.backfill("b-board", *files_of(world, "b-board", {5: teams(9)}))
+    after = world.everything(synced)
+    assert {key: after[key] for key in ("boards", "versions")} == {key: before[key] for key in ("boards", "versions")}
+    assert [row[1] for row in world.board("b-board", at(5))] == [9]
