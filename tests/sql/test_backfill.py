@@ -218,7 +218,7 @@ class Step:
 
 @st.composite
 def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
-    """Boards by time, of which some come back, some are a neighbour's with two teams swapped.
+    """Boards by time, of which some come back, some have two teams swapped.
 
     interval: minutes that lie at least between two synced boards of a kind.
     """
@@ -226,19 +226,24 @@ def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
     minute = 0
     steps: list[Step] = []
     synced: dict[str, int] = {}
+    shown_last: dict[str, list[Entry]] = {}
     for _ in range(draw(st.integers(1, 9))):
         minute += draw(st.integers(1, 100))
+        kind = draw(st.sampled_from(["public", "public", "public", "private"]))
         entries = list(draw(st.sampled_from(pool)))
-        if len(entries) > 1 and draw(st.booleans()):
+        what = draw(st.sampled_from(["of the pool", "two swapped", "what was synced last"]))
+        if what == "two swapped" and len(entries) > 1:
             place = draw(st.integers(0, len(entries) - 2))
             entries[place : place + 2] = reversed(entries[place : place + 2])
             pool.append(entries)
-        kind = draw(st.sampled_from(["public", "public", "public", "private"]))
+        elif what == "what was synced last":
+            entries = shown_last.get(kind, entries)
         call = draw(st.one_of(st.none(), st.integers(0, 2)))
         if interval is not None:
             call = 0 if call is not None or minute - synced.get(kind, -interval) < interval else None
         if call is None:
             synced[kind] = minute
+            shown_last[kind] = entries
         line_end = draw(st.sampled_from(["\n", "\r\n"]))
         steps.append(Step(at(minute), kind, csv_of(entries, line_end=line_end), call))
     return steps
