@@ -102,31 +102,40 @@ COMMENT ON FUNCTION kaggle.hold_competition(bigint, text) IS
     'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another slug.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.append_board(board_id bigint, at timestamptz, digest bytea, replaced_characters bigint)
-RETURNS kaggle.sync_runs
+CREATE OR REPLACE FUNCTION kaggle.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
-DECLARE
-    board boards;
-    run sync_runs;
 BEGIN
-    IF append_board.at > clock_timestamp() THEN
-        RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
-            MESSAGE = format('%s lies in the future', append_board.at);
-    END IF;
-    SELECT * INTO STRICT board FROM boards b WHERE b.id = append_board.board_id;
-    run := make_board(board, append_board.at,
-                      (SELECT c.history_interval FROM competitions c WHERE c.id = board.competition_id),
-                      append_board.digest, append_board.replaced_characters);
     run.id := nextval('run_ids');
-    run.competition_id := board.competition_id;
+    run.competition_id := insert_run.competition_id;
     run.reason := 'backfill';
     run.started_at := statement_timestamp();
     run.finished_at := clock_timestamp();
     INSERT INTO sync_runs VALUES (run.*);
     RETURN run;
 END $$;
+COMMENT ON FUNCTION kaggle.insert_run(kaggle.sync_runs, bigint) IS
+    'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.append_board(board_id bigint, at timestamptz, digest bytea, replaced_characters bigint)
+RETURNS kaggle.sync_runs
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    board boards;
+BEGIN
+    IF append_board.at > clock_timestamp() THEN
+        RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow',
+            MESSAGE = format('%s lies in the future', append_board.at);
+    END IF;
+    SELECT * INTO STRICT board FROM boards b WHERE b.id = append_board.board_id;
+    RETURN insert_run(
+        make_board(board, append_board.at,
+                   (SELECT c.history_interval FROM competitions c WHERE c.id = board.competition_id),
+                   append_board.digest, append_board.replaced_characters),
+        board.competition_id);
+END $$;
 COMMENT ON FUNCTION kaggle.append_board(bigint, timestamptz, bytea, bigint) IS
-    'Makes the staged rows the board as of a moment behind all it knows, with a run of its own, which tells no listener and changes nothing of the sync''s state.';
+    'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.open_rebuild(board_id bigint, at timestamptz) RETURNS bigint
@@ -195,14 +204,24 @@ BEGIN
     made := make_board(board, replay_run.at,
                        (SELECT c.history_interval FROM competitions c WHERE c.id = board.competition_id),
                        coalesce(board.digest, ''), 0);
+    IF replay_run.run_id IS NULL THEN
+        IF made.outcome = 'changed' THEN
+            PERFORM insert_run(made, board.competition_id);
+        END IF;
+        RETURN;
+    END IF;
     UPDATE sync_runs r
     SET outcome = made.outcome, added = made.added, removed = made.removed, updated = made.updated, moved = made.moved
     WHERE r.id = replay_run.run_id
       AND (r.outcome, r.added, r.removed, r.updated, r.moved)
           IS DISTINCT FROM (made.outcome, made.added, made.removed, made.updated, made.moved);
+    IF made.outcome = 'changed' AND NOT EXISTS (SELECT FROM sync_runs r WHERE r.id = replay_run.run_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_in_use',
+            MESSAGE = 'a run was pruned meanwhile', HINT = 'Run it again.';
+    END IF;
 END $$;
 COMMENT ON FUNCTION kaggle.replay_run(bigint, bigint, timestamptz) IS
-    'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned.';
+    'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.close_rebuild(old_id bigint, new_id bigint, known_history_from timestamptz)

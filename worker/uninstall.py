@@ -69,9 +69,11 @@ def look(connection: psycopg.Connection[Any]) -> Installed:
     alive = _value(connection, "SELECT count(*) FROM kaggle.workers")
     if alive:
         raise NeedsPerson(f"{alive} worker{'s run' if alive > 1 else ' runs'} on this database: stop it first")
-    queue = _value(
-        connection, "SELECT min(queue_name) FROM procrastinate.procrastinate_jobs WHERE queue_name <> 'kaggle'"
-    )
+    queue = None
+    if _value(connection, "SELECT to_regclass('procrastinate.procrastinate_jobs')") is not None:
+        queue = _value(
+            connection, "SELECT min(queue_name) FROM procrastinate.procrastinate_jobs WHERE queue_name <> 'kaggle'"
+        )
     if queue is not None:
         raise NeedsPerson(f"the queue {queue!r} in schema procrastinate is not pgleaderboard's: it would be lost")
     if strangers := _strangers(connection):
@@ -94,7 +96,7 @@ def remove(connection: psycopg.Connection[Any]) -> None:
             connection.execute("SET LOCAL lock_timeout = '10s'")
             connection.execute("SET LOCAL client_min_messages = error")
             before = _others(connection)
-            connection.execute("DROP SCHEMA kaggle, procrastinate CASCADE")
+            connection.execute("DROP SCHEMA IF EXISTS kaggle, procrastinate CASCADE")
             lost = before.keys() - _others(connection).keys()
             if lost:
                 # A view goes with its columns, a column with its default: the whole is enough to name.

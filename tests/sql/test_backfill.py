@@ -25,6 +25,7 @@ from worker import archive, board
 from worker.archive import Said
 from worker.archive_store import ArchiveStore
 from worker.errors import NeedsPerson
+from worker.retry import Decision
 from worker.simulator import zip_board
 from worker.store import Applied, Begun, Store
 
@@ -480,6 +481,51 @@ def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str)
     world.backfill(synced, *files_of(world, synced, {50: teams(7)}))
     with pytest.raises(psycopg.errors.QueryCanceled):
         world.db.execute("SELECT kaggle.wait_for_sync(%s, '0 s')", (synced,))
+
+
+def test_a_competition_that_is_linked_elsewhere_meanwhile(world: World, synced: str) -> None:
+    """The rebuild is given up, and nothing of it stays."""
+    before = world.everything(synced)
+    relink = "UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'"
+    with pytest.raises(NeedsPerson, match="a-board was deleted or linked elsewhere meanwhile"):
+        world.backfill(
+            synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(relink) and None)
+        )
+    world.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (synced,))
+    assert (world.everything(synced), world.orphans()) == (before, 0)
+
+
+def test_a_history_that_is_pruned_meanwhile(world: World, synced: str) -> None:
+    """What was read may lack what is gone: it is given up, and says to run it again."""
+    prune = "SELECT kaggle.prune_history('0 s')"
+    with pytest.raises(NeedsPerson, match="the history was pruned meanwhile: Run it again"):
+        world.backfill(
+            synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(prune) and None)
+        )
+    assert world.orphans() == 0
+    assert world.rows("SELECT count(*) FROM kaggle.leaderboard_history") == [(0,)]
+    assert world.rows("SELECT count(*) FROM kaggle.sync_runs WHERE reason = 'backfill'") == [(0,)]
+
+
+def test_what_a_pruned_run_has_seen_last(world: World) -> None:
+    """The board is known to be right as of its last sync, though that changed nothing and its run was pruned."""
+    slug = world.compete()
+    for minute in (10, 20):
+        world.sync(slug, at(minute), csv_of(teams(1, 2)))
+    failing = world.begin(slug)
+    world.store.fail(failing.run_id, Decision("transient", "no answer", timedelta(minutes=1)), "credential")
+    assert world.store.prune_runs(timedelta(0)) == 1
+    for minute, entries in {15: teams(2, 1), 17: teams(3)}.items():
+        world.backfill(slug, *files_of(world, slug, {minute: entries}))
+        assert [row[1] for row in world.board(slug, at(19))] == [entry.team_id for entry in entries]
+        assert [row[1] for row in world.board(slug, at(20))] == [1, 2]
+    assert [row[0] for row in world.rows("SELECT outcome FROM kaggle.sync_runs ORDER BY observed_at")] == [
+        "changed",
+        "changed",
+        "changed",
+        "changed",
+        "failed",
+    ]
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

@@ -225,6 +225,19 @@ def test_behind_a_pruned_horizon(
             assert there.execute(query, (slug, moment)).fetchall() == db.execute(query, (slug, moment)).fetchall()
 
 
+def test_the_board_of_a_former_slug(db: Connection, url: str, slug: str, tmp_path: Path) -> None:
+    """A competition that is linked elsewhere keeps its old board, which is exported under its own slug."""
+    (given := tmp_path / "old.csv").write_bytes(csv_of(teams(1, 2)))
+    fill(url, slug, given, said=Said(at(0), "public"))
+    db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'")
+    (given := tmp_path / "new.csv").write_bytes(csv_of(teams(3)))
+    fill(url, "elsewhere", given, said=Said(at(1), "public"))
+    for each, content in ((slug, csv_of(teams(1, 2))), ("elsewhere", csv_of(teams(3)))):
+        (file,) = written(db, each, tmp_path / each)
+        assert board.slug_of(file.name) == each
+        assert member(file)[1] == content
+
+
 def test_nothing_to_export(db: Connection, slug: str, tmp_path: Path) -> None:
     """No board yet: no file. An unknown slug and a folder that cannot be one are refused in a line."""
     assert written(db, slug, tmp_path / "out") == written(db, slug, tmp_path / "out", every=False) == []

@@ -108,6 +108,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "known_moments",
     "staged_is_known",
     "hold_competition",
+    "insert_run",
     "append_board",
     "open_rebuild",
     "clear_staging",
