@@ -323,6 +323,20 @@ COMMENT ON FUNCTION kaggle.fail_run(bigint, text, text, interval, text, interval
     'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request of that credential (429). Returns failed, skipped or superseded.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.abandon_run(competition_id bigint, run_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    UPDATE sync_state s
+    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
+    WHERE s.competition_id = abandon_run.competition_id;
+    UPDATE sync_requests r SET run_id = NULL
+    WHERE r.competition_id = abandon_run.competition_id AND r.run_id = abandon_run.run_id;
+    PERFORM queue_job('sync', abandon_run.competition_id, 5);
+END $$;
+COMMENT ON FUNCTION kaggle.abandon_run(bigint, bigint) IS
+    'Takes the fence from an attempt and has it begun anew. The caller holds the row of sync_state.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
@@ -332,12 +346,7 @@ BEGIN
     FOR lost IN SELECT s.competition_id, s.running_run_id FROM sync_state s
                 WHERE s.running_worker_id = abandon_runs.worker_id AND s.running_run_id IS NOT NULL
                 FOR UPDATE SKIP LOCKED LOOP
-        UPDATE sync_state s
-        SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
-        WHERE s.competition_id = lost.competition_id;
-        UPDATE sync_requests r SET run_id = NULL
-        WHERE r.competition_id = lost.competition_id AND r.run_id = lost.running_run_id;
-        PERFORM queue_job('sync', lost.competition_id, 5);
+        PERFORM abandon_run(lost.competition_id, lost.running_run_id);
         abandoned := abandoned + 1;
     END LOOP;
     RETURN abandoned;

@@ -226,7 +226,8 @@ BEGIN
         WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than
           AND NOT EXISTS (SELECT FROM sync_state s
                           WHERE s.competition_id = r.competition_id AND s.last_run_id = r.id)
-        ORDER BY r.finished_at LIMIT at_most));
+        ORDER BY r.finished_at LIMIT at_most
+        FOR UPDATE OF r SKIP LOCKED));        -- a backfill may be about to find that one changed something
     GET DIAGNOSTICS pruned = ROW_COUNT;
     RETURN pruned;
 END $$;

@@ -125,38 +125,40 @@ COMMENT ON FUNCTION kaggle.confirm_board(bigint, text, bytea) IS
     'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
+CREATE OR REPLACE FUNCTION kaggle.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    board boards;
+BEGIN
+    SELECT * INTO board FROM boards b
+    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+      AND b.kind = board_for.kind;
+    IF NOT FOUND THEN
+        INSERT INTO boards (competition_id, slug, kind)
+        VALUES (competition.id, competition.kaggle_competition_id, board_for.kind)
+        RETURNING * INTO board;
+    END IF;
+    RETURN board;
+END $$;
+COMMENT ON FUNCTION kaggle.board_for(kaggle.competitions, text) IS
+    'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.make_board(
+    board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    held record;
-    board boards;
     run sync_runs;
     first_position bigint;
     best numeric;
     worst numeric;
 BEGIN
-    SELECT * INTO held FROM hold_fence(apply_board.run_id);
-    IF held.standing = 'superseded' THEN
-        RETURN NULL;
-    ELSIF held.standing <> 'held' THEN
-        run.outcome := 'skipped';
-        run.error := 'the competition was ' || held.standing;
-        PERFORM end_run(held.state, held.competition, run, NULL);
-        RETURN run;
-    END IF;
-
-    SELECT * INTO board FROM boards b WHERE b.id = board_of_run(apply_board.run_id, apply_board.kind);
-    IF NOT FOUND THEN
-        INSERT INTO boards (competition_id, slug, kind)
-        VALUES ((held.competition).id, (held.competition).kaggle_competition_id, apply_board.kind)
-        RETURNING * INTO board;
-    END IF;
-    run.observed_at := greatest((held.state).running_since, board.observed_at + interval '1 microsecond');
-    run.board := apply_board.kind;
+    run.observed_at := make_board.at;
+    run.board := board.kind;
     run.board_id := board.id;
-    run.replaced_characters := apply_board.replaced_characters;
+    run.replaced_characters := make_board.replaced_characters;
 
     IF NOT EXISTS (SELECT FROM leaderboard_entries WHERE board_id = board.id) THEN
         SELECT min(position) INTO first_position FROM pg_temp.staged_rows_1;
@@ -172,7 +174,7 @@ BEGIN
         run.removed := 0; run.updated := 0; run.moved := 0;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
-        FROM write_differences(board.id, run.observed_at, (held.competition).history_interval) d;
+        FROM write_differences(board.id, run.observed_at, make_board.history_interval) d;
     END IF;
 
     SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0) INTO run.teams FROM pg_temp.staged_rows_1;
@@ -180,12 +182,39 @@ BEGIN
     SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position DESC LIMIT 1;
     UPDATE boards b
     SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
-        digest = apply_board.digest, teams = run.teams,
+        digest = make_board.digest, teams = run.teams,
         higher_is_better = CASE WHEN best > worst THEN true WHEN best < worst THEN false
                                 ELSE b.higher_is_better END
     WHERE b.id = board.id;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.digest IS NULL
                         THEN 'changed' ELSE 'unchanged' END;
+    RETURN run;
+END $$;
+COMMENT ON FUNCTION kaggle.make_board(kaggle.boards, timestamptz, interval, bytea, bigint) IS
+    'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
+RETURNS kaggle.sync_runs
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    held record;
+    board boards;
+    run sync_runs;
+BEGIN
+    SELECT * INTO held FROM hold_fence(apply_board.run_id);
+    IF held.standing = 'superseded' THEN
+        RETURN NULL;
+    ELSIF held.standing <> 'held' THEN
+        run.outcome := 'skipped';
+        run.error := 'the competition was ' || held.standing;
+        PERFORM end_run(held.state, held.competition, run, NULL);
+        RETURN run;
+    END IF;
+
+    board := board_for(held.competition, apply_board.kind);
+    run := make_board(board, greatest((held.state).running_since, board.observed_at + interval '1 microsecond'),
+                      (held.competition).history_interval, apply_board.digest, apply_board.replaced_characters);
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run;
 END $$;
@@ -275,11 +304,9 @@ COMMENT ON FUNCTION kaggle.write_differences(bigint, timestamptz, interval) IS
     'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions younger than history_interval are overwritten.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
-RETURNS boolean
+CREATE OR REPLACE FUNCTION kaggle.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
-    held record;
     reach bigint := 32;
     all_keys bigint;
     below bigint[];
@@ -288,22 +315,18 @@ DECLARE
     lowest bigint;
     spacing bigint;
 BEGIN
-    SELECT * INTO held FROM hold_fence(widen_gap.run_id);
-    IF held.standing <> 'held' THEN
-        RETURN false;
-    END IF;
     SELECT count(*) INTO all_keys FROM (
-        SELECT order_key FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id
-        UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id) AS every;
+        SELECT order_key FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id
+        UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id) AS every;
     -- A window of neighbouring keys around the gap, grown until its keys can stand far enough apart.
     LOOP
         below := ARRAY(SELECT DISTINCT k FROM (
-            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id AND order_key <= low
-            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id AND order_key <= low
+            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id AND order_key <= low
+            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id AND order_key <= low
             ) AS all_below ORDER BY k DESC LIMIT reach);
         above := ARRAY(SELECT DISTINCT k FROM (
-            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = widen_gap.board_id AND order_key > low
-            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = widen_gap.board_id AND order_key > low
+            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id AND order_key > low
+            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id AND order_key > low
             ) AS all_above ORDER BY k LIMIT reach);
         IF cardinality(below) = 0 OR cardinality(above) = 0 THEN
             reach := NULL;                -- an end of the board: only all keys together can make way
@@ -324,11 +347,27 @@ BEGIN
     -- One order-preserving map for open and closed versions alike: every past board stays as it was.
     UPDATE leaderboard_history h SET order_key = lowest + (m.n - 1) * spacing
     FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
-    WHERE h.board_id = widen_gap.board_id AND h.order_key = m.old_key;
+    WHERE h.board_id = spread_keys.board_id AND h.order_key = m.old_key;
     UPDATE leaderboard_entries e SET order_key = lowest + (m.n - 1) * spacing
     FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
-    WHERE e.board_id = widen_gap.board_id AND e.order_key = m.old_key;
+    WHERE e.board_id = spread_keys.board_id AND e.order_key = m.old_key;
+END $$;
+COMMENT ON FUNCTION kaggle.spread_keys(bigint, bigint, bigint) IS
+    'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    held record;
+BEGIN
+    SELECT * INTO held FROM hold_fence(widen_gap.run_id);
+    IF held.standing <> 'held' THEN
+        RETURN false;
+    END IF;
+    PERFORM spread_keys(widen_gap.board_id, low, needed);
     RETURN true;
 END $$;
 COMMENT ON FUNCTION kaggle.widen_gap(bigint, bigint, bigint, bigint) IS
-    'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. False: the attempt no longer holds the fence.';
+    'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';

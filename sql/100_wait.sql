@@ -37,7 +37,8 @@ BEGIN
     ELSIF running IS NOT NULL THEN
         first_run := running;
     ELSE
-        SELECT * INTO answer FROM sync_runs r WHERE r.competition_id = wanted ORDER BY r.id DESC LIMIT 1;
+        SELECT * INTO answer FROM sync_runs r WHERE r.competition_id = wanted AND r.reason <> 'backfill'
+        ORDER BY r.id DESC LIMIT 1;
         IF FOUND THEN
             RETURN answer;
         END IF;
@@ -45,7 +46,7 @@ BEGIN
 
     LOOP
         SELECT * INTO answer FROM sync_runs r
-        WHERE r.competition_id = wanted AND r.id >= first_run ORDER BY r.id LIMIT 1;
+        WHERE r.competition_id = wanted AND r.id >= first_run AND r.reason <> 'backfill' ORDER BY r.id LIMIT 1;
         IF FOUND THEN
             RETURN answer;
         END IF;

@@ -18,7 +18,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
         (SELECT r.teams FROM sync_runs r
          WHERE r.competition_id = board.competition_id AND r.board_id = board.id AND r.observed_at <= at
            AND r.outcome IN ('changed', 'unchanged')
-         ORDER BY r.observed_at DESC LIMIT 1)
+         ORDER BY r.observed_at DESC LIMIT 1)     -- not by id: a backfill's run is younger than its moment
     ELSE false END
 $$;
 COMMENT ON FUNCTION kaggle.is_pruned(kaggle.boards, timestamptz) IS

@@ -42,7 +42,7 @@ _COLUMNS = {
 _REQUIRED = {"team_id": "TeamId", "team_name": "TeamName", "score": "Score"}
 _EXTRA_COLUMNS = 12  # as many as the staging table has room for
 _KIND = re.compile(r"[-_](public|private)[-_]?leaderboard", re.IGNORECASE)
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)")
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)(?:\.(\d{1,6})(?!\d))?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _MAX_HEADER = 64 * 1024
 
@@ -93,12 +93,30 @@ def kind_of(name: str) -> Kind:
 
 
 def time_of(name: str) -> datetime | None:
-    """Read the moment of the snapshot (UTC) from a file's name, None where it holds none."""
+    """Read the moment of the snapshot (UTC) from a file's name, None where it holds none.
+
+    Kaggle's names end in seconds; a fraction may follow, as `name_of` writes it.
+    """
     found = _TIME.search(name)
+    if not found:
+        return None
+    *parts, fraction = found.groups()
     try:
-        return datetime(*map(int, found.groups()), tzinfo=UTC) if found else None  # type: ignore[misc, arg-type]
+        moment = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[misc, arg-type]
+        return moment.replace(microsecond=int((fraction or "").ljust(6, "0")))
     except ValueError:
         return None
+
+
+def slug_of(name: str) -> str | None:
+    """Read the competition's slug from a file's name, None where it holds none."""
+    found = list(_KIND.finditer(name))
+    return name[: found[-1].start()] or None if found else None
+
+
+def name_of(slug: str, kind: Kind, moment: datetime) -> str:
+    """Name a board's file as Kaggle names the ZIP's member; a fraction of a second is kept."""
+    return f"{slug}-{kind}leaderboard-{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}.csv"
 
 
 def layout_of(header: str) -> Layout:
@@ -147,7 +165,7 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]
             if member.flag_bits & 0x1:
                 raise NeedsPerson("the file in Kaggle's ZIP is encrypted")
             with unpacked.open(member) as stream:
-                yield member.filename, _Bounded(stream, limit)  # type: ignore[misc]
+                yield member.filename, Bounded(stream, limit)  # type: ignore[misc]
     except NeedsPerson:
         raise
     except _UNSOUND as error:
@@ -156,7 +174,7 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]
         raise NeedsPerson(f"the file in Kaggle's ZIP cannot be unpacked: {error}") from error
 
 
-class _Bounded:
+class Bounded:
     """A stream that refuses to give more than `limit` bytes: a ZIP bomb ends here."""
 
     def __init__(self, stream: IO[bytes], limit: int) -> None:
@@ -165,6 +183,7 @@ class _Bounded:
         self._limit = limit
 
     def read(self, size: int) -> bytes:
+        """Read at most that many bytes. Raises NeedsPerson beyond the limit."""
         chunk = self._stream.read(size)
         self._left -= len(chunk)
         if self._left < 0:
@@ -182,29 +201,41 @@ def examine(archive: IO[bytes], limit: int) -> Board:
     """
     archive.seek(0)
     with open_member(archive, limit) as (name, stream):
-        kind = kind_of(name)
-        digest = hashlib.blake2b(READER, digest_size=32)
-        nul_characters = 0
-        head = b""
-        while chunk := stream.read(CHUNK):
-            digest.update(chunk)
-            nul_characters += chunk.count(b"\0")
-            if len(head) < _MAX_HEADER:
-                head += chunk[:_MAX_HEADER]
-        header, first = _first_lines(head)
-        layout = layout_of(header)
-        _check_first_row(layout, first)
-        return Board(kind, time_of(name), layout, digest.digest(), nul_characters)
+        return read(stream, kind_of(name), time_of(name))
+
+
+def read(stream: IO[bytes], kind: Kind, taken_at: datetime | None) -> Board:
+    """Read an unpacked board once through.
+
+    Raises Transient for a file with nothing in it, NeedsPerson for one that is no board.
+    """
+    digest = hashlib.blake2b(READER, digest_size=32)
+    nul_characters = 0
+    head = b""
+    while chunk := stream.read(CHUNK):
+        digest.update(chunk)
+        nul_characters += chunk.count(b"\0")
+        if len(head) < _MAX_HEADER:
+            head += chunk[:_MAX_HEADER]
+    header, first = _first_lines(head)
+    layout = layout_of(header)
+    _check_first_row(layout, first)
+    return Board(kind, taken_at, layout, digest.digest(), nul_characters)
 
 
 def rows(archive: IO[bytes], limit: int) -> Iterator[bytes]:
     """Yield the CSV after its byte-order mark, in chunks, header included, NUL bytes replaced by U+FFFD."""
     archive.seek(0)
     with open_member(archive, limit) as (_, stream):
-        chunk = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
-        while chunk:
-            yield chunk.replace(b"\0", b"\xef\xbf\xbd")
-            chunk = stream.read(CHUNK)
+        yield from content(stream)
+
+
+def content(stream: IO[bytes]) -> Iterator[bytes]:
+    """The same of an unpacked board."""
+    chunk = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
+    while chunk:
+        yield chunk.replace(b"\0", b"\xef\xbf\xbd")
+        chunk = stream.read(CHUNK)
 
 
 def _first_lines(head: bytes) -> tuple[str, str]:

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +17,12 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from worker import __version__, app, logs, migrate, postgres
+from worker.cli_archive import commands as archives
 from worker.conninfo import parts_of
+from worker.console import Verbose
+from worker.console import fail as _fail
+from worker.console import one_line as _one_line
 from worker.demo import run_demo
-from worker.errors import PgleaderboardError
 from worker.settings import Settings
 from worker.simulator import Simulator
 from worker.supervisor import Supervisor, run_until_signalled
@@ -33,9 +34,9 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cli.add_typer(archives)
 _out = Console(highlight=False, soft_wrap=True)
 
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
 Simulate = Annotated[
     bool, typer.Option("--simulate", help="Play Kaggle with the built-in simulator: boards are invented.")
 ]
@@ -59,28 +60,6 @@ def _common(
     ] = False,
 ) -> None:
     """Kaggle leaderboards that keep themselves in sync inside your Postgres."""
-
-
-@contextmanager
-def _one_line(*, verbose: bool = False) -> Iterator[None]:
-    """Turn an error that is for the user into one line on stderr and exit status 1."""
-    try:
-        yield
-    except PgleaderboardError as error:
-        if verbose:
-            raise
-        _fail(str(error))
-    except psycopg.OperationalError as error:
-        if verbose:
-            raise
-        _fail(f"the database is out of reach: {' '.join(str(error).split())}")
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"pgleaderboard: {logs.harmless(message)}", err=True)
-    raise typer.Exit(1)
 
 
 @cli.command()

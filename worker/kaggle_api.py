@@ -128,6 +128,16 @@ class Description:
     max_daily_submissions: int | None
 
 
+@dataclass(frozen=True)
+class Found:
+    """A competition as Kaggle lists it. teams: None where Kaggle does not say. The deadline is UTC."""
+
+    slug: str
+    title: str
+    deadline: datetime | None
+    teams: int | None
+
+
 class Kaggle:
     """Requests to Kaggle, from any number of threads at once.
 
@@ -191,9 +201,35 @@ class Kaggle:
                 max_daily_submissions=answer.max_daily_submissions or None,
             )
 
+    def search(self, text: str) -> tuple[list[Found], bool]:
+        """Ask for the first page of the competitions that match, in Kaggle's order.
+
+        Returns them, and whether there are more. Raises as `download_leaderboard` does.
+        """
+        from kagglesdk.competitions.types.competition_api_service import ApiListCompetitionsRequest
+
+        request = ApiListCompetitionsRequest()
+        request.search = text
+        with self._line(None) as line:
+            answer = line.competitions.list_competitions(request)
+            found = [
+                Found(
+                    # Kaggle names a competition by its URL here.
+                    slug=str(each.ref or each.url).rstrip("/").rsplit("/", 1)[-1],
+                    title=_text(each.title) or "",
+                    deadline=_utc(each.deadline),
+                    teams=each.team_count,
+                )
+                for each in answer.competitions or ()
+            ]
+            return found, bool(answer.next_page_token)
+
     @contextmanager
-    def _line(self, slug: str) -> Iterator[_Line]:
-        """Lend a connection under the deadline, and turn what goes wrong on it into our errors."""
+    def _line(self, slug: str | None) -> Iterator[_Line]:
+        """Lend a connection under the deadline, and turn what goes wrong on it into our errors.
+
+        slug: of the competition that is asked about, None for a question about no single one.
+        """
         if self._credential is None:
             raise NeedsPerson(
                 "no Kaggle credential was found: set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, "
@@ -371,7 +407,7 @@ class _Adapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-def explain(error: Exception, slug: str, timeout: float) -> PgleaderboardError:
+def explain(error: Exception, slug: str | None, timeout: float) -> PgleaderboardError:
     """Decide what a failed request means: passes by itself, or needs a person.
 
     The messages hold nothing of the error's own text but Kaggle's short answer: URLs there may be signed.
@@ -405,7 +441,7 @@ def explain(error: Exception, slug: str, timeout: float) -> PgleaderboardError:
     return Transient("Kaggle's answer cannot be understood; it may be under maintenance")
 
 
-def _explain_status(response: requests.Response, slug: str) -> PgleaderboardError:
+def _explain_status(response: requests.Response, slug: str | None) -> PgleaderboardError:
     status = response.status_code
     said = _said(response)
     if status < 400:  # an error in the body of a 200
@@ -427,6 +463,8 @@ def _explain_status(response: requests.Response, slug: str) -> PgleaderboardErro
         )
     if status == 401:
         return NeedsPerson("Kaggle does not accept the credential (401): it may have expired; make a new one")
+    if slug is None:
+        return NeedsPerson(f"Kaggle refused the request (status {status}){said}")
     if status == 403:
         return NeedsPerson(
             f"Kaggle denies access to {slug} (403): check the slug, and accept the rules in a browser at "

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -26,7 +26,7 @@ from worker.retry import Decision
 T = TypeVar("T")
 
 # For COPY and all that follows in its transaction: how dates are read, and how long anything may take.
-_BEGIN = """
+BEGIN = """
 BEGIN;
 SET LOCAL timezone = 'UTC';
 SET LOCAL datestyle = 'ISO, MDY';
@@ -169,8 +169,8 @@ class Store:
     def _apply(self, run_id: int, board: Board, rows: Iterable[bytes]) -> Applied:
         with self._pool.connection() as connection:
             try:
-                connection.execute(_BEGIN)
-                self._stage(connection, board.layout, rows)
+                connection.execute(BEGIN)
+                stage(connection, board.layout, rows)
                 wrong = self._first(connection, "SELECT kaggle.check_staging(%s)", (board.layout.ranked,))
                 if wrong:
                     raise NeedsPerson(f"the leaderboard contradicts itself: {wrong}")
@@ -183,7 +183,7 @@ class Store:
                 connection.execute("ROLLBACK TO SAVEPOINT reading")
                 if keys:
                     keys.byteswap()
-                    self._place(connection, keys, first)
+                    place(connection, order.place(keys), first)
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection)
                 cursor.execute(
@@ -194,33 +194,6 @@ class Store:
             finally:
                 if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     connection.rollback()
-
-    @staticmethod
-    def _stage(connection: psycopg.Connection[Any], layout: Layout, rows: Iterable[bytes]) -> None:
-        names = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
-        nullable = sql.SQL(", ").join(sql.Identifier(c) for c in layout.columns if c in _EMPTY_IS_NULL)
-        command = sql.SQL(
-            "COPY pg_temp.staged_rows_1 ({}) FROM STDIN WITH (FORMAT csv, HEADER true, ENCODING 'UTF8', "
-            "FORCE_NOT_NULL (team_name), FORCE_NULL ({}))"
-        ).format(names, nullable)
-        try:
-            with connection.cursor().copy(command) as copy:
-                for chunk in rows:
-                    copy.write(chunk)
-        except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise NeedsPerson(f"the leaderboard cannot be read: {_in_words(error)}") from error
-
-    @staticmethod
-    def _place(connection: psycopg.Connection[Any], keys: array[int], first: int) -> None:
-        """Find out who moved, and give them their keys in `placed_rows_1`. first: position of the first row."""
-        with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
-            lines: list[str] = []
-            for index, key in order.place(keys):
-                lines.append(f"{first + index}\t{key}\n")
-                if len(lines) == 4096:
-                    copy.write("".join(lines))
-                    lines.clear()
-            copy.write("".join(lines))
 
     @staticmethod
     def _first(connection: psycopg.Connection[Any], query: LiteralString, values: tuple[Any, ...]) -> Any:
@@ -282,6 +255,67 @@ class Store:
             row = connection.cursor(row_factory=class_row(kind)).execute(query, values).fetchone()
         assert row is not None
         return row
+
+
+def take_grant(connection: psycopg.Connection[Any], credential: str, requests_per_minute: int) -> datetime | None:
+    """Take one request of the budget that all workers share. None if it may go out now, else when to ask again."""
+    row = connection.execute(
+        "SELECT granted, wake_at FROM kaggle.take_grant(%s, %s)", (credential, requests_per_minute)
+    ).fetchone()
+    assert row is not None
+    granted, wake_at = row
+    return None if granted else wake_at
+
+
+def import_competitions(
+    connection: psycopg.Connection[Any], slugs: Sequence[str], event: str | None, *, keep: bool
+) -> list[tuple[str, str]]:
+    """Follow competitions, given as slugs or URLs. Returns each one with what became of it.
+
+    keep: False takes everything back. Raises NeedsPerson for an unknown event.
+    """
+    try:
+        with connection.transaction(force_rollback=not keep):
+            return connection.execute(
+                "SELECT kaggle_competition_id, outcome FROM kaggle.import_competitions(%s, %s)", (list(slugs), event)
+            ).fetchall()
+    except psycopg.errors.NoDataFound as error:
+        raise NeedsPerson(": ".join(filter(None, (error.diag.message_primary, error.diag.message_hint)))) from error
+
+
+def stage(connection: psycopg.Connection[Any], layout: Layout, rows: Iterable[bytes]) -> None:
+    """Copy a file's rows into `staged_rows_1`, in a transaction begun with BEGIN.
+
+    rows: the CSV's bytes from its beginning, header included.
+    Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
+    nullable = sql.SQL(", ").join(sql.Identifier(c) for c in layout.columns if c in _EMPTY_IS_NULL)
+    command = sql.SQL(
+        "COPY pg_temp.staged_rows_1 ({}) FROM STDIN WITH (FORMAT csv, HEADER true, ENCODING 'UTF8', "
+        "FORCE_NOT_NULL (team_name), FORCE_NULL ({}))"
+    ).format(names, nullable)
+    try:
+        with connection.cursor().copy(command) as copy:
+            for chunk in rows:
+                copy.write(chunk)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        raise NeedsPerson(f"the leaderboard cannot be read: {_in_words(error)}") from error
+
+
+def place(connection: psycopg.Connection[Any], places: Iterable[tuple[int, int]], first: int) -> None:
+    """Write the keys of those that moved into `placed_rows_1`.
+
+    places: of `order.place`. first: position of the first row.
+    """
+    with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
+        lines: list[str] = []
+        for index, key in places:
+            lines.append(f"{first + index}\t{key}\n")
+            if len(lines) == 4096:
+                copy.write("".join(lines))
+                lines.clear()
+        copy.write("".join(lines))
 
 
 def _in_words(error: psycopg.Error) -> str:

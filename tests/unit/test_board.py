@@ -176,6 +176,21 @@ def test_the_member_s_name_tells_public_from_private_and_when(name: str, kind: s
 
 @LONG
 @given(
+    slug=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}", fullmatch=True),
+    kind=st.sampled_from(["public", "private"]),
+    moment=st.datetimes(datetime(1000, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)),
+)
+def test_a_file_s_name_is_read_back(slug: str, kind: Any, moment: datetime) -> None:
+    """Slug, kind and moment to the microsecond, from the member's name and from the ZIP's; whole seconds as Kaggle."""
+    name = board.name_of(slug, kind, moment)
+    for form in (name, name.replace(":", "_").replace(".csv", ".zip")):
+        assert (board.slug_of(form), board.kind_of(form), board.time_of(form)) == (slug, kind, moment)
+    whole = board.name_of(slug, kind, moment.replace(microsecond=0))
+    assert whole.endswith(f"-{kind}leaderboard-{moment:%Y-%m-%dT%H:%M:%S}.csv")
+
+
+@LONG
+@given(
     slug=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,30}", fullmatch=True),
     word=st.sampled_from(["", "-private-leaderboard", "-publicleaderboard", "-private"]),
     kind=st.sampled_from(["public", "private"]),

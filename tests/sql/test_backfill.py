@@ -1,0 +1,645 @@
+"""Boards from files of before: afterwards the database is the one in which each was synced at its moment."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
+from worker import archive, board
+from worker.archive import Said
+from worker.archive_store import ArchiveStore
+from worker.errors import NeedsPerson
+from worker.retry import Decision
+from worker.simulator import zip_board
+from worker.store import Applied, Begun, Store
+
+LIMIT = 2**28
+START = datetime(2026, 1, 1, tzinfo=UTC)
+# BACKFILL_SEQUENCES=500 tries that many sequences, other ones each time.
+SEQUENCES = os.environ.get("BACKFILL_SEQUENCES")
+_NUMBERS = itertools.count(1)
+
+
+def at(minutes: int) -> datetime:
+    """A moment of the tests' calendar."""
+    return START + timedelta(minutes=minutes)
+
+
+@dataclass
+class World:
+    """One database, its competitions, and the two ways in which a board comes in."""
+
+    db: Connection
+    store: Store
+    url: str
+    folder: Path
+
+    def compete(self, slug: str = "a-board", **columns: Any) -> str:
+        """A competition that is synced by hand only."""
+        given = {"kaggle_competition_id": slug, "auto_sync": False} | columns
+        self.db.execute(
+            f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))})",  # type: ignore[arg-type]
+            list(given.values()),
+        )
+        return slug
+
+    def begin(self, slug: str, moment: datetime | None = None) -> Begun:
+        """An attempt that runs, as if begun at a moment."""
+        self.db.execute("SELECT kaggle.sync_now(%s)", (slug,))
+        (competition,) = self.rows("SELECT kaggle.find_competition(%s)", slug)[0]
+        begun = self.store.begin_sync(competition, 1, "credential", 0)
+        assert begun.action == "sync"
+        if moment:
+            self.db.execute(
+                "UPDATE kaggle.sync_state SET running_since = %s WHERE competition_id = %s", (moment, competition)
+            )
+        return begun
+
+    def end(self, begun: Begun, content: bytes, kind: str = "public") -> str | None:
+        """The end of an attempt, as the worker does it."""
+        file = io.BytesIO(zip_of(content, kind=kind))
+        read = board.examine(file, LIMIT)
+        return (
+            self.store.confirm(begun.run_id, read)
+            or self.store.apply(begun.run_id, read, lambda: board.rows(file, LIMIT)).outcome
+        )
+
+    def sync(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> str | None:
+        """A whole sync, begun at a moment."""
+        return self.end(self.begin(slug, moment), content, kind)
+
+    def file(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> Path:
+        """A file as Kaggle gives it; every third as a CSV, every third as a CSV under gzip."""
+        name = board.name_of(slug, kind, moment)  # type: ignore[arg-type]
+        match next(_NUMBERS) % 3:
+            case 0:
+                (path := self.folder / name).write_bytes(content)
+            case 1:
+                (path := self.folder / f"{name}.gz").write_bytes(gzip.compress(content))
+            case _:
+                (path := self.folder / name.replace(":", "_").replace(".csv", ".zip")).write_bytes(
+                    zip_board(content, name)
+                )
+        return path
+
+    def backfill(
+        self,
+        slug: str,
+        *files: Path,
+        said: Said = Said(),  # noqa: B008 - frozen
+        advance: Callable[[int, int], None] = lambda more, done: None,
+    ) -> list[tuple[str, str | None]]:
+        """What the command does, over a session of its own. Returns each file's name with what became of it."""
+        told: list[tuple[str, str | None]] = []
+
+        def report(snapshot: Any, applied: Applied) -> None:
+            told.append((snapshot.name, applied.outcome))
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            archive.backfill(ArchiveStore(connection, patience=0), slug, files, said, LIMIT, report, advance)
+        return told
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self.db.execute(query, values).fetchall()  # type: ignore[arg-type]
+
+    def board(self, slug: str, moment: datetime) -> list[tuple[Any, ...]]:
+        """The board as of a moment, in Kaggle's order."""
+        return self.rows(f"SELECT {COLUMNS} FROM kaggle.leaderboard_as_of(%s, %s)", slug, moment)
+
+    def everything(self, slug: str) -> dict[str, Any]:
+        """All that anybody can learn about a competition's boards, without numbers that are given out."""
+        runs = self.rows(
+            "SELECT r.id, r.board, r.observed_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved "
+            "FROM kaggle.sync_runs r JOIN kaggle.competitions c ON c.id = r.competition_id "
+            "WHERE c.kaggle_competition_id = %s ORDER BY r.observed_at, r.board",
+            slug,
+        )
+        moments = [run[2] for run in runs]
+        everybody = [team for (team,) in self.rows("SELECT generate_series(1, 200)")]
+        return {
+            "runs": [run[1:] for run in runs],
+            "boards": self.rows(
+                "SELECT b.kind, b.higher_is_better, b.teams, b.digest, b.observed_from, b.observed_at, b.history_from "
+                "FROM kaggle.boards b WHERE b.slug = %s ORDER BY b.kind",
+                slug,
+            ),
+            "as of": {
+                moment: self.rows(
+                    f"SELECT {COLUMNS}, board, first_seen_at, entry_changed_at, synced_at "
+                    "FROM kaggle.leaderboard_as_of(%s, %s)",
+                    slug,
+                    moment,
+                )
+                for end in moments
+                for moment in (end - timedelta(microseconds=1), end)
+            },
+            "changes": [
+                [tuple(map(str, row)) for row in self.rows("SELECT * FROM kaggle.changes(%s)", run[0])] for run in runs
+            ],
+            "history": self.rows("SELECT * FROM kaggle.rank_history(%s, VARIADIC %s::bigint[])", slug, everybody)
+            if runs
+            else [],
+            "movers": [self.rows("SELECT * FROM kaggle.movers(%s, %s)", slug, moment) for moment in moments],
+            "versions": self.rows(
+                """
+                SELECT b.kind, v.team_id, v.valid_from, v.valid_until, v.first_seen_at FROM kaggle.boards b
+                JOIN (SELECT board_id, team_id, valid_from, NULL AS valid_until, first_seen_at
+                      FROM kaggle.leaderboard_entries
+                      UNION ALL
+                      SELECT board_id, team_id, valid_from, valid_until, first_seen_at
+                      FROM kaggle.leaderboard_history) v ON v.board_id = b.id
+                WHERE b.slug = %s ORDER BY 1, 2, 3
+                """,
+                slug,
+            ),
+        }
+
+    def orphans(self) -> int:
+        """Versions of no board."""
+        return int(
+            self.rows(
+                "SELECT count(*) FROM (SELECT board_id FROM kaggle.leaderboard_entries "
+                "UNION ALL SELECT board_id FROM kaggle.leaderboard_history) v "
+                "WHERE board_id NOT IN (SELECT id FROM kaggle.boards)"
+            )[0][0]
+        )
+
+
+@pytest.fixture
+def world(db: Connection, url: str, tmp_path: Path) -> Iterator[World]:
+    """A database with a worker on its list."""
+    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    store = Store(url, connections=1)
+    store.open()
+    yield World(db, store, url, tmp_path)
+    store.close()
+
+
+# --- any sequence of boards, each synced or brought later ---------------------------------------------------------
+
+_ENTRIES = st.builds(
+    Entry,
+    team_id=st.integers(1, 9),
+    team_name=st.sampled_from(["a", "b c", 'q"', "\ufffd", ""]),
+    score=st.sampled_from([None, Decimal("0.5"), Decimal("0.50"), Decimal(7)]),
+    submission_count=st.sampled_from([None, 1, 2]),
+    last_submission_at=st.sampled_from([None, START]),
+    members=st.sampled_from([(), ("one",), ("one", "two")]),
+    is_benchmark=st.sampled_from([False, False, False, True]),
+)
+_BOARDS = st.lists(_ENTRIES, unique_by=lambda e: e.team_id, max_size=9)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One board of a sequence. call: None where it is synced, else which backfill brings it."""
+
+    moment: datetime
+    kind: str
+    content: bytes
+    call: int | None
+
+
+@st.composite
+def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
+    """Boards by time, of which some come back, some have two teams swapped.
+
+    interval: minutes that lie at least between two synced boards of a kind.
+    """
+    pool = draw(st.lists(_BOARDS, min_size=1, max_size=4))
+    minute = 0
+    steps: list[Step] = []
+    synced: dict[str, int] = {}
+    shown_last: dict[str, list[Entry]] = {}
+    for _ in range(draw(st.integers(1, 9))):
+        minute += draw(st.integers(1, 100))
+        kind = draw(st.sampled_from(["public", "public", "public", "private"]))
+        entries = list(draw(st.sampled_from(pool)))
+        what = draw(st.sampled_from(["of the pool", "two swapped", "what was synced last"]))
+        if what == "two swapped" and len(entries) > 1:
+            place = draw(st.integers(0, len(entries) - 2))
+            entries[place : place + 2] = reversed(entries[place : place + 2])
+            pool.append(entries)
+        elif what == "what was synced last":
+            entries = shown_last.get(kind, entries)
+        call = draw(st.one_of(st.none(), st.integers(0, 2)))
+        if interval is not None:
+            call = 0 if call is not None or minute - synced.get(kind, -interval) < interval else None
+        if call is None:
+            synced[kind] = minute
+            shown_last[kind] = entries
+        line_end = draw(st.sampled_from(["\n", "\r\n"]))
+        steps.append(Step(at(minute), kind, csv_of(entries, line_end=line_end), call))
+    return steps
+
+
+_SETTINGS = settings(
+    max_examples=int(SEQUENCES or 40),
+    derandomize=SEQUENCES is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def both_ways(world: World, steps: list[Step], seed: int, **columns: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sequence synced in order, and with parts brought later: everything that can be learned of each."""
+    number = next(_NUMBERS)
+    straight, mixed = (world.compete(f"{name}-{number}", **columns) for name in ("straight", "mixed"))
+    for step in steps:
+        world.sync(straight, step.moment, step.content, step.kind)
+    # A backfill goes between two syncs, or behind the last; what it brings is older than the next sync.
+    random = Random(seed)
+    synced = [step for step in steps if step.call is None]
+    calls: dict[tuple[int, int], list[Step]] = {}
+    for step in steps:
+        if step.call is not None:
+            earliest = sum(sync.moment < step.moment for sync in synced)
+            calls.setdefault((random.randint(earliest, len(synced)), step.call), []).append(step)
+    done = 0
+    for position, _ in sorted(calls):
+        for step in synced[done:position]:
+            world.sync(mixed, step.moment, step.content, step.kind)
+        done = max(done, position)
+        brought = calls.pop((position, _))
+        random.shuffle(brought)
+        files = [world.file(mixed, step.moment, step.content, step.kind) for step in brought]
+        told = world.backfill(mixed, *files)
+        assert sorted(name for name, _ in told) == sorted(file.name for file in files)
+        assert {outcome for _, outcome in told} <= {"changed", "unchanged"}
+        assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
+    for step in synced[done:]:
+        world.sync(mixed, step.moment, step.content, step.kind)
+    return world.everything(straight), world.everything(mixed)
+
+
+@_SETTINGS
+@given(steps=sequences(), seed=st.integers(0, 10**6))
+def test_any_sequence(world: World, steps: list[Step], seed: int) -> None:
+    """Whichever boards are synced and whichever are brought by files, in whatever order and number of calls: every
+    past board, run, change, history, mover and version is the same as had all been synced in order."""
+    straight, mixed = both_ways(world, steps, seed)
+    for about in straight:
+        assert mixed[about] == straight[about], about
+    assert world.orphans() == 0
+
+
+@_SETTINGS
+@given(steps=sequences(interval=60), seed=st.integers(0, 10**6))
+def test_any_sequence_with_a_history_interval(world: World, steps: list[Step], seed: int) -> None:
+    """The same where versions close together are merged, as long as nothing was merged away before the files came."""
+    straight, mixed = both_ways_at_the_end(world, steps, seed)
+    for about in straight:
+        assert mixed[about] == straight[about], about
+
+
+def both_ways_at_the_end(world: World, steps: list[Step], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `both_ways`, with one backfill behind the last sync and a history_interval of an hour."""
+    number = next(_NUMBERS)
+    straight, mixed = (
+        world.compete(f"{name}-{number}", history_interval=timedelta(hours=1)) for name in ("straight", "mixed")
+    )
+    for step in steps:
+        world.sync(straight, step.moment, step.content, step.kind)
+        if step.call is None:
+            world.sync(mixed, step.moment, step.content, step.kind)
+    files = [world.file(mixed, s.moment, s.content, s.kind) for s in steps if s.call is not None]
+    Random(seed).shuffle(files)
+    if files:
+        world.backfill(mixed, *files)
+        assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
+    return world.everything(straight), world.everything(mixed)
+
+
+# --- beside what goes on ------------------------------------------------------------------------------------------
+
+
+class Meanwhile:
+    """Does something once, when the rebuild has begun and is not committed."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do = do
+        self.done = 0
+
+    def __call__(self, more: int, done: int) -> None:
+        """As the progress is told: each step of the rebuild."""
+        self.done += done
+        if self.done == 1 and done:
+            self._do()
+
+
+def files_of(world: World, slug: str, boards: dict[int, list[Entry]]) -> list[Path]:
+    """Files by minute."""
+    return [world.file(slug, at(minute), csv_of(entries)) for minute, entries in boards.items()]
+
+
+EARLY = {5: teams(3, 1, 2), 25: teams(4, 3, 1)}  # lie around the sync of minute 10
+LATER = teams(1, 4, 3, 5)
+
+
+@pytest.fixture
+def synced(world: World) -> str:
+    """A competition that was synced at the minutes 10, 20 and 30, the second time with the same bytes."""
+    slug = world.compete()
+    for minute, entries in {10: teams(1, 2, 3), 20: teams(1, 2, 3), 30: teams(2, 1, 3, 4)}.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    return slug
+
+
+def straight(world: World, boards: dict[int, list[Entry]]) -> dict[str, Any]:
+    """Everything of a competition that was synced with these boards in order."""
+    slug = world.compete(f"straight-{next(_NUMBERS)}")
+    for minute, entries in boards.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    return world.everything(slug)
+
+
+ALL = {5: EARLY[5], 10: teams(1, 2, 3), 20: teams(1, 2, 3), 25: EARLY[25], 30: teams(2, 1, 3, 4)}
+
+
+def test_a_sync_that_ends_meanwhile_is_kept(world: World, synced: str) -> None:
+    """A whole sync between the beginning of a rebuild and its end counts, and finds the board it knew."""
+    during = Meanwhile(lambda: world.sync(synced, at(40), csv_of(LATER)) == "changed" or pytest.fail("it was stopped"))
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=during)
+    assert world.everything(synced) == straight(world, ALL | {40: LATER})
+    assert world.orphans() == 0
+
+
+def test_an_attempt_that_runs_meanwhile_is_begun_anew(world: World, synced: str) -> None:
+    """What it has read of the order is void: it ends as superseded, and what asked for it is done by the next."""
+    running: list[Begun] = []
+
+    def begin() -> None:
+        running.append(world.begin(synced, at(40)))
+        world.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # it was taken
+
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=Meanwhile(begin))
+    assert world.end(running[0], csv_of(LATER)) in (None, "superseded")
+    jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync'"
+    assert world.rows(jobs) == [(1,)]
+    assert world.everything(synced) == straight(world, ALL)
+    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0], 1, "credential", 0)
+    assert (again.action, again.reason) == ("sync", "manual")
+    assert world.end(again, csv_of(LATER)) == "changed"
+    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+
+
+def test_an_attempt_that_read_the_order_cannot_apply_it_to_another(world: World, synced: str) -> None:
+    """An append between an attempt's reading of the order and its end takes the attempt's fence."""
+    running = world.begin(synced, at(50))
+    world.backfill(synced, *files_of(world, synced, {40: LATER}))
+    assert world.end(running, csv_of(teams(9, 8))) in (None, "superseded")
+    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+
+
+def test_nobody_sees_half_of_it(world: World, synced: str, url: str) -> None:
+    """Until the commit other sessions see the board, its past and its runs as they were."""
+    before = world.everything(synced)
+    seen: list[dict[str, Any]] = []
+    world.backfill(
+        synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: seen.append(world.everything(synced)))
+    )
+    assert seen == [before]
+
+
+def test_one_that_is_killed_leaves_nothing_and_can_be_run_again(world: World, synced: str) -> None:
+    """In the midst of a rebuild everything is as it was; the second run does it all."""
+    before = world.everything(synced)
+    files = files_of(world, synced, EARLY)
+
+    class Killed(BaseException):
+        """As a signal would."""
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        world.backfill(synced, *files, advance=Meanwhile(kill))
+    assert (world.everything(synced), world.orphans()) == (before, 0)
+    world.backfill(synced, *files)
+    assert world.everything(synced) == straight(world, ALL)
+
+
+def test_appending_can_be_run_again(world: World) -> None:
+    """One that ended between two files goes on with the rest; what is there is said to be."""
+    slug = world.compete()
+    files = files_of(world, slug, {1: teams(1), 2: teams(2, 1), 3: teams(3)})
+
+    def stop(more: int, done: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.backfill(slug, *files, advance=stop)
+    told = world.backfill(slug, *reversed(files))
+    assert told == [(files[0].name, "skipped"), (files[1].name, "changed"), (files[2].name, "changed")]
+    assert world.everything(slug) == straight(world, {1: teams(1), 2: teams(2, 1), 3: teams(3)})
+
+
+def test_two_at_once(world: World, synced: str) -> None:
+    """A second backfill of the same competition is refused while one runs."""
+    (file,) = files_of(world, synced, {5: teams(3)})
+
+    def second() -> None:
+        with pytest.raises(NeedsPerson, match=f"another backfill of {synced} is running"):
+            world.backfill(synced, file)
+
+    world.backfill(synced, *files_of(world, synced, EARLY), advance=Meanwhile(second))
+
+
+def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str) -> None:
+    """No notification; wait_for_sync gives the last sync; the state of the sync is as it was; runs say backfill."""
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute("LISTEN kaggle_leaderboard")
+        waited = world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced)
+        state = world.rows("SELECT s::text FROM kaggle.sync_state s")
+        world.backfill(synced, *files_of(world, synced, EARLY | {40: LATER}))
+        assert list(listener.notifies(timeout=0)) == []
+    assert world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced) == waited
+    assert world.rows("SELECT s::text FROM kaggle.sync_state s") == state
+    reasons = world.rows("SELECT reason FROM kaggle.sync_runs ORDER BY observed_at")
+    assert [reason for (reason,) in reasons] == ["backfill", "manual", "manual", "backfill", "manual", "backfill"]
+    # What is asked for now is a sync: a backfill's run does not answer for it.
+    world.db.execute("SELECT kaggle.sync_now(%s)", (synced,))
+    world.backfill(synced, *files_of(world, synced, {50: teams(7)}))
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        world.db.execute("SELECT kaggle.wait_for_sync(%s, '0 s')", (synced,))
+
+
+def test_a_competition_that_is_linked_elsewhere_meanwhile(world: World, synced: str) -> None:
+    """The rebuild is given up, and nothing of it stays."""
+    before = world.everything(synced)
+    relink = "UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'"
+    with pytest.raises(NeedsPerson, match="a-board was deleted or linked elsewhere meanwhile"):
+        world.backfill(
+            synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(relink) and None)
+        )
+    world.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (synced,))
+    assert (world.everything(synced), world.orphans()) == (before, 0)
+
+
+def test_a_history_that_is_pruned_meanwhile(world: World, synced: str) -> None:
+    """What was read may lack what is gone: it is given up, and says to run it again."""
+    prune = "SELECT kaggle.prune_history('0 s')"
+    with pytest.raises(NeedsPerson, match="the history was pruned meanwhile: Run it again"):
+        world.backfill(
+            synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(prune) and None)
+        )
+    assert world.orphans() == 0
+    assert world.rows("SELECT count(*) FROM kaggle.leaderboard_history") == [(0,)]
+    assert world.rows("SELECT count(*) FROM kaggle.sync_runs WHERE reason = 'backfill'") == [(0,)]
+
+
+def test_what_a_pruned_run_has_seen_last(world: World) -> None:
+    """The board is known to be right as of its last sync, though that changed nothing and its run was pruned."""
+    slug = world.compete()
+    for minute in (10, 20):
+        world.sync(slug, at(minute), csv_of(teams(1, 2)))
+    failing = world.begin(slug)
+    world.store.fail(failing.run_id, Decision("transient", "no answer", timedelta(minutes=1)), "credential")
+    assert world.store.prune_runs(timedelta(0)) == 1
+    for minute, entries in {15: teams(2, 1), 17: teams(3)}.items():
+        world.backfill(slug, *files_of(world, slug, {minute: entries}))
+        assert [row[1] for row in world.board(slug, at(19))] == [entry.team_id for entry in entries]
+        assert [row[1] for row in world.board(slug, at(20))] == [1, 2]
+    assert [row[0] for row in world.rows("SELECT outcome FROM kaggle.sync_runs ORDER BY observed_at")] == [
+        "changed",
+        "changed",
+        "changed",
+        "changed",
+        "failed",
+    ]
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def refused(world: World, slug: str, *files: Path, **told: Any) -> str:
+    """The one line that refuses; nothing was written."""
+    before = world.rows("SELECT * FROM kaggle.sync_runs ORDER BY id")
+    with pytest.raises(NeedsPerson) as refusal:
+        world.backfill(slug, *files, **told)
+    assert world.rows("SELECT * FROM kaggle.sync_runs ORDER BY id") == before
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_what_cannot_be_put_in_is_refused_before_anything_is_written(world: World, synced: str) -> None:
+    """In one line each, naming the file; the good file that was given too is not put in."""
+    (good,) = files_of(world, synced, {5: teams(3)})
+    content = csv_of(teams(1))
+
+    def named(name: str, content: bytes = content) -> Path:
+        (path := world.folder / name).write_bytes(content)
+        return path
+
+    other = world.file(synced, at(10), csv_of(teams(3, 2, 1)))
+    assert "another public board of 2026-01-01 00:10:00+00:00 is there already" in refused(world, synced, good, other)
+    twice = named("a-board-publicleaderboard-2026-01-01T00_05_00 (1).csv", csv_of(teams(8)))
+    assert "are different boards of 2026-01-01 00:05:00+00:00" in refused(world, synced, good, twice)
+    future = world.file(synced, datetime.now(UTC) + timedelta(days=1), content)
+    assert "lies in the future" in refused(world, synced, good, future)
+    foreign = world.file("other-board", at(6), content)
+    assert "by its name a board of other-board, not of a-board" in refused(world, synced, good, foreign)
+    assert "tells neither a public nor a private" in refused(world, synced, good, named("2026-01-01T00:05:00.csv"))
+    assert "tells no time" in refused(world, synced, good, named("a-board-publicleaderboard.csv"))
+    broken = named("a-board-publicleaderboard-2026-01-01T00_07_00.zip", zip_of(content)[:-30])
+    assert "not a sound ZIP" in refused(world, synced, good, broken)
+    cut = named("a-board-publicleaderboard-2026-01-01T00_07_00.csv.gz", gzip.compress(content)[:-9])
+    assert "is damaged" in refused(world, synced, good, cut)
+    assert "is empty" in refused(world, synced, good, named("a-board-publicleaderboard-2026-01-01T00_08_00.csv", b""))
+    assert refused(world, "nobody", good).endswith("add it first with `pgleaderboard add nobody`")
+    assert "not a Kaggle competition" in refused(world, "no slug", good)
+
+
+def test_a_file_whose_rows_contradict_themselves(world: World, synced: str) -> None:
+    """It is named, and nothing of its call is there."""
+    good, bad = files_of(world, synced, {5: teams(3), 6: teams(1, 1)})
+    assert refused(world, synced, good, bad).startswith(bad.name)
+
+
+def test_before_a_pruned_horizon(world: World) -> None:
+    """Refused by the horizon's name; behind it files go in, and what the past left behind stays as it was."""
+    slug = world.compete()
+    for minute, entries in {10: teams(1, 2, 3), 20: teams(3, 1, 2), 30: teams(2, 3, 1, 4)}.items():
+        world.sync(slug, at(minute), csv_of(entries))
+    world.db.execute("SELECT kaggle.prune_history(clock_timestamp() - %s)", (at(25),))
+    (horizon,) = world.rows("SELECT history_from FROM kaggle.boards")[0]
+    shown_now = "SELECT * FROM kaggle.leaderboard ORDER BY rank"
+    now = world.rows(shown_now)
+    refusal = refused(world, slug, *files_of(world, slug, {5: teams(3)}))
+    assert f"begins at {horizon.astimezone(UTC).isoformat(sep=' ')}" in refusal
+    told = world.backfill(slug, *files_of(world, slug, {28: teams(3, 1, 2)}))
+    assert [outcome for _, outcome in told] == ["unchanged"]
+    assert world.rows(shown_now) == now
+    assert [row[1] for row in world.board(slug, at(26))] == [3, 1, 2]
+    with pytest.raises(psycopg.errors.NoDataFound, match="begins at"):
+        world.board(slug, at(24))
+
+
+# --- what files are -----------------------------------------------------------------------------------------------
+
+
+def test_what_the_user_says_where_the_name_does_not(world: World, synced: str) -> None:
+    """A private board's ZIP as a browser names it; kind and moment as they are given."""
+    (path := world.folder / "leaderboard.csv").write_bytes(csv_of(teams(5, 6)))
+    world.backfill(synced, path, said=Said(at(60), "private"))
+    assert [row[1] for row in world.board(synced, at(60))] == [5, 6]
+    assert [row[1] for row in world.board(synced, at(59))] == [2, 1, 3, 4]
+    assert world.rows("SELECT board FROM kaggle.leaderboard LIMIT 1") == [("private",)]
+    assert len(world.rows("SELECT * FROM kaggle.shakeup(%s)", synced)) == 6
+
+
+def test_files_from_before_2023(world: World) -> None:
+    """Without ranks, a row for each improvement: before a board of today, in any order."""
+    slug = world.compete()
+    one, two, three = (entry.but(submission_count=None, members=()) for entry in teams(1, 2, 3))
+    world.sync(slug, at(30), csv_of(teams(3, 1, 2)))
+    files = [
+        world.file(slug, at(20), old_csv_of([two, one, one.but(score=Decimal("0.7")), three])),
+        world.file(slug, at(10), old_csv_of([one, two, one.but(score=Decimal("0.6"))])),
+    ]
+    world.backfill(slug, *files)
+    assert world.board(slug, at(10)) == shown([two, one.but(score=Decimal("0.6"))])
+    assert world.board(slug, at(20)) == shown([two, one.but(score=Decimal("0.7")), three])
+    assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
+
+
+def test_no_room_between_neighbours(world: World) -> None:
+    """Newcomers at one place use up every gap, while boards are appended and while they are replayed."""
+    slug = world.compete()
+    entries = teams(1, 2)
+    boards: dict[int, list[Entry]] = {}
+    for minute in range(60):
+        entries = [entries[0], Entry(100 + minute), *entries[1:]]
+        boards[minute] = entries
+    world.backfill(slug, *files_of(world, slug, {minute: boards[minute] for minute in range(10, 60)}))
+    world.backfill(slug, *files_of(world, slug, {minute: boards[minute] for minute in range(10)}))
+    assert world.everything(slug) == straight(world, boards)
+
+
+def test_another_slug_is_another_board(world: World, synced: str) -> None:
+    """Files go to the board of the slug that the competition has now."""
+    world.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    before = world.everything(synced)
+    world.backfill("b-board", *files_of(world, "b-board", {5: teams(9)}))
+    after = world.everything(synced)
+    assert {key: after[key] for key in ("boards", "versions")} == {key: before[key] for key in ("boards", "versions")}
+    assert [row[1] for row in world.board("b-board", at(5))] == [9]
