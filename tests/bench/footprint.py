@@ -11,12 +11,17 @@ from pathlib import Path
 import psutil
 
 from tests.bench.report import Figure, within
-from tests.bench.world import World, wait_until
+from tests.bench.world import CREDENTIAL, World, wait_until
 
 MIB = 2**20
 STATEMENTS = """
 SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements
 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+QUIET = """
+SELECT count(DISTINCT competition_id) = %s AND NOT EXISTS (SELECT FROM kaggle.wanted(%s, true))
+   AND NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs) FROM kaggle.sync_runs
 """
 
 
@@ -63,8 +68,7 @@ def idle(world: World) -> Iterator[Figure]:
         database.db.execute("CREATE EXTENSION pg_stat_statements")
         for _ in range(100):
             database.insert(tiny.name)
-        wait_until(database, "SELECT count(DISTINCT competition_id) = 100 FROM kaggle.sync_runs", pause=0.1)
-        wait_until(database, "SELECT count(*) = 0 FROM procrastinate.procrastinate_jobs", pause=0.1)
+        wait_until(database, QUIET, 100, CREDENTIAL.fingerprint, pause=0.1)
         time.sleep(2)
         process = psutil.Process(worker.process.pid)
         asked, used = database.one(STATEMENTS), process.cpu_times()

@@ -49,10 +49,7 @@ def reading(world: World) -> Iterator[Figure]:
                 top, floor = _compare(database, f"{query} {words}", 2 * trials)
                 yield _beside(f"{name}, of {size:,} teams", top, floor, limit)
             yield _beside(f"whole board of {size:,}", ours, stored, 3)
-            team = size // 2
-            ranks, _ = in_turns(
-                2 * trials, lambda: _read(database, "SELECT kaggle.team_rank(%s, %s)", slug, team), float
-            )
+            ranks = _team_rank(database, slug, size // 2, 2 * trials)
             yield within(11, f"team_rank among {size:,}", median(ranks) * 1000, 5, "ms", ours=ranks)
     yield growth(11, "reading a whole board", sizes, taken)
 
@@ -85,6 +82,11 @@ def _compare(database: Database, query: str, trials: int) -> tuple[list[float], 
         warm_up=2,
     )
     return ours, floor
+
+
+def _team_rank(database: Database, slug: str, team_id: int, trials: int) -> list[float]:
+    (ranks,) = in_turns(trials, lambda: _read(database, "SELECT kaggle.team_rank(%s, %s)", slug, team_id))
+    return ranks
 
 
 def _read(database: Database, query: str, *values: object) -> float:

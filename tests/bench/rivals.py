@@ -98,7 +98,7 @@ def dlt(world: World) -> Iterator[Figure]:
         command = [
             str(python),
             str(Path(__file__).with_name("dlt_rival.py")),
-            _with_host(database.url),
+            _for_dlt(database.url),
             str(served.csv),
         ]
         with subprocess.Popen(
@@ -151,9 +151,9 @@ def _environment() -> Path:
     return python
 
 
-def _with_host(url: str) -> str:
-    """The same URL with a host where dlt looks for one; libpq goes by the socket's folder in the query."""
-    return url.replace("postgres@/", "postgres@localhost/")
+def _for_dlt(url: str) -> str:
+    """The same URL with the host and password that dlt insists on; libpq goes by the socket's folder in the query."""
+    return url.replace("postgres@/", "postgres:none@localhost/")
 
 
 def _answer(process: subprocess.Popen[str]) -> str:

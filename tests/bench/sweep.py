@@ -20,10 +20,6 @@ SELECT procrastinate_defer_jobs_v1(array_agg(
     ROW('noop', 'noop', 0, NULL, NULL, jsonb_build_object('competition_id', n), NULL)::procrastinate_job_to_defer_v1))
 FROM generate_series(1, %s) n
 """
-DRAINED = """
-SELECT NOT EXISTS (SELECT FROM kaggle.sync_state WHERE running_run_id IS NULL AND next_sync_at <= now())
-   AND NOT EXISTS (SELECT FROM kaggle.sync_state WHERE running_run_id IS NOT NULL)
-"""
 
 
 def fill(database: Database, competitions: int, served: Served) -> None:
@@ -84,36 +80,41 @@ def sweeping(world: World) -> Iterator[Figure]:
 
 
 def draining(world: World) -> Iterator[Figure]:
-    """Row 13: 10,000 due competitions with unchanged boards, by turns with procrastinate's own no-op jobs."""
-    competitions = world.scale.of(2_000, 150)
-    trials = 5
+    """Row 13: 10,000 due competitions with unchanged boards, by turns with procrastinate's own no-op jobs.
+
+    Each turn begins with all of them queued and counts what is done within some seconds.
+    """
+    competitions = world.scale.of(10_000, 1_000)
+    window = world.scale.of(5, 1)
     served = world.serve("small", world.board(SMALL).csv())
     with world.kaggle() as kaggle, world.database() as database, world.database() as floor:
         fill(database, competitions, served)
         floor.db.execute("SET search_path = procrastinate")
 
+        def rate(of: Database, done: str) -> float:
+            time.sleep(SETTLE)
+            before, begun = of.one(done), time.perf_counter()
+            time.sleep(window)
+            return float(of.one(done) - before) / (time.perf_counter() - begun)
+
         def noop() -> float:
+            floor.db.execute("TRUNCATE procrastinate_jobs CASCADE")
+            floor.db.execute(DEFER, (competitions,))
             with world.process("tests.bench.noop", floor.url, "4") as process:
                 process.wait_until_it_says("ready")
-                time.sleep(SETTLE)
-                begun = time.perf_counter()
-                floor.db.execute(DEFER, (competitions,))
-                wait_until(floor, "SELECT NOT EXISTS (SELECT FROM procrastinate_jobs)", pause=0.02)
-                return competitions / (time.perf_counter() - begun)
+                return rate(floor, "SELECT -count(*) FROM procrastinate_jobs")
 
         def ours(workers: int) -> float:
+            database.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+            database.db.execute("UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
             with contextlib.ExitStack() as running:
                 for _ in range(workers):
                     running.enter_context(world.worker(database, kaggle))
-                time.sleep(SETTLE)
-                begun = time.perf_counter()
-                database.db.execute("UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
-                database.db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
-                wait_until(database, DRAINED, pause=0.02)
-                return competitions / (time.perf_counter() - begun)
+                wait_until(database, "SELECT count(*) > %s FROM procrastinate.procrastinate_jobs", competitions // 2)
+                return rate(database, "SELECT count(*) FROM kaggle.sync_runs")
 
-        nothing, alone, both = in_turns(trials, noop, lambda: ours(1), lambda: ours(2))
-    work = f"{trials} × {competitions:,} due competitions with unchanged boards, one worker"
+        nothing, alone, both = in_turns(5, noop, lambda: ours(1), lambda: ours(2))
+    work = f"{competitions:,} due competitions with unchanged boards, one worker"
     samples = {"procrastinate": nothing, "one": alone, "two": both}
     yield _faster(work, "procrastinate's no-op jobs", alone, nothing, 0.3, samples)
     yield _faster("… two workers", "one worker", both, alone, 1.1, {})
