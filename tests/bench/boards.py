@@ -34,9 +34,9 @@ class Board:
         self.teams = [
             Team(
                 10_000_000_000 + n * 7,
-                # About a third of real names hold a space and are quoted.
-                f'"Team {n} of many"' if n % 3 == 0 else f"team-number-{n}",
-                f'"user{n},friend{n}"' if n % 8 == 0 else f"user{n}",
+                # As on real boards: half of the names hold a space and are quoted, one team in twenty has two members.
+                f'"Team {n:06}"' if n % 2 == 0 else f"team{n:07}",
+                f'"user{n:07},friend{n:05}"' if n % 20 == 0 else f"user{n:07}",
                 int(draw() * DECIMALS),
                 1 + int(draw() * 40),
                 self._moment(),
