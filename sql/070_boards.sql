@@ -35,6 +35,9 @@ CREATE OR REPLACE FUNCTION kaggle.check_staging(ranked boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     wrong record;
+    is_doubled boolean;
+    first_position bigint;
+    benchmarks bigint[];       -- their positions
 BEGIN
     IF NOT ranked THEN
         -- Files without ranks may hold a row for each improvement: a team's last row counts.
@@ -48,15 +51,19 @@ BEGIN
         END IF;
         RETURN NULL;
     END IF;
-    SELECT team_id, count(*) AS times INTO wrong
-    FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1 LIMIT 1;
-    IF FOUND THEN
+    SELECT count(*) > count(DISTINCT team_id), min(position),
+           coalesce(array_agg(position ORDER BY position) FILTER (WHERE rank = 0), '{}')
+    INTO is_doubled, first_position, benchmarks FROM pg_temp.staged_rows_1;
+    IF is_doubled THEN
+        SELECT team_id, count(*) AS times INTO wrong
+        FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1 LIMIT 1;
         RETURN format('TeamId %s stands there %s times', wrong.team_id, wrong.times);
     END IF;
+    -- Positions have no gaps: a rank is the place in the file without the benchmarks before it.
     SELECT s.rank, s.expected INTO wrong
-    FROM (SELECT rank, row_number() OVER (ORDER BY position) AS expected
+    FROM (SELECT position, rank, position - first_position + 1 - width_bucket(position, benchmarks) AS expected
           FROM pg_temp.staged_rows_1 WHERE rank IS DISTINCT FROM 0) s
-    WHERE s.rank IS DISTINCT FROM s.expected LIMIT 1;
+    WHERE s.rank IS DISTINCT FROM s.expected ORDER BY s.position LIMIT 1;
     IF FOUND THEN
         RETURN format('rank %s stands where rank %s was expected', coalesce(wrong.rank::text, '(empty)'), wrong.expected);
     END IF;
