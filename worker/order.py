@@ -71,18 +71,14 @@ def place(keys: array[int]) -> Iterator[tuple[int, int]]:
     Raises GapExhausted, possibly after some were yielded, where neighbours lie too close together.
     """
     stays = kept(keys)
-    start = 0  # first index of the present run of entries without a place
-    low: int | None = None
-    while start < len(keys):
+    start = 0
+    while (start := stays.find(0, start)) >= 0:  # the next run of entries without a place
         end = stays.find(1, start)
+        low = keys[start - 1] if start else None
         high = keys[end] if end >= 0 else None
         count = (end if end >= 0 else len(keys)) - start
-        if count:
-            yield from zip(range(start, start + count), _between(low, high, count), strict=True)
-        if end < 0:
-            return
-        low = high
-        start = end + 1
+        yield from zip(range(start, start + count), _between(low, high, count), strict=True)
+        start += count
 
 
 def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
