@@ -141,6 +141,7 @@ DECLARE
     board boards;
     run sync_runs;
     first_position bigint;
+    last_position bigint;
     best numeric;
     worst numeric;
 BEGIN
@@ -174,7 +175,7 @@ BEGIN
                     ELSE first_seen(board.id, s.team_id, run.observed_at) END,
                s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name,
                coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
-        FROM pg_temp.staged_rows_1 s ORDER BY s.position;
+        FROM pg_temp.staged_rows_1 s;     -- as they were staged, which is the file's order: no sort is needed
         GET DIAGNOSTICS run.added = ROW_COUNT;
         run.removed := 0; run.updated := 0; run.moved := 0;
     ELSE
@@ -182,9 +183,11 @@ BEGIN
         FROM write_differences(board.id, run.observed_at, (held.competition).history_interval) d;
     END IF;
 
-    SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0) INTO run.teams FROM pg_temp.staged_rows_1;
-    SELECT score INTO best FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position LIMIT 1;
-    SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL ORDER BY position DESC LIMIT 1;
+    SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0),
+           min(position) FILTER (WHERE score IS NOT NULL), max(position) FILTER (WHERE score IS NOT NULL)
+    INTO run.teams, first_position, last_position FROM pg_temp.staged_rows_1;
+    SELECT score INTO best FROM pg_temp.staged_rows_1 WHERE position = first_position;
+    SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE position = last_position;
     UPDATE boards b
     SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
         digest = apply_board.digest, teams = run.teams,
