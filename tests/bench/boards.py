@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from worker.simulator.boards import HEADER
+from worker.simulator.boards import HEADER, zip_board
 
 DECIMALS = 100_000  # scores are whole numbers of the fifth decimal
 BYTE_ORDER_MARK = "\ufeff"
@@ -89,6 +88,5 @@ class Board:
 def write_zip(file: Path, csv: bytes) -> Path:
     """A download with this CSV, put in its place at once."""
     aside = file.with_suffix(".aside")
-    with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("bench-publicleaderboard-2026-05-05T15:36:33.csv", csv)
+    aside.write_bytes(zip_board(csv, "bench-publicleaderboard-2026-05-05T15:36:33.csv"))
     return aside.replace(file)

@@ -85,7 +85,7 @@ def draining(world: World) -> Iterator[Figure]:
     Each turn begins with all of them queued and counts what is done within some seconds.
     """
     competitions = world.scale.of(10_000, 1_000)
-    window = world.scale.of(5, 1)
+    window = world.scale.of(4, 1)
     served = world.serve("small", world.board(SMALL).csv())
     with world.kaggle() as kaggle, world.database() as database, world.database() as floor:
         fill(database, competitions, served)
