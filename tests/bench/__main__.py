@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Run from the command line. Exit status 1 if something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--only", default="", metavar="WORDS", help="the rows whose number or name holds one of them")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="WORD", help="rows with this number, or with it in their name"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes, to try it out; the figures mean nothing")
     parser.add_argument("--json", type=Path, default=ROOT / "bench.json", metavar="FILE", help="where all samples go")
     parser.add_argument("--write", action="store_true", help="also put the table into docs/performance.md")
@@ -30,7 +32,7 @@ def main() -> int:
     def tell(name: str, seconds: float) -> None:
         Console(stderr=True, highlight=False).print(f"{seconds:6.1f} s  {name}")
 
-    measured = run(Scale(given.quick), only=given.only.split(), tell=tell)
+    measured = run(Scale(given.quick), only=given.only, tell=tell)
     out.print(report.table(measured.figures))
     for line in measured.failures:
         out.print(line, style="red", soft_wrap=True)
