@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos format lock clean
+.PHONY: help up demo test check chaos bench format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: $(VENV)/dev ## Check format, lint and types
 
 chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and count what is wrong afterwards
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .

@@ -11,6 +11,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import chain, compress, count, islice
+from operator import ge
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
 LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
@@ -33,20 +35,26 @@ def kept(keys: array[int]) -> bytearray:
     Returns one byte an entry, 1 where it is in a longest strictly increasing subsequence.
     """
     tails: array[int] = array("q")  # smallest last key of an increasing subsequence of each length
-    tail_at: array[int] = array("q")  # its index in keys
-    before: array[int] = array("q", bytes(8 * len(keys)))  # the index before it in its subsequence
-    for index, key in enumerate(keys):
-        if key == NEW:
-            continue
-        if not tails or key > tails[-1]:  # the common case: nothing moved here
-            before[index] = tail_at[-1] if tail_at else -1
-            tails.append(key)
-            tail_at.append(index)
-            continue
-        length = bisect_left(tails, key)
-        before[index] = tail_at[length - 1] if length else -1
-        tails[length] = key
-        tail_at[length] = index
+    tail_at: array[int] = array("i")  # its index in keys
+    before: array[int] = array("i", bytes(4 * len(keys)))  # the index before it in its subsequence
+    falls = compress(count(1), map(ge, keys, islice(keys, 1, None)))  # where a key does not exceed the one before
+    start = 0
+    for end in chain(falls, (len(keys),)):  # keys ascend from start to end
+        for index in range(start, end):
+            key = keys[index]
+            if key == NEW:
+                continue
+            if not tails or key > tails[-1]:  # the common case, and all the rest of the run with it: nothing moved here
+                before[index] = tail_at[-1] if tail_at else -1
+                before[index + 1 : end] = array("i", range(index, end - 1))
+                tails.extend(keys[index:end])
+                tail_at.extend(range(index, end))
+                break
+            length = bisect_left(tails, key)
+            before[index] = tail_at[length - 1] if length else -1
+            tails[length] = key
+            tail_at[length] = index
+        start = end
     stays = bytearray(len(keys))
     index = tail_at[-1] if tail_at else -1
     while index >= 0:
@@ -63,18 +71,14 @@ def place(keys: array[int]) -> Iterator[tuple[int, int]]:
     Raises GapExhausted, possibly after some were yielded, where neighbours lie too close together.
     """
     stays = kept(keys)
-    start = 0  # first index of the present run of entries without a place
-    low: int | None = None
-    while start < len(keys):
+    start = 0
+    while (start := stays.find(0, start)) >= 0:  # the next run of entries without a place
         end = stays.find(1, start)
+        low = keys[start - 1] if start else None
         high = keys[end] if end >= 0 else None
         count = (end if end >= 0 else len(keys)) - start
-        if count:
-            yield from zip(range(start, start + count), _between(low, high, count), strict=True)
-        if end < 0:
-            return
-        low = high
-        start = end + 1
+        yield from zip(range(start, start + count), _between(low, high, count), strict=True)
+        start += count
 
 
 def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
