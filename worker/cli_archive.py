@@ -46,11 +46,16 @@ def _session(settings: Settings, *, check: bool = True) -> Iterator[psycopg.Conn
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal. Gives a function that takes steps to come and steps done."""
+def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """A bar on stderr, where that is a terminal.
+
+    Gives a function that takes steps to come and steps done, and one that prints a line on stdout, above the bar.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
+    ) as bar:
         task = bar.add_task(what, total=0)
         total = 0
 
@@ -59,7 +64,13 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
             total += more
             bar.update(task, total=total, advance=done)
 
-        yield advance
+        def say(line: str) -> None:
+            if console.is_terminal and sys.stdout.isatty():
+                console.print(logs.harmless(line), markup=False, highlight=False, soft_wrap=True)
+            else:
+                _say(line)
+
+        yield advance, say
 
 
 def _say(line: str) -> None:
@@ -92,16 +103,17 @@ def backfill(
         logs.configure(settings.log_format, verbose=verbose)
         said = archive.Said(archive.moment_of(at) if at else None, board)
 
-        def report(snapshot: Snapshot, applied: Applied) -> None:
-            if applied.outcome == "skipped":
-                _say(f"{snapshot.name}: there already")
-            else:
-                _say(
-                    f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
-                    f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
-                )
+        with _session(settings) as connection, _progress(slug) as (advance, say):
 
-        with _session(settings) as connection, _progress(slug) as advance:
+            def report(snapshot: Snapshot, applied: Applied) -> None:
+                if applied.outcome == "skipped":
+                    say(f"{snapshot.name}: there already")
+                else:
+                    say(
+                        f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
+                        f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
+                    )
+
             limit = settings.max_download_mb * 2**20
             archive.backfill(ArchiveStore(connection), slug, files, said, limit, report, advance)
 
@@ -120,7 +132,7 @@ def export(
     with one_line(verbose=verbose):
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
-        with _session(settings) as connection, _progress(slug) as advance:
+        with _session(settings) as connection, _progress(slug) as (advance, _):
             written = write_files(connection, slug, folder, every=every, advance=advance)
         _say(f"{written} board{'' if written == 1 else 's'} written to {folder}")
 
