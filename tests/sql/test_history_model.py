@@ -14,11 +14,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_apply import Kaggle, Syncs, compete, store
 
 from tests.boards import COLUMNS, Entry, Shown, counts, csv_of, shown, zip_of
-
-__all__ = ["compete", "store"]  # fixtures
+from tests.kaggle_moves import Kaggle
+from tests.syncs import Syncs
 
 SEQUENCES = os.environ.get("HISTORY_SEQUENCES")
 _NUMBERS = itertools.count(1)

@@ -19,12 +19,10 @@ import pytest
 from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_apply import Syncs, compete, store
 
 from tests.boards import COLUMNS, Entry, shown, teams, zip_of
+from tests.syncs import Syncs
 from worker.simulator import Simulator
-
-__all__ = ["compete", "store"]  # fixtures
 
 Connect = Callable[[], Connection]
 Compete = Callable[..., Syncs]
