@@ -27,8 +27,8 @@ from worker import __version__
 from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from worker.kaggle_api import Kaggle
-from worker.migrate import check
 from worker.queue import CHANNEL, QueueWorker, queue_app
+from worker.release import check
 from worker.retry import FIRST_DELAY
 from worker.store import Store
 from worker.sync import Ending, Syncer
