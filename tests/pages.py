@@ -1,8 +1,8 @@
 """Pages of docs/ whose SQL is run: what is printed is compared with what stands there, or written there.
 
-    ```sql               is given to psql; what it prints is the ```text block that follows
-    ```csv NAME          a file: made if it is not there, else (a statement wrote it) compared
-    <!-- something -->   happens meanwhile: the test knows how
+```sql               is given to psql; what it prints is the ```text block that follows
+```csv NAME          a file: made if it is not there, else (a statement wrote it) compared
+<!-- something -->   happens meanwhile: the test knows how
 """
 
 from __future__ import annotations

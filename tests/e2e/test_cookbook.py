@@ -1,4 +1,4 @@
-"""The pages of docs/ that show SQL are what happens: run from top to bottom by psql, a worker and the simulator beside it.
+"""The SQL in docs/ is what happens: psql runs each page from top to bottom, a worker and the simulator beside it.
 
     REWRITE_DOCS=1 make test ARGS=tests/e2e/test_cookbook.py
 
@@ -7,16 +7,14 @@ writes what was printed into the pages.
 
 from __future__ import annotations
 
-import csv
 import io
 import random
 import zipfile
-from datetime import datetime
 from pathlib import Path
 
 from conftest import Connection, MakeWorker, make_kaggle
 
-from tests.asking import eventually, move_time, synced
+from tests.asking import move_time, synced
 from tests.boards import Entry, csv_of, read_csv
 from tests.pages import check, files
 from worker.simulator import Simulator, zip_board
@@ -54,7 +52,7 @@ def private_board(simulator: Simulator, slug: str) -> bytes:
 
     def rescored(entry: Entry) -> Entry:
         assert entry.score is not None
-        return entry.but(score=(entry.score * (100 - rng.randrange(6)) / 100).quantize(entry.score))
+        return entry.but(score=(entry.score * (100 - rng.randrange(16)) / 100).quantize(entry.score))
 
     return csv_of(sorted(map(rescored, public), key=lambda entry: -(entry.score or 0)))
 
