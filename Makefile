@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos format lock clean
+.PHONY: help up demo test check chaos docs format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: $(VENV)/dev ## Check format, lint and types
 
 chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and count what is wrong afterwards
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+docs: $(VENV)/dev ## Write docs/reference.md anew, out of the comments in the database
+	@$(BIN)/python -m tests.reference
 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .
