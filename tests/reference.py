@@ -38,8 +38,8 @@ KNOWN = ("boards", "leaderboard_entries", "leaderboard_history")
 HEAD = """\
 # Reference
 
-Everything in schema `kaggle`, as its comments in the database say it; `\\d+ kaggle.competitions` and `\\df+ kaggle.movers`
-show the same in psql. Made by `make docs`: to change a word here, change the comment in `sql/` or `migrations/`.
+Everything in schema `kaggle`, as its comments in the database say it; in psql `\\d+ kaggle.competitions` and
+`\\df+ kaggle.movers` show the same. Made by `make docs`: to change a word here, change the comment in `sql/` or `migrations/`.
 
 [What you write](#what-you-write) · [What you read](#what-you-read) · [Functions](#functions) ·
 [Channel](#channel) · [Inside](#inside)
@@ -75,8 +75,9 @@ _RULES = """
     UNION SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
     WHERE x.indrelid = %s AND x.indisunique AND NOT x.indisprimary ORDER BY 1
 """
-_FUNCTIONS = """
-    SELECT p.proname, regexp_replace(pg_get_function_arguments(p.oid), '( DEFAULT (''[^'']*''|\w+))::\w+(\[\])?', '\1', 'g'),
+_FUNCTIONS = r"""
+    SELECT p.proname,
+           regexp_replace(pg_get_function_arguments(p.oid), '( DEFAULT (''[^'']*''|\w+))::\w+(\[\])?', '\1', 'g'),
            pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
     FROM pg_proc p WHERE p.pronamespace = 'kaggle'::regnamespace
     ORDER BY p.proname, pg_get_function_identity_arguments(p.oid) COLLATE "C"
