@@ -39,7 +39,7 @@ HEAD = """\
 # Reference
 
 Everything in schema `kaggle`, as its comments in the database say it; in psql `\\d+ kaggle.competitions` and
-`\\df+ kaggle.movers` show the same. Made by `make docs`: to change a word here, change the comment in `sql/` or `migrations/`.
+`\\df+ kaggle.movers` show the same. Made by `make docs`: to change a word here, change the comment in `sql/`.
 
 [What you write](#what-you-write) · [What you read](#what-you-read) · [Functions](#functions) ·
 [Channel](#channel) · [Inside](#inside)
@@ -77,7 +77,8 @@ _RULES = """
 """
 _FUNCTIONS = r"""
     SELECT p.proname,
-           regexp_replace(pg_get_function_arguments(p.oid), '( DEFAULT (''[^'']*''|\w+))::\w+(\[\])?', '\1', 'g'),
+           regexp_replace(pg_get_function_arguments(p.oid),
+                          '( DEFAULT (''[^'']*''|\w+))::(timestamp with time zone|\w+)(\[\])?', '\1', 'g'),
            pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
     FROM pg_proc p WHERE p.pronamespace = 'kaggle'::regnamespace
     ORDER BY p.proname, pg_get_function_identity_arguments(p.oid) COLLATE "C"
