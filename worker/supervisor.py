@@ -316,8 +316,19 @@ async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> 
     try:
         await (supervisor.run_once() if once else supervisor.run())
     finally:
+        await _end_what_is_left()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
+
+
+async def _end_what_is_left() -> None:
+    """End the tasks of lost sessions: asyncio.run would show each of them failing on its closed connections."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    for task in (await asyncio.wait(left, timeout=1))[0] if left else ():
+        if not task.cancelled() and task.exception():
+            log.debug("a task of a lost session ended: %s", task.exception())
 
 
 @contextmanager
@@ -329,7 +340,10 @@ def running(supervisor: Supervisor) -> Iterator[None]:
     async def work() -> None:
         loops.append(asyncio.get_running_loop())
         ready.set()
-        await supervisor.run()
+        try:
+            await supervisor.run()
+        finally:
+            await _end_what_is_left()
 
     failures: list[BaseException] = []
 

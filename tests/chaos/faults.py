@@ -168,6 +168,21 @@ def stopped_while_kaggle_is_silent(world: World, tally: Tally) -> None:
             fault.release()
 
 
+def stopped_as_connections_end(world: World, tally: Tally) -> None:
+    """SIGTERM just after every connection was ended, with syncs under way: no less quiet than any other end."""
+    for _ in range(world.scale.of(6)):
+        world.staff(1)
+        world.stretch(2)
+        world.stir()
+        time.sleep(world.random.uniform(0, 0.4))
+        world.terminate_backends()
+        time.sleep(world.random.uniform(0, 0.6))
+        _stop_one(world, tally)
+        world.release()
+        world.staff(1)
+        world.settle(tally, since=time.monotonic(), bound=RETRY_BOUND)
+
+
 def _stop_one(world: World, tally: Tally) -> None:
     victim = world.take(world.workers[0])
     status, seconds = victim.terminate()
@@ -413,6 +428,7 @@ FAULTS = (
     Fault("the only worker killed", 15, only_one_killed),
     Fault("frozen at each stage of a sync", 60, partial(frozen, freezes=3)),
     Fault("SIGTERM while syncs run", STOP_BOUND, stopped),
+    Fault("SIGTERM as every connection ends", STOP_BOUND, stopped_as_connections_end),
     Fault("SIGTERM while Kaggle is silent", STOP_BOUND, stopped_while_kaggle_is_silent),
     Fault("Kaggle fails", 15, kaggle_fails),
     Fault("six sessions idle in a transaction", 5, idle_sessions),
