@@ -278,18 +278,22 @@ class Supervisor:
                 _as_ours(error),
                 exc_info=error if fault else None,
             )
-            await self._let_go(syncer, competition_id)
+            await self._let_go(
+                syncer,
+                competition_id,
+                f"the end of the sync was refused ({type(error).__name__}); the worker's log has the details",
+            )
             return
         if ending == "failed":
             self.failed += 1
         elif ending == "waits":
             self._sweep_now.set()
 
-    async def _let_go(self, syncer: Syncer, competition_id: int) -> None:
+    async def _let_go(self, syncer: Syncer, competition_id: int, why: str) -> None:
         """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
         for pause in (0.1, 1.0, 5.0, 20.0, 60.0):
             try:
-                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY))
+                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY, why))
             except psycopg.Error:
                 await asyncio.sleep(pause)  # the database may be away; then the session ends, and all is let go
             else:

@@ -112,15 +112,23 @@ def test_a_trigger_that_raises_stops_the_board_and_sync_status_says_so(db: Conne
         assert synced(db) == ("manual", "changed")
 
 
-def test_one_that_refuses_every_run_hides_it(
+def test_one_that_refuses_every_run_shows_too(
     db: Connection, worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not even the failure can be recorded: no run, no problem; the log alone tells, and the sync is tried again."""
+    """Not even a failed run can be recorded; sync_status says it all the same, and the sync is tried again."""
     db.execute(RAISES)
     db.execute("CREATE TRIGGER refuse AFTER INSERT ON kaggle.sync_runs FOR EACH ROW EXECUTE FUNCTION public.refuse()")
     with worker():
         insert(db)
         eventually(db, True, "SELECT coalesce(bool_or(retry_at IS NOT NULL), false) FROM kaggle.sync_state")
         assert runs(db) == []
-        assert (status(db, "sync_state"), status(db, "problem"), status(db, "teams")) == ("idle", None, None)
+        assert (status(db, "sync_state"), status(db, "consecutive_failures"), status(db, "teams")) == (
+            "failing",
+            1,
+            None,
+        )
+        assert (
+            status(db, "problem")
+            == "the end of the sync was refused (RaiseException); the worker's log has the details"
+        )
         assert "not today" in caplog.text
