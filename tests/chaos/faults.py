@@ -303,14 +303,14 @@ def idle_sessions(world: World, tally: Tally) -> None:
         kinds = ["insert", "rename", "edit", "edit", "delete", "rename"]
         world.random.shuffle(kinds)
         spare = world.random.sample(sorted(set(SLUGS) - set(world.competitions.values())), len(idle))
+        world.given_away.update(spare)  # whoever takes such a name waits for its session, as it should
         for session, (competition_id, slug), kind, other in zip(sessions, idle, kinds, spare, strict=True):
             _edit_and_idle(session, competition_id, slug, kind, other)
 
         since = time.monotonic()
         for competition_id, _ in others:
             world.edit(competition_id, "sync_now", "rename")
-        # Not a name that an idle session has given: that would wait for it, as it should.
-        inserted = world.insert(f"chaos-beside-{world.random.randrange(10**6)}")
+        inserted = world.insert()
         for competition_id in (*(competition_id for competition_id, _ in others), inserted):
             wait_for(
                 lambda i=competition_id: world.sql(  # type: ignore[misc]
@@ -335,6 +335,7 @@ def idle_sessions(world: World, tally: Tally) -> None:
                 session.rollback()
             else:
                 session.commit()
+        world.given_away.clear()
         for index in rolled_back:  # nothing was asked for there; Kaggle has moved on
             world.edit(idle[index][0], "sync_now")
         tally.recovered(world.settle(tally, since=since, bound=tally.bound))
