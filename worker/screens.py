@@ -77,7 +77,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int 
         for place, k in enumerate(kept):
             text, style = row[k]
             shown = _fitted(text, natural[k], columns[k].right, last=place == len(kept) - 1)
-            line.append(("  " if place else "") + shown, style or None)
+            line.append("  " if place else "").append(shown, style or None)
         yield line
 
 
@@ -326,13 +326,16 @@ class BoardView:
             return wrapped(
                 f"{found.slug} has no board yet{f': {foreign(found.problem)}' if found.problem else ''}", width
             )
-        title = [
-            f"{found.slug} \u00b7 {found.kind} board of {moment(found.synced_at, seconds=True)} UTC",
+        told = (
+            found.slug,
+            f"{found.kind} board",
             f"{found.teams} teams",
-        ]
+            f"{moment(found.synced_at, seconds=True)} UTC",
+        )
+        lines = wrapped(" \u00b7 ".join(told), width, "bold")
         if found.since:
-            title.append(f"moves since {moment(found.since)} UTC")
-        lines = [*wrapped(" \u00b7 ".join(title), width, "bold"), Text()]
+            lines += wrapped(f"moves since {moment(found.since)} UTC", width, "dim")
+        lines.append(Text())
         shown = found.entries if height is None else found.entries[: max(0, height - len(lines) - 1)]
         columns = [
             Column("RANK", right=True),

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Protocol
 
 import psycopg
 from rich.console import Console, Group
+from rich.control import Control
 from rich.text import Text
 
 from worker import logs
@@ -194,7 +195,10 @@ class _Display:
         if self.view is not None:
             lines += self.view.draw(width, height - 1)[: height - 1]
         lines += [Text()] * (height - 1 - len(lines))
-        self.update(Group(*lines, Text(self.note or "Ctrl-C ends it", style="dim", no_wrap=True, overflow="ellipsis")))
+        lines.append(Text(self.note or "Ctrl-C ends it", style="dim", no_wrap=True, overflow="ellipsis"))
+        with self.console:  # both in one write: nothing flickers
+            self.console.control(Control.home())
+            self.update(Group(*lines))
 
 
 @contextmanager
