@@ -6,16 +6,17 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
 import typer
 from rich.text import Text
 
-from worker import app, logs, reading
+from worker import app, logs, plot, reading
 from worker.archive import moment_of
 from worker.console import Verbose, fail, one_line, paged, progress, say, screen, width_of
-from worker.errors import PgleaderboardError, Transient
+from worker.errors import NeedsPerson, PgleaderboardError, Transient
 from worker.screens import BoardView, StandingView, StatusView, changes, moment, printed
 from worker.settings import Settings
 from worker.watch import View, watch
@@ -205,6 +206,80 @@ def standings(
             _write([view.json() + "\n"])
         else:
             _show(view.draw(width_of(screen()), None))
+
+
+@commands.command(name="plot")
+def plot_(
+    slug: Slug,
+    team: Annotated[
+        list[str] | None, typer.Option(help="A team's name or TeamId; may be repeated.", show_default=False)
+    ] = None,
+    participant: Annotated[
+        list[str] | None,
+        typer.Option(help="A Kaggle username, from team to team; may be repeated.", show_default=False),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, max=50, help="The first so many teams; 10 where nobody is named.")
+    ] = None,
+    score: Annotated[bool, typer.Option("--score", help="Draw scores instead of ranks.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="Write a .png or .svg.", show_default=False)
+    ] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Draw ranks, or scores, through time: into a file, else in the terminal.
+
+    Example: pgleaderboard plot titanic --top 5 -o titanic.svg
+    """
+    with one_line(verbose=verbose):
+        if output is not None and output.suffix.lower() not in plot.SUFFIXES:
+            raise typer.BadParameter("the file's name must end in .png or .svg", param_hint="--output")
+        console = screen()
+        if output is None and not console.is_terminal:
+            fail("there is no terminal to draw in: say -o FILE.png or -o FILE.svg")
+        with reading.session(_settings(verbose)) as connection:
+            slug = reading.known_slug(connection, slug)
+            lines = _lines(connection, slug, team or [], participant or [], top, by_score=score)
+        title = f"{slug}: {'scores' if score else 'ranks'}"
+        if output is not None:
+            plot.file(output, title, lines, by_score=score)
+            say(f"{len(lines)} line{'s' * (len(lines) != 1)} drawn into {output}")
+        else:
+            width, height = console.size
+            room = max(10, height - 3 - len(lines) // 3)
+            colours = console.color_system is not None
+            drawn, legend = plot.terminal(title, lines, by_score=score, width=width, height=room, colours=colours)
+            console.out(drawn, highlight=False)
+            console.print(legend)
+
+
+def _lines(
+    connection: Connection, slug: str, teams: Sequence[str], users: Sequence[str], top: int | None, *, by_score: bool
+) -> list[plot.Line]:
+    """The lines of teams and users. Raises NeedsPerson for one that is not there."""
+    with reading.snapshot(connection):
+        until = reading.observed_at(connection, slug)
+        if until is None:
+            raise NeedsPerson(f"{slug} has no board yet")
+        team_ids = [each for given in teams for each in reading.teams_called(connection, slug, given)]
+        if top is not None or not (teams or users):
+            team_ids += reading.top_teams(connection, slug, top or 10)
+        named: list[tuple[str, list[reading.Step]]] = []
+        of_teams = reading.rank_history_of_teams(connection, slug, list(dict.fromkeys(team_ids)))
+        for team_id in dict.fromkeys(team_ids):
+            steps = [step for step in of_teams if step.team_id == team_id]
+            named.append((steps[-1].team_name if steps else str(team_id), steps))
+        named += [(user, reading.rank_history_of_user(connection, slug, user)) for user in users]
+        gone = reading.vanished(connection, slug, [step.team_id for _, steps in named for step in steps])
+    lines = []
+    for label, steps in named:
+        of_them = {step.team_id for step in steps}
+        here = [(team_id, at) for team_id, at in gone if team_id in of_them]
+        line = plot.line_of(label, steps, here, until, by_score=by_score)
+        if line is None:
+            raise NeedsPerson(f"{label!r} never stood on {slug}{' with a score' if by_score and steps else ''}")
+        lines.append(line)
+    return lines
 
 
 def _told(connection: Connection) -> None:

@@ -480,6 +480,55 @@ def rank_history_of_user(connection: Connection, slug: str, username: str) -> li
     )
 
 
+def vanished(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[tuple[int, datetime]]:
+    """When teams vanished from a board, perhaps to come back: the ends of versions that none follows."""
+    return connection.execute(
+        """
+        SELECT h.team_id, h.valid_until FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
+        WHERE b.competition_id = kaggle.find_competition(%s) AND h.team_id = ANY (%s::bigint[])
+          AND NOT EXISTS (SELECT FROM kaggle.leaderboard_history n WHERE n.board_id = h.board_id
+                            AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
+          AND NOT EXISTS (SELECT FROM kaggle.leaderboard_entries n WHERE n.board_id = h.board_id
+                            AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
+        ORDER BY h.valid_until
+        """,
+        (slug, list(team_ids)),
+    ).fetchall()
+
+
+def top_teams(connection: Connection, slug: str, top: int) -> list[int]:
+    """The first so many teams now."""
+    return _scalars(
+        connection,
+        "SELECT team_id FROM kaggle.leaderboard "
+        "WHERE competition_id = kaggle.find_competition(%s) AND rank <= %s ORDER BY rank",
+        slug,
+        top,
+    )
+
+
+def teams_called(connection: Connection, slug: str, given: str) -> list[int]:
+    """The teams of a name now, else of a TeamId ever. Raises NeedsPerson with the nearest name if there is none."""
+    rows = connection.execute(
+        "SELECT team_id, team_name FROM kaggle.leaderboard "
+        "WHERE competition_id = kaggle.find_competition(%s) AND NOT is_benchmark",
+        (slug,),
+    ).fetchall()
+    named = [team_id for team_id, name in rows if name.strip().lower() == given.strip().lower()]
+    if named:
+        return named
+    if given.isdecimal():
+        return [int(given)]
+    nearest = _nearest(given, [name for _, name in rows]) or "say its name as on the board, or its TeamId"
+    raise NeedsPerson(f"no team {given!r} on {slug}: {nearest}")
+
+
+def observed_at(connection: Connection, slug: str) -> datetime | None:
+    """Up to when a board is known."""
+    found: datetime | None = _scalar(connection, "SELECT (kaggle.find_board(%s)).observed_at", slug)
+    return found
+
+
 def _rows(connection: Connection, kind: type[T], query: LiteralString, values: Any = ()) -> list[T]:
     with connection.cursor(row_factory=class_row(kind)) as cursor:
         return cursor.execute(query, values).fetchall()

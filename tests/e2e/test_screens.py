@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Connection, MakeWorker
+from psycopg.conninfo import make_conninfo
 from rich.cells import cell_len
 
 from tests.boards import Entry, csv_of, teams, zip_of
@@ -438,4 +439,136 @@ def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulato
     )
 
 
-# --- rights, errors, completion ---------------------------------------------------------------------------------------
+# --- plot ---------------------------------------------------------------------------------------------------------
+
+
+def texts(svg: Path) -> list[str]:
+    """What is written in a picture."""
+    return [each.text or "" for each in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_plot_draws_files(run: Run, db: Connection, syncs: Syncs, tmp_path: Path) -> None:
+    """PNG and SVG, the same bytes again; lines end with rank and name, odd signs too; the axis is turned."""
+    odd = [Entry(1, "$x_1$ \x1b[2J"), Entry(2, "_under"), Entry(3, "数据猫", members=("cat",))]
+    syncs.sync(zip_of(odd))
+    syncs.sync(zip_of(odd[::-1]))
+    svg, png = tmp_path / "a.svg", tmp_path / "b.PNG"
+    drawn = run("plot", "a-board", "-o", str(svg))
+    assert (drawn.returncode, drawn.stdout) == (0, f"3 lines drawn into {svg}\n"), drawn.stderr
+    assert drawn.stderr == ""
+    found = texts(svg)
+    assert found[-3:] == ["1  数据猫", "2  _under", "3  $x_1$ \\x1b[2J"]
+    first, last = (next(n for n, text in enumerate(found) if text == rank) for rank in ("1", "3"))
+    heights = [each.get("transform") for each in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}g")]
+    assert first < last, heights
+    assert run("plot", "a-board", "--top", "1", "--score", "-o", str(png)).returncode == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    again = tmp_path / "again.svg"
+    run("plot", "a-board", "-o", str(again))
+    assert again.read_bytes() == svg.read_bytes()
+    run("plot", "a-board", "--participant", "CAT", "--team", "_UNDER", "--team", "1", "-o", str(svg))
+    assert texts(svg)[-3:] == ["2  _under", "3  $x_1$ \\x1b[2J", "1  CAT"]
+
+
+def test_plot_says_what_is_wrong(run: Run, syncs: Syncs, tmp_path: Path) -> None:
+    """No board, an unknown team or user, no terminal, another suffix, a folder that is not there, no library."""
+    file = str(tmp_path / "a.svg")
+    assert said(run("plot", "a-board", "-o", file)) == "a-board has no board yet"
+    syncs.sync(zip_of(teams(1, 2)))
+    assert "there is no terminal to draw in" in said(run("plot", "a-board"))
+    assert run("plot", "a-board", "-o", "a.gif").returncode == 2
+    assert said(run("plot", "a-board", "-o", file, "--team", "taem 1")) == (
+        "no team 'taem 1' on a-board: did you mean team 1 or team 2?"
+    )
+    assert said(run("plot", "a-board", "-o", file, "--participant", "nobody")) == "'nobody' never stood on a-board"
+    assert "No such file or directory" in said(run("plot", "a-board", "-o", str(tmp_path / "x" / "a.svg")))
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    missing = run("plot", "a-board", "-o", file, PYTHONPATH=str(tmp_path))
+    assert said(missing) == "plots need more than is installed: pip install 'pgleaderboard[plot]'"
+    assert not Path(file).exists()
+
+
+def test_plot_in_the_terminal(url: str, syncs: Syncs) -> None:
+    """Rank 1 stands on top, and below it which line is whose; it fits the window."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    syncs.sync(zip_of(teams(3, 1, 2)))
+    with Terminal("plot", "a-board", url=url) as shown:
+        assert shown.end() == 0
+        text = shown.text
+        assert text.index(" 1┤") < text.index(" 2┤") < text.index(" 3┤")
+        assert text.replace("\u00a0", " ").rstrip().endswith("━ 1 team 3   ━ 2 team 1   ━ 3 team 2")
+        assert "a-board: ranks" in text
+
+
+# --- rights, errors, completion -----------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_and_an_editor_asks(run: Run, db: Connection, url: str, night: Syncs) -> None:
+    """Each command works for the role that it is for; a reader that asks for a sync is told in a line."""
+    night.sync(zip_of(teams(1, 2)))
+    login = {}
+    for role in ("reader", "editor"):
+        name = f"{role}_{os.getpid()}"
+        db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' IN ROLE pgleaderboard_{role}")
+        login[role] = {"DATABASE_URL": make_conninfo(url, user=name, password="x")}
+    try:
+        for command in (["status"], ["status", "a-board"], ["board", "a-board"], ["standings", "night"]):
+            seen = run(*command, **login["reader"])
+            assert (seen.returncode, seen.stderr) == (0, ""), command
+        assert "team 2" in run("board", "a-board", "--event", "night", **login["reader"]).stdout
+        assert run("plot", "a-board", "-o", "/dev/null/x.svg", **login["reader"]).returncode == 1
+        for command in ("sync", "pause"):
+            assert "does not allow it to this role" in said(run(command, "a-board", **login["reader"]))
+            assert run(command, "a-board", **login["editor"]).returncode == 0
+        assert run("resume", "a-board", **login["editor"]).returncode == 0
+        assert run("retry", "--failed", **login["editor"]).stdout == "nothing fails\n"
+    finally:
+        for role in login:
+            db.execute(f"DROP ROLE {role}_{os.getpid()}")
+
+
+def test_errors_are_one_line(run: Run, empty_database: str) -> None:
+    """A misspelt command is told the right one, a bare database what to run; --verbose has the traceback."""
+    misspelt = run("stauts")
+    assert (misspelt.returncode, "Did you mean 'status'?" in misspelt.stderr) == (2, True)
+    bare = {"DATABASE_URL": empty_database}
+    for command in (["status"], ["board", "a"], ["standings", "a"], ["sync", "a"], ["plot", "a", "-o", "a.svg"]):
+        assert "run `pgleaderboard migrate`" in said(run(*command, **bare))
+    assert "Traceback" in run("status", "--verbose", **bare).stderr
+    assert "out of reach" in said(run("board", "a", "--watch", DATABASE_URL="postgresql://127.0.0.1:1/x"))
+
+
+def test_every_command_has_an_example(run: Run) -> None:
+    """In its help."""
+    for command in ("status", "board", "standings", "plot", "sync", "pause", "resume", "retry"):
+        shown = run(command, "--help")
+        assert f"Example: pgleaderboard {command}" in " ".join(shown.stdout.split()), shown.stdout
+        assert cells(shown.stdout) <= 80
+    assert "--install-completion" in run("--help").stdout
+
+
+def test_completion_knows_the_slugs(db: Connection, url: str, syncs: Syncs) -> None:
+    """Of competitions and of events, where the database answers; else nothing, not even an error."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+
+    def complete(line: str, **given: str) -> list[str]:
+        shell = {"_PGLEADERBOARD_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        script = Path(sys.executable).with_name("pgleaderboard")  # its name is what the shell completes
+        done = subprocess.run(
+            [script],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"DATABASE_URL": url} | shell | given,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("pgleaderboard board ") == ["a-board", "titanic"]
+    assert complete("pgleaderboard sync a-board ti") == ["titanic"]
+    assert complete("pgleaderboard standings n") == ["night"]
+    assert complete("pgleaderboard stand") == ["standings"]
+    assert complete("pgleaderboard board ", DATABASE_URL="postgresql://127.0.0.1:1/x") == []
+    assert complete("pgleaderboard board ", DATABASE_URL="", PGLEADERBOARD_HOME="/nonexistent") == []
