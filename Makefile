@@ -41,7 +41,7 @@ lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	    --extra build -o requirements.lock pyproject.toml
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	    --extra build --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	    --extra build --extra dev --extra plot -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove what make made here; the embedded database stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -102,3 +102,12 @@ COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause 
 COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';
 COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do; null = nothing.';
+
+
+CREATE OR REPLACE VIEW kaggle.budget AS
+SELECT nullif(max(b.next_grant_at), '-infinity') AS next_request_at,
+       nullif(max(b.blocked_until), '-infinity') AS blocked_until
+FROM kaggle.kaggle_budget b;
+COMMENT ON VIEW kaggle.budget IS 'When Kaggle may be asked next, one row; of several credentials the latest moment.';
+COMMENT ON COLUMN kaggle.budget.next_request_at IS 'No request goes out before; in the past = at once, null = none has gone out, or there is no limit.';
+COMMENT ON COLUMN kaggle.budget.blocked_until IS 'Kaggle asked for a pause of all requests until then; in the past = it is over, null = it never did.';

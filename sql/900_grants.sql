@@ -35,7 +35,7 @@ BEGIN
     END IF;
 
     GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
-    GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.events, kaggle.competitions,
+    GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.budget, kaggle.events, kaggle.competitions,
         kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
         kaggle.leaderboard_history, kaggle.participants, kaggle.event_participants,
         kaggle.participant_results, kaggle.unmatched_participants, kaggle.event_standings TO pgleaderboard_reader, pgleaderboard_editor;

@@ -70,6 +70,14 @@ def database(settings: Settings, *, simulated: bool, port: int | None = None) ->
             postgres.stop(dataclasses.replace(server, started_here=True), settings.postgres_bin)
 
 
+def reachable_url(settings: Settings) -> str | None:
+    """Where statements go if a server runs there now; None where the embedded one would have to be started."""
+    if settings.url:
+        return settings.url
+    server = postgres.found(settings.home)
+    return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
+
+
 def today() -> datetime:
     """Where the simulator's calendar begins, so that its submissions look current."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated
 
 import psycopg
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from worker import __version__, app, logs, migrate, postgres
 from worker.cli_archive import commands as archives
+from worker.cli_boards import commands as boards_
 from worker.conninfo import parts_of
 from worker.console import Verbose
 from worker.console import fail as _fail
@@ -34,6 +36,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+cli.add_typer(boards_)
 cli.add_typer(archives)
 _out = Console(highlight=False, soft_wrap=True)
 
@@ -44,7 +47,19 @@ Simulate = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    if not {"-v", "--verbose"} & set(sys.argv):
+        sys.excepthook = _tell_fault
     cli()
+
+
+def _tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of ours in one line; the interpreter then exits with 1."""
+    said = " ".join(f"{kind.__name__}: {error}".split())
+    typer.echo(
+        f"pgleaderboard: pgleaderboard itself failed: {logs.harmless(said)}; please report it with what the command "
+        "says with --verbose",
+        err=True,
+    )
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,13 +13,11 @@ from typing import Annotated, Any
 
 import psycopg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker import app, archive, logs, release, uninstall
 from worker.archive_store import ArchiveStore, Snapshot
 from worker.board import Kind
-from worker.console import Verbose, fail, one_line
+from worker.console import Verbose, fail, one_line, progress, say
 from worker.errors import PgleaderboardError, Transient
 from worker.export import export as write_files
 from worker.kaggle_api import Kaggle
@@ -43,38 +41,6 @@ def _session(settings: Settings, *, check: bool = True) -> Iterator[psycopg.Conn
         if check:
             release.check(connection)
         yield connection
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
-    """A bar on stderr, where that is a terminal.
-
-    Gives a function that takes steps to come and steps done, and one that prints a line on stdout, above the bar.
-    """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
-    ) as bar:
-        task = bar.add_task(what, total=0)
-        total = 0
-
-        def advance(more: int, done: int) -> None:
-            nonlocal total
-            total += more
-            bar.update(task, total=total, advance=done)
-
-        def say(line: str) -> None:
-            if console.is_terminal and sys.stdout.isatty():
-                console.print(logs.harmless(line), markup=False, highlight=False, soft_wrap=True)
-            else:
-                _say(line)
-
-        yield advance, say
-
-
-def _say(line: str) -> None:
-    typer.echo(logs.harmless(line))
 
 
 @commands.command()
@@ -103,13 +69,13 @@ def backfill(
         logs.configure(settings.log_format, verbose=verbose)
         said = archive.Said(archive.moment_of(at) if at else None, board)
 
-        with _session(settings) as connection, _progress(slug) as (advance, say):
+        with _session(settings) as connection, progress(slug) as (advance, tell):
 
             def report(snapshot: Snapshot, applied: Applied) -> None:
                 if applied.outcome == "skipped":
-                    say(f"{snapshot.name}: there already")
+                    tell(f"{snapshot.name}: there already")
                 else:
-                    say(
+                    tell(
                         f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
                         f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
                     )
@@ -132,9 +98,9 @@ def export(
     with one_line(verbose=verbose):
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
-        with _session(settings) as connection, _progress(slug) as (advance, _):
+        with _session(settings) as connection, progress(slug) as (advance, _):
             written = write_files(connection, slug, folder, every=every, advance=advance)
-        _say(f"{written} board{'' if written == 1 else 's'} written to {folder}")
+        say(f"{written} board{'' if written == 1 else 's'} written to {folder}")
 
 
 @commands.command()
@@ -158,7 +124,7 @@ def search(
         for each in found:
             deadline = f"{each.deadline:%Y-%m-%d}" if each.deadline else ""
             teams = "" if each.teams is None else str(each.teams)
-            _say(f"{each.slug:<{width}}  {deadline:<10}  {teams:>6}  {each.title}")
+            say(f"{each.slug:<{width}}  {deadline:<10}  {teams:>6}  {each.title}")
         if more:
             typer.echo("there are more: say more words", err=True)
         if not found:
@@ -206,9 +172,9 @@ def add(
             rows = import_competitions(connection, slugs, event, keep=not dry_run)
         width = max(len(slug) for slug, _ in rows)
         for slug, outcome in rows:
-            _say(f"{slug:<{width}}  {outcome}")
+            say(f"{slug:<{width}}  {outcome}")
         if dry_run:
-            _say("nothing was changed (--dry-run)")
+            say("nothing was changed (--dry-run)")
         if any(outcome.startswith("rejected") for _, outcome in rows):
             raise typer.Exit(1)
 
@@ -226,7 +192,7 @@ def uninstall_(
         logs.configure(settings.log_format, verbose=verbose)
         with _session(settings, check=False) as connection:
             there = uninstall.look(connection)
-            _say(
+            say(
                 f'schemas kaggle and procrastinate of database "{connection.info.dbname}": '
                 f"{there.competitions} competitions, {there.boards} boards, {there.versions} versions of entries"
             )
@@ -236,4 +202,4 @@ def uninstall_(
                 if not typer.confirm("Remove all of it?"):
                     fail("nothing was removed")
             uninstall.remove(connection)
-            _say("removed")
+            say("removed")

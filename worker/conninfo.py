@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from worker.errors import NeedsPerson
 
@@ -28,3 +28,10 @@ def parts_of(url: str) -> dict[str, Any]:
     if "@" in host or not re.fullmatch(r"[\d,]*", port) or re.search("@.*/", str(parts.get("dbname"))):
         raise unreadable
     return parts
+
+
+def kept_alive(url: str) -> str:
+    """The URL with time-outs for a server that vanishes without a word."""
+    given = parts_of(url)
+    wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})

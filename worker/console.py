@@ -1,16 +1,25 @@
-"""What all commands share: how a failure is told, and the option that tells more of it."""
+"""What all commands share: how a failure is told, the terminal's width and colours, the pager, and progress."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import psycopg
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker import logs
 from worker.errors import PgleaderboardError
+from worker.settings import pager
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
 
@@ -32,6 +41,10 @@ def one_line(*, verbose: bool = False) -> Iterator[None]:
         if verbose:
             raise
         fail(f"the database does not allow it to this role: {error.diag.message_primary}")
+    except psycopg.Error as error:
+        if verbose:
+            raise
+        fail(f"the database refused: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -40,3 +53,80 @@ def fail(message: str) -> NoReturn:
     """Say one line on stderr and exit with status 1."""
     typer.echo(f"pgleaderboard: {logs.harmless(message)}", err=True)
     raise typer.Exit(1)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """A bar on stderr, where that is a terminal.
+
+    Gives a function that takes steps to come and steps done, and one that prints a line on stdout, above the bar.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
+    ) as bar:
+        task = bar.add_task(what, total=0)
+        total = 0
+
+        def advance(more: int, done: int) -> None:
+            nonlocal total
+            total += more
+            bar.update(task, total=total, advance=done)
+
+        def tell(line: str) -> None:
+            if console.is_terminal and sys.stdout.isatty():
+                console.print(logs.harmless(line), markup=False, highlight=False, soft_wrap=True)
+            else:
+                say(line)
+
+        yield advance, tell
+
+
+def say(line: str) -> None:
+    """Print one line; foreign text in it does no harm."""
+    typer.echo(logs.harmless(line))
+
+
+def screen() -> Console:
+    """Where screens are drawn: stdout, with colours only on a terminal and without NO_COLOR."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number
+    console = Console(highlight=False, emoji=False, markup=False)
+    return Console(highlight=False, emoji=False, markup=False, color_system=None) if console.no_color else console
+
+
+def width_of(console: Console) -> int | None:
+    """Cells in a line; None = no limit, where nobody looks at it through a window."""
+    return console.width if console.is_terminal else shutil.get_terminal_size((0, 0)).columns or None
+
+
+@contextmanager
+def paged(console: Console) -> Iterator[Console]:
+    """On a terminal through a pager, as git does: PAGER, else less, which ends by itself where all fits on a page."""
+    program = shlex.split(pager() or "less") if pager() != "" else []
+    found = shutil.which(program[0]) if program else None
+    if not console.is_terminal or console.is_dumb_terminal or not found or program == ["cat"]:
+        yield console
+        return
+    environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
+    with subprocess.Popen([found, *program[1:]], stdin=subprocess.PIPE, env=environment, encoding="utf-8") as shown:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's
+        try:
+            colours = console.color_system
+            yield Console(
+                file=shown.stdin,
+                force_terminal=True,
+                width=console.width,
+                color_system=colours if colours in ("standard", "256", "truecolor") else None,  # type: ignore[arg-type]
+                highlight=False,
+                emoji=False,
+                markup=False,
+            )
+            assert shown.stdin is not None
+            shown.stdin.close()
+        except BrokenPipeError:
+            pass  # the reader has seen enough
+        finally:
+            shown.wait()
+            signal.signal(signal.SIGINT, before)

@@ -132,6 +132,16 @@ def start(
         raise Transient(f"PostgreSQL in {home} does not answer: {_telling(str(error))}") from error
 
 
+def found(home: Path) -> Server | None:
+    """The server that has said it runs on this home's data, without waiting for it or starting one; else None."""
+    data = home / "data"
+    try:
+        lines = _pid_file(data)
+    except OSError:
+        return None
+    return Server(data, Path(lines[4]), "", False, None, None, int(lines[3])) if lines and lines[4] else None
+
+
 def stop(server: Server, bin_dir: Path | None = None) -> None:
     """Stop the server if this process started it. One that is gone already is no error."""
     if not server.started_here:

@@ -84,3 +84,8 @@ class Settings(BaseSettings):
     def url(self) -> str | None:
         """The user's own database, None for the embedded one."""
         return self.database_url.get_secret_value() if self.database_url else None
+
+
+def pager() -> str | None:
+    """What PAGER says: a command, nothing for no pager, None where it is not set."""
+    return os.environ.get("PAGER")

@@ -21,10 +21,9 @@ from typing import Any
 import procrastinate
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from worker import __version__
-from worker.conninfo import parts_of
+from worker.conninfo import kept_alive
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from worker.kaggle_api import Kaggle
 from worker.queue import CHANNEL, QueueWorker, queue_app
@@ -153,7 +152,7 @@ class Supervisor:
         work = self._work
         await in_thread(lambda: _check_schema(work.direct_url))
         connection = await psycopg.AsyncConnection.connect(
-            _kept_alive(work.direct_url), autocommit=True, application_name="pgleaderboard worker"
+            kept_alive(work.direct_url), autocommit=True, application_name="pgleaderboard worker"
         )
         store = Store(work.url, connections=work.concurrency + 1)
         async with connection:
@@ -372,15 +371,8 @@ def running(supervisor: Supervisor) -> Iterator[None]:
 
 
 def _check_schema(direct_url: str) -> None:
-    with psycopg.connect(_kept_alive(direct_url), autocommit=True) as connection:
+    with psycopg.connect(kept_alive(direct_url), autocommit=True) as connection:
         check(connection)
-
-
-def _kept_alive(url: str) -> str:
-    """The URL with time-outs for a server that vanishes without a word."""
-    given = parts_of(url)
-    wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-    return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})
 
 
 def _as_ours(error: Exception) -> PgleaderboardError:

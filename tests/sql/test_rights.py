@@ -28,6 +28,7 @@ VIEWS = {
     "leaderboard",
     "sync_status",
     "workers",
+    "budget",
     "participant_results",
     "unmatched_participants",
     "event_standings",

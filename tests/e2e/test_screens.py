@@ -1,0 +1,574 @@
+"""Boards, standings and the state of the sync at a terminal and in files, as the program prints them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from conftest import Connection, MakeWorker
+from psycopg.conninfo import make_conninfo
+from rich.cells import cell_len
+
+from tests.boards import Entry, csv_of, teams, zip_of
+from tests.syncs import Syncs
+from tests.terminal import Terminal
+from worker.simulator import Simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+NASTY = "\u202eevil\x1b[2J"
+BOARD = [
+    Entry(1, "数据猫", Decimal("0.980"), members=("cat",)),
+    Entry(9, "the benchmark", Decimal("0.97"), is_benchmark=True),
+    Entry(2, NASTY, Decimal("0.9700000000000000001"), members=("evil",)),
+    Entry(3, "פריק הנתונים", Decimal("0.5"), members=("rtl",)),
+    Entry(4, "🦀🚀 crew, " + "long " * 20, None, submission_count=None, members=("Crab", "rust")),
+]
+
+
+@pytest.fixture
+def run(url: str) -> Run:
+    """Runs the program on the test's database to its end, without a terminal."""
+
+    def one(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)} | given,
+            cwd=ROOT,
+            timeout=60,
+        )
+
+    return one
+
+
+def said(finished: subprocess.CompletedProcess[str]) -> str:
+    """The one line with which a command failed."""
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert finished.stderr.startswith("pgleaderboard: "), finished.stderr
+    assert finished.stderr.count("\n") == 1, finished.stderr
+    return finished.stderr.removeprefix("pgleaderboard: ").rstrip()
+
+
+def cells(lines: str) -> int:
+    """The widest line."""
+    return max(cell_len(line) for line in lines.splitlines())
+
+
+def below(header: str, lines: str) -> list[str]:
+    """The lines below the one that begins with a header."""
+    (start,) = (n for n, line in enumerate(lines.splitlines()) if line.lstrip().startswith(header))
+    return lines.splitlines()[start + 1 :]
+
+
+# --- board --------------------------------------------------------------------------------------------------------
+
+
+def test_a_board_is_aligned_and_harmless_at_80_columns(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Wide, right-to-left and control characters, a benchmark, no score: scores end at one cell and are whole."""
+    db.execute("INSERT INTO kaggle.participants VALUES ('CRAB', 'Ferris')")
+    syncs.sync(zip_of(BOARD))
+    shown = run("board", "A-Board", COLUMNS="80")
+    assert shown.returncode == 0, shown.stderr
+    lines = below("RANK", shown.stdout)
+    assert cells(shown.stdout) <= 80
+    assert all(line.replace("\u200e", "").isprintable() for line in lines), lines
+    assert "\\u202eevil\\x1b[2J" in shown.stdout
+    scores = [re.match(r".*?(0\.\d+)(?=\s|$)", line) for line in lines]
+    ends = {cell_len(found[0]) for found in scores if found}
+    assert len(ends) == 1, shown.stdout
+    assert [line.split()[0] for line in lines] == ["1", "-", "2", "3", "4"]
+    assert "…" in lines[-1]
+    assert "★ Ferris" in lines[-1]
+    assert "benchmark" in lines[1]
+    assert "0.9700000000000000001" in shown.stdout
+    assert "long long" * 2 in run("board", "a-board").stdout.replace("long long ", "long long" * 2)
+
+
+def test_movement_and_medals(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Who climbed, fell and is new since the first board of the last day; the zones are kaggle.medal's."""
+    syncs.sync(zip_of(teams(*range(1, 21))))
+    syncs.sync(zip_of(teams(3, 1, 2, 99, *range(4, 21))))
+    shown = [line.split() for line in below("RANK", run("board", "a-board", "--top", "5").stdout)]
+    assert [line[:5] for line in shown] == [
+        ["1", "▲", "2", "gold", "team"],
+        ["2", "▼", "1", "gold", "team"],
+        ["3", "▼", "1", "silver", "team"],
+        ["4", "new", "silver", "team", "99"],
+        ["5", "▼", "1", "bronze", "team"],
+    ]
+    document = json.loads(run("board", "a-board", "--json").stdout)
+    assert [each["movement"] for each in document["entries"][:5]] == [2, -1, -1, None, -1]
+    assert [each["medal"] for each in document["entries"]] == [
+        medal for (medal,) in db.execute("SELECT kaggle.medal(n, 21) FROM generate_series(1, 21) n")
+    ]
+
+
+def test_csv_is_kaggles_file_and_json_is_exact(run: Run, syncs: Syncs) -> None:
+    """--csv: the file as it was downloaded, to the byte; --json: one document, ASCII, ISO times, scores as strings."""
+    syncs.sync(zip_of(BOARD))
+    assert run("board", "a-board", "--csv").stdout.encode() == csv_of(BOARD).removeprefix(b"\xef\xbb\xbf")
+    shown = run("board", "a-board", "--json").stdout
+    assert shown.isascii()
+    document = json.loads(shown)
+    assert [each["score"] for each in document["entries"]] == ["0.980", "0.97", "0.9700000000000000001", "0.5", None]
+    assert document["entries"][2]["team_name"] == NASTY
+    assert document["entries"][0]["last_submission_at"] == "2026-01-02T03:04:05+00:00"
+    assert [each["rank"] for each in json.loads(run("board", "a-board", "--json", "--top", "2").stdout)["entries"]] == [
+        1,
+        None,
+        2,
+    ]
+
+
+def test_a_board_at_a_time(run: Run, syncs: Syncs) -> None:
+    """--at: as it was, in the spelling people type; before the first: one line."""
+    syncs.sync(zip_of(teams(1, 2)))
+    then = syncs.run()[6]
+    syncs.sync(zip_of(teams(2, 1)))
+    past = run("board", "a-board", "--csv", "--at", then.isoformat(sep=" "))
+    assert [row["TeamId"] for row in csv.DictReader(io.StringIO(past.stdout))] == ["1", "2"]
+    assert said(run("board", "a-board", "--at", "2001-01-01")) == "a-board had no board yet at 2001-01-01"
+    assert "is no time as in" in said(run("board", "a-board", "--at", "yesterday"))
+
+
+def test_only_an_events_people(run: Run, db: Connection, syncs: Syncs) -> None:
+    """--event: the teams of those who take part, ranked as on the board; where it does not count: a line."""
+    syncs.sync(zip_of(teams(1, 2, 3, 4)))
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night'), ('day', 'Day')")
+    db.execute("INSERT INTO kaggle.event_competitions (event_id, competition_id) VALUES (1, %s)", (syncs.competition,))
+    db.execute(
+        "INSERT INTO kaggle.event_participants (event_id, kaggle_username, excluded) "
+        "VALUES (1, 'user2', false), (1, 'user3', true), (1, 'user4', false)"
+    )
+    shown = csv.DictReader(io.StringIO(run("board", "a-board", "--event", "night", "--csv").stdout))
+    assert [row["Rank"] for row in shown] == ["2", "4"]
+    assert said(run("board", "a-board", "--event", "day")) == "a-board does not count in event day"
+    assert said(run("board", "a-board", "--event", "nihgt")) == "no event 'nihgt': did you mean night?"
+
+
+def test_a_board_that_is_not_there_yet(run: Run, syncs: Syncs) -> None:
+    """One line that says why; a misspelt slug is told the right one; --watch shows no file."""
+    assert said(run("board", "a-board")) == "a-board has no board yet: its sync is off"
+    assert said(run("board", "a-bord")) == "no competition 'a-bord' is followed: did you mean a-board?"
+    assert said(run("board", "xyz")) == "no competition 'xyz' is followed: `pgleaderboard add xyz` follows it"
+    assert "not a Kaggle competition" in said(run("board", "no slug"))
+    wrong = run("board", "a-board", "--watch", "--json")
+    assert (wrong.returncode, "--watch and --json do not go together" in wrong.stderr) == (2, True)
+    assert run("board", "a-board", "--watch", "--at", "2026-01-01").returncode == 2
+
+
+def test_a_long_board_is_paged_a_short_one_is_not(url: str, syncs: Syncs) -> None:
+    """On a terminal through less, which waits if it fills more than a page, or PAGER; colours come through."""
+    syncs.sync(zip_of(teams(*range(1, 201))))
+    with Terminal("board", "a-board", url=url) as shown:
+        assert "team 200" not in shown.until("team 15")
+        shown.type("G")
+        shown.until("team 200")
+        shown.type("q")
+        assert shown.end() == 0
+    with Terminal("board", "a-board", "--top", "3", url=url) as shown:
+        assert shown.end() == 0
+        assert "team 3" in shown.text
+        assert b"\x1b[1;33mgold" in shown.raw
+    with Terminal("board", "a-board", url=url, PAGER="sed s/team/group/", NO_COLOR="1") as shown:
+        assert shown.end() == 0
+        assert "group 200" in shown.text
+        assert b"\x1b[" not in shown.raw
+    with Terminal("board", "a-board", url=url, PAGER="no-such-pager") as shown:
+        assert shown.end() == 0
+        assert "team 200" in shown.text
+
+
+def test_a_watched_board_follows_the_syncs(url: str, db: Connection, syncs: Syncs) -> None:
+    """Drawn in place at each change and in each size of the window, and gone with Ctrl-C."""
+    with Terminal("board", "a-board", "--watch", url=url) as shown:
+        shown.until("a-board has no board yet")
+        syncs.sync(zip_of(teams(1, 2)))
+        shown.until("team 2")
+        syncs.sync(zip_of(teams(2, 1, 3)))
+        text = shown.until("▲ 1")
+        assert text.index("team 2") < text.index("team 1") < text.index("team 3")
+        assert text.count("RANK") == 1
+        shown.resize(34, 10)
+        text = shown.until(lambda text: "SCORE" in text and "SUBS" not in text)
+        assert text.startswith("a-board")
+        shown.type("\x03")
+        assert shown.end() == 130
+        assert b"\x1b[?1049l" in shown.raw
+        assert b"Traceback" not in shown.raw
+
+
+def test_a_watched_board_survives_a_lost_connection(url: str, db: Connection, syncs: Syncs) -> None:
+    """It says that it connects again, and shows what came meanwhile and afterwards."""
+    syncs.sync(zip_of(teams(1, 2)))
+    with Terminal("board", "a-board", "-w", url=url) as shown:
+        shown.until("team 1")
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'ROLLBACK'"
+        assert db.execute(f"{cut} AND datname = current_database()").fetchone() == (True,)
+        shown.until("connected again")
+        syncs.sync(zip_of(teams(1, 2, 77)))
+        assert "connected again" in shown.until("team 77")
+        shown.process.terminate()
+        assert shown.end() == 143
+        assert b"\x1b[?1049l" in shown.raw
+
+
+# --- standings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def night(db: Connection, syncs: Syncs) -> Syncs:
+    """An event with one competition."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'The Night')")
+    db.execute("INSERT INTO kaggle.event_competitions (event_id, competition_id) VALUES (1, %s)", (syncs.competition,))
+    return syncs
+
+
+def test_standings_in_every_form(run: Run, db: Connection, night: Syncs) -> None:
+    """On the screen, as CSV, JSON and Markdown, whose signs a name cannot misuse; at a time; unknown: a line."""
+    db.execute("INSERT INTO kaggle.participants VALUES ('user1', 'One | \x1b[2J *two*')")
+    night.sync(zip_of([e.but(score=Decimal(s)) for e, s in zip(teams(1, 2, 3), ("0.9", "0.8", "0.7"), strict=True)]))
+    then = night.run()[6]
+    night.sync(zip_of([e.but(score=Decimal(s)) for e, s in zip(teams(2, 1, 3), ("0.95", "0.9", "0.7"), strict=True)]))
+    shown = run("standings", "night", COLUMNS="80")
+    assert cells(shown.stdout) <= 80
+    assert "The Night · ongoing · live · 1 competition" in shown.stdout
+    assert [line.split()[0] for line in below("PLACE", shown.stdout)] == ["1", "2", "3"]
+    assert "One | \\x1b[2J *two*" in shown.stdout
+    table = run("standings", "night", "--md", "--top", "2").stdout.splitlines()
+    assert table[2:] == ["| 1 | user2 | 100.000000 | 1 |", r"| 2 | One \| \\x1b\[2J \*two\* | 50.000000 | 1 |"]
+    document = json.loads(run("standings", "NIGHT", "--json", "--at", str(then)).stdout)
+    assert [(each["kaggle_username"], each["points"]) for each in document["standing"]] == [
+        ("user1", "100.000000"),
+        ("user2", "50.000000"),
+        ("user3", "0.000000"),
+    ]
+    rows = list(csv.DictReader(io.StringIO(run("standings", "night", "--csv").stdout)))
+    assert [(row["Place"], row["KaggleUsername"]) for row in rows] == [("1", "user2"), ("2", "user1"), ("3", "user3")]
+    assert said(run("standings", "knight")) == "no event 'knight': did you mean night?"
+
+
+def test_watched_standings_follow_the_syncs(url: str, night: Syncs) -> None:
+    """A sync of one of the event's competitions shows at once."""
+    with Terminal("standings", "night", "--watch", url=url) as shown:
+        shown.until("PLACE")
+        night.sync(zip_of(teams(1, 2)))
+        shown.until("user2")
+        shown.type("\x03")
+        assert shown.end() == 130
+
+
+def test_a_watch_without_a_terminal_prints_each_change(url: str, syncs: Syncs) -> None:
+    """Below one another, without control characters."""
+    syncs.sync(zip_of(teams(1)))
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "board", "a-board", "--watch"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"DATABASE_URL": url},
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        seen = []
+        for line in process.stdout:
+            seen.append(line)
+            if line == "\n" and seen[-2].startswith("   1"):
+                if "team 5" in seen[-2]:
+                    break
+                syncs.sync(zip_of(teams(5)))
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 143
+    assert "\x1b" not in "".join(seen)
+    assert [re.findall("team [15]", line) for line in seen if line.startswith("   1")] == [["team 1"], ["team 5"]]
+
+
+# --- status -------------------------------------------------------------------------------------------------------
+
+
+def test_status_without_a_worker(run: Run, db: Connection) -> None:
+    """It says so, with what to do, and which competition waits; with nothing followed too."""
+    assert "no competition is followed: pgleaderboard add titanic" in run("status").stdout
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
+    db.execute("INSERT INTO kaggle.competitions (title) VALUES (%s)", ("Not on Kaggle \x1b[2J yet",))
+    shown = run("status", COLUMNS="80").stdout
+    assert cells(shown) <= 80
+    assert shown.startswith("no worker is running: pgleaderboard work · 2 competitions · 1 queued · 0 running")
+    assert re.search(r"^titanic +queued +never +now$", shown, re.M), shown
+    assert "Not on Kaggle \\x1b[2J yet" in shown
+    document = json.loads(run("status", "--json").stdout)
+    assert (document["workers"], document["queued"], document["next_request_at"]) == ([], 1, None)
+    assert document["competitions"][0]["problem"] == "no worker is running: start one with pgleaderboard work"
+
+
+def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker: MakeWorker) -> None:
+    """Leader, age and next sync; the error in words, wrapped; one competition in full with its last runs; a pause."""
+    with worker():
+        db.execute(
+            "INSERT INTO kaggle.competitions (kaggle_competition_id) "
+            "VALUES ('titanic'), ('unknown-challenge-of-some-length')"
+        )
+        for slug in ("titanic", "unknown-challenge-of-some-length"):
+            db.execute("SELECT kaggle.wait_for_sync(%s)", (slug,))
+        shown = run("status", COLUMNS="80").stdout
+        assert cells(shown) <= 80
+        assert shown.startswith("1 worker · 2 competitions · 0 queued · 0 running · Kaggle may be asked\n")
+        assert re.search(r"^titanic +idle +1744 +\S.* +\d+ s +in \d", shown, re.M), shown
+        error = "Kaggle knows no competition unknown-challenge-of-some-length (404): check the slug in its URL"
+        assert error in " ".join(shown.split())
+        one = run("status", "unknown-challenge-of-some-length", COLUMNS="80").stdout
+        assert cells(one) <= 80
+        assert "titanic" not in one
+        assert re.search(r"^state +failing \(ongoing\)$", one, re.M)
+        assert re.search(r"^\d{4}-.* inserted +failed", one, re.M)
+        db.execute("INSERT INTO kaggle.kaggle_budget VALUES ('x', now(), '2999-01-01')")
+        assert "Kaggle asked for a pause until 2999-01-01 00:00:00 UTC" in " ".join(run("status").stdout.split())
+        full = json.loads(run("status", "titanic", "--json").stdout)
+    assert full["blocked_until"] == "2999-01-01T00:00:00+00:00"
+    assert full["competitions"][0]["leader_score"] == str(
+        (db.execute("SELECT score FROM kaggle.leaderboard WHERE rank = 1").fetchone() or (None,))[0]
+    )
+    assert [each["outcome"] for each in full["runs"]] == ["changed"]
+    assert [each["version"] for each in full["workers"]] != []
+
+
+def test_a_watched_status_notices_changes_and_a_worker_that_is_gone(url: str, db: Connection, syncs: Syncs) -> None:
+    """A sync shows at once; what passes by the clock alone shows when it does: here a worker's last sign of life."""
+    db.execute("UPDATE kaggle.worker_processes SET seen_at = clock_timestamp() - interval '27 seconds'")
+    with Terminal("status", "--watch", url=url) as shown:
+        shown.until("a-board")
+        syncs.sync(zip_of(teams(1, 2)))
+        shown.until("team 1")
+        shown.until("no worker is running")
+        shown.type("\x03")
+        assert shown.end() == 130
+
+
+# --- sync, pause, resume, retry ---------------------------------------------------------------------------------------
+
+
+def test_sync_waits_and_tells(run: Run, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
+    """Each outcome a line, status 1 if one failed; without --wait it was asked for; one unknown: none was."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES "
+        "('simulated-1-teams', false), ('unknown-x', false)"
+    )
+    asked = run("sync", "simulated-1-teams")
+    assert (asked.returncode, asked.stdout) == (0, "simulated-1-teams: asked for\n")
+    assert asked.stderr == "NOTICE: no pgleaderboard worker is running\n"
+    late = run("sync", "simulated-1-teams", "--wait", "--timeout", "1")
+    assert late.returncode == 1
+    assert "no sync of 'simulated-1-teams' finished within" in late.stdout
+    assert "no worker is running: start one with pgleaderboard work" in late.stdout
+    with worker():
+        done = run("sync", "SIMULATED-1-teams", "simulated-1-teams", "unknown-x", "--wait")
+        assert done.returncode == 1
+        assert re.match(r"simulated-1-teams: (un)?changed, 1 teams", done.stdout)
+        assert "unknown-x: failed, Kaggle knows no competition unknown-x (404)" in done.stdout
+        assert done.stderr == "pgleaderboard: 1 of 2 failed\n"
+        good = run("sync", "simulated-1-teams", "--wait")
+        assert (good.returncode, good.stderr) == (0, "")
+        before = db.execute("SELECT count(*) FROM kaggle.sync_runs").fetchone()
+        assert "did you mean simulated-1-teams?" in said(run("sync", "unknown-x", "simulated-1-team"))
+        assert db.execute("SELECT count(*) FROM kaggle.sync_requests WHERE NOT tried").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM kaggle.sync_runs").fetchone() == before
+
+
+def test_a_bar_shows_how_far_a_wait_is(url: str, db: Connection, worker: MakeWorker) -> None:
+    """On a terminal, until it is done."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('simulated-1-teams', false)")
+    with Terminal("sync", "simulated-1-teams", "--wait", url=url) as shown:
+        shown.until("0/1")
+        with worker():
+            assert shown.end() == 0
+        assert "simulated-1-teams: changed" in shown.text
+        assert "0/1" not in shown.text
+
+
+def test_pause_and_resume(run: Run, db: Connection, worker: MakeWorker) -> None:
+    """They set auto_sync and say what that means; what is ongoing syncs at once; twice: nothing to do."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, start_date) VALUES "
+        "('simulated-1-teams', NULL), ('later', '2999-01-01')"
+    )
+    assert run("pause", "simulated-1-teams", "later").stdout == "simulated-1-teams: paused\nlater: paused\n"
+    assert db.execute("SELECT bool_or(auto_sync) FROM kaggle.competitions").fetchone() == (False,)
+    assert run("pause", "later").stdout == "later: is paused already\n"
+    with worker():
+        resumed = run("resume", "simulated-1-teams", "later", "--wait")
+    assert resumed.stdout.splitlines() == [
+        "simulated-1-teams: resumed, syncs now",
+        "later: resumed, syncs when it begins (2999-01-01 00:00 UTC)",
+        "simulated-1-teams: changed, 1 teams, 2 added",
+    ]
+    assert run("resume", "later").stdout == "later: is not paused\n"
+
+
+def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
+    """Of what fails, all or some; it says what does not; neither or both of them is wrong usage."""
+    assert run("retry").returncode == run("retry", "x", "--failed").returncode == 2
+    assert run("retry", "--failed").stdout == "nothing fails\n"
+    simulator.unknown.add("simulated-1-teams")
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('simulated-1-teams'), ('simulated-2-teams')"
+    )
+    with worker():
+        for slug in ("simulated-1-teams", "simulated-2-teams"):
+            db.execute("SELECT kaggle.wait_for_sync(%s)", (slug,))
+        again = run("retry", "--failed", "--wait")
+        assert again.returncode == 1
+        assert again.stdout.startswith("simulated-1-teams: failed, Kaggle knows no competition")
+        simulator.unknown.clear()
+        mended = run("retry", "simulated-1-teams", "simulated-2-teams", "--wait")
+    assert (mended.returncode, mended.stdout) == (
+        0,
+        "simulated-2-teams: does not fail, nothing to retry\nsimulated-1-teams: changed, 1 teams, 2 added\n",
+    )
+
+
+# --- plot ---------------------------------------------------------------------------------------------------------
+
+
+def texts(svg: Path) -> list[str]:
+    """What is written in a picture."""
+    return [each.text or "" for each in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_plot_draws_files(run: Run, db: Connection, syncs: Syncs, tmp_path: Path) -> None:
+    """PNG and SVG, the same bytes again; lines end with rank and name, odd signs too; the axis is turned."""
+    odd = [Entry(1, "$x_1$ \x1b[2J"), Entry(2, "_under"), Entry(3, "数据猫", members=("cat",))]
+    syncs.sync(zip_of(odd))
+    syncs.sync(zip_of(odd[::-1]))
+    svg, png = tmp_path / "a.svg", tmp_path / "b.PNG"
+    drawn = run("plot", "a-board", "-o", str(svg))
+    assert (drawn.returncode, drawn.stdout) == (0, f"3 lines drawn into {svg}\n"), drawn.stderr
+    assert drawn.stderr == ""
+    found = texts(svg)
+    assert found[-3:] == ["1  数据猫", "2  _under", "3  $x_1$ \\x1b[2J"]
+    first, last = (next(n for n, text in enumerate(found) if text == rank) for rank in ("1", "3"))
+    heights = [each.get("transform") for each in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}g")]
+    assert first < last, heights
+    assert run("plot", "a-board", "--top", "1", "--score", "-o", str(png)).returncode == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    again = tmp_path / "again.svg"
+    run("plot", "a-board", "-o", str(again))
+    assert again.read_bytes() == svg.read_bytes()
+    run("plot", "a-board", "--participant", "CAT", "--team", "_UNDER", "--team", "1", "-o", str(svg))
+    assert texts(svg)[-3:] == ["2  _under", "3  $x_1$ \\x1b[2J", "1  CAT"]
+
+
+def test_plot_says_what_is_wrong(run: Run, syncs: Syncs, tmp_path: Path) -> None:
+    """No board, an unknown team or user, no terminal, another suffix, a folder that is not there, no library."""
+    file = str(tmp_path / "a.svg")
+    assert said(run("plot", "a-board", "-o", file)) == "a-board has no board yet"
+    syncs.sync(zip_of(teams(1, 2)))
+    assert "there is no terminal to draw in" in said(run("plot", "a-board"))
+    assert run("plot", "a-board", "-o", "a.gif").returncode == 2
+    assert said(run("plot", "a-board", "-o", file, "--team", "taem 1")) == (
+        "no team 'taem 1' on a-board: did you mean team 1 or team 2?"
+    )
+    assert said(run("plot", "a-board", "-o", file, "--participant", "nobody")) == "'nobody' never stood on a-board"
+    assert "No such file or directory" in said(run("plot", "a-board", "-o", str(tmp_path / "x" / "a.svg")))
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    missing = run("plot", "a-board", "-o", file, PYTHONPATH=str(tmp_path))
+    assert said(missing) == "plots need more than is installed: pip install 'pgleaderboard[plot]'"
+    assert not Path(file).exists()
+
+
+def test_plot_in_the_terminal(url: str, syncs: Syncs) -> None:
+    """Rank 1 stands on top, and below it which line is whose; it fits the window."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    syncs.sync(zip_of(teams(3, 1, 2)))
+    with Terminal("plot", "a-board", url=url) as shown:
+        assert shown.end() == 0
+        text = shown.text
+        assert text.index(" 1┤") < text.index(" 2┤") < text.index(" 3┤")
+        assert text.replace("\u00a0", " ").rstrip().endswith("━ 1 team 3   ━ 2 team 1   ━ 3 team 2")
+        assert "a-board: ranks" in text
+
+
+# --- rights, errors, completion -----------------------------------------------------------------------------------
+
+
+def test_a_reader_sees_and_an_editor_asks(run: Run, db: Connection, url: str, night: Syncs) -> None:
+    """Each command works for the role that it is for; a reader that asks for a sync is told in a line."""
+    night.sync(zip_of(teams(1, 2)))
+    login = {}
+    for role in ("reader", "editor"):
+        name = f"{role}_{os.getpid()}"
+        db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' IN ROLE pgleaderboard_{role}")
+        login[role] = {"DATABASE_URL": make_conninfo(url, user=name, password="x")}
+    try:
+        for command in (["status"], ["status", "a-board"], ["board", "a-board"], ["standings", "night"]):
+            seen = run(*command, **login["reader"])
+            assert (seen.returncode, seen.stderr) == (0, ""), command
+        assert "team 2" in run("board", "a-board", "--event", "night", **login["reader"]).stdout
+        assert run("plot", "a-board", "-o", "/dev/null/x.svg", **login["reader"]).returncode == 1
+        for command in ("sync", "pause"):
+            assert "does not allow it to this role" in said(run(command, "a-board", **login["reader"]))
+            assert run(command, "a-board", **login["editor"]).returncode == 0
+        assert run("resume", "a-board", **login["editor"]).returncode == 0
+        assert run("retry", "--failed", **login["editor"]).stdout == "nothing fails\n"
+    finally:
+        for role in login:
+            db.execute(f"DROP ROLE {role}_{os.getpid()}")
+
+
+def test_errors_are_one_line(run: Run, empty_database: str) -> None:
+    """A misspelt command is told the right one, a bare database what to run; --verbose has the traceback."""
+    misspelt = run("stauts")
+    assert (misspelt.returncode, "Did you mean 'status'?" in misspelt.stderr) == (2, True)
+    bare = {"DATABASE_URL": empty_database}
+    for command in (["status"], ["board", "a"], ["standings", "a"], ["sync", "a"], ["plot", "a", "-o", "a.svg"]):
+        assert "run `pgleaderboard migrate`" in said(run(*command, **bare))
+    assert "Traceback" in run("status", "--verbose", **bare).stderr
+    assert "out of reach" in said(run("board", "a", "--watch", DATABASE_URL="postgresql://127.0.0.1:1/x"))
+
+
+def test_every_command_has_an_example(run: Run) -> None:
+    """In its help."""
+    for command in ("status", "board", "standings", "plot", "sync", "pause", "resume", "retry"):
+        shown = run(command, "--help")
+        assert f"Example: pgleaderboard {command}" in " ".join(shown.stdout.split()), shown.stdout
+        assert cells(shown.stdout) <= 80
+    assert "--install-completion" in run("--help").stdout
+
+
+def test_completion_knows_the_slugs(db: Connection, url: str, syncs: Syncs) -> None:
+    """Of competitions and of events, where the database answers; else nothing, not even an error."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+
+    def complete(line: str, **given: str) -> list[str]:
+        shell = {"_PGLEADERBOARD_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        script = Path(sys.executable).with_name("pgleaderboard")  # its name is what the shell completes
+        done = subprocess.run(
+            [script],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"DATABASE_URL": url} | shell | given,
+            timeout=60,
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert complete("pgleaderboard board ") == ["a-board", "titanic"]
+    assert complete("pgleaderboard sync a-board ti") == ["titanic"]
+    assert complete("pgleaderboard standings n") == ["night"]
+    assert complete("pgleaderboard stand") == ["standings"]
+    assert complete("pgleaderboard board ", DATABASE_URL="postgresql://127.0.0.1:1/x") == []
+    assert complete("pgleaderboard board ", DATABASE_URL="", PGLEADERBOARD_HOME="/nonexistent") == []
