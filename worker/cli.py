@@ -114,6 +114,9 @@ def demo(verbose: Verbose = False) -> None:
 @cli.command(name="migrate")
 def migrate_(
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for psql instead.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Apply functions, views and grants anew, though none has changed.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Bring the database to this version. Safe to run twice, and by several at once.
@@ -127,7 +130,7 @@ def migrate_(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False))
+            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False), again=again)
             _out.print("migrated" if changed else "nothing to do", markup=False)
 
 

@@ -110,8 +110,11 @@ def migrate(
     procrastinate: Path = PROCRASTINATE,
     report: Report = _LOG.info,
     deadline: float = DEADLINE,
+    again: bool = False,
 ) -> bool:
     """Bring the database at `url` (a libpq URL or DSN) to this version; True if anything changed.
+
+    again: apply all of sql/ even if none of it is new, which mends what a restore left out (grants, comments).
 
     Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: one works, the
     others wait for it, at most `deadline` seconds.
@@ -125,7 +128,7 @@ def migrate(
             _prepare(connection, deadline)
             _refuse_server(connection)
             _take_turn(connection, deadline, report)
-            return _bring_up(connection, release, deadline, report)
+            return _bring_up(connection, release, deadline, report, again=again)
         except (psycopg.Error, DBAPIError) as error:
             raise _explained(error, "cannot migrate") from error
 
@@ -272,6 +275,11 @@ class _Recorded:
     def digest(self, name: str) -> str | None:
         return self.files.get(name)
 
+    def without_digests(self, folder: str) -> _Recorded:
+        """The same, but as if the files of a folder were all others now."""
+        files = {name: "" if name.startswith(f"{folder}/") else digest for name, digest in self.files.items()}
+        return _Recorded(self.versions, files)
+
     def names(self, folder: str) -> set[str]:
         return {name for name in self.files if name.startswith(f"{folder}/")}
 
@@ -413,7 +421,7 @@ def _holder(connection: _Psycopg) -> str:
     return f" (server process {pid})" if pid else ""
 
 
-def _bring_up(connection: _Psycopg, release: _Release, deadline: float, report: Report) -> bool:
+def _bring_up(connection: _Psycopg, release: _Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
     installed = _is_installed(connection)
     if not installed and (found := existing.get("kaggle")):
@@ -422,6 +430,8 @@ def _bring_up(connection: _Psycopg, release: _Release, deadline: float, report: 
             "use another database, or rename that schema"
         )
     recorded = _Recorded.read(connection) if installed else _Recorded()
+    if again:
+        recorded = recorded.without_digests("sql")
     waiting = release.waiting(recorded)
     _refuse_queue(connection, existing.get("procrastinate"), recorded)
     if not waiting:

@@ -42,6 +42,8 @@ PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; c
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
+WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
+SLOW_START = 30  # seconds that one which keeps us waiting gets for the first connection
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ class Supervisor:
 
         Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
         """
+        await self._wake_database()
         try:
             async with self._session(wait=False) as session:
                 while not self._stop.is_set():
@@ -134,6 +137,27 @@ class Supervisor:
                     await self._until_granted(session)
         except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
             raise _as_ours(error) from error
+
+    async def _wake_database(self) -> None:
+        """Connect once, so that a database that sleeps is awake; a wrong password or name is told at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAKING
+        told = False
+        while not self._stop.is_set():
+            try:
+                url = _kept_alive(self._work.direct_url, connect_timeout=SLOW_START)
+                await (await psycopg.AsyncConnection.connect(url)).close()
+            except psycopg.OperationalError as error:
+                ours = _as_ours(error)
+                if isinstance(ours, NeedsPerson) or loop.time() >= until:
+                    raise ours from error
+                if not told:
+                    log.warning("waiting: %s", ours)
+                    told = True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), RECONNECT)
+            else:
+                return
 
     async def _until_granted(self, session: _Session) -> None:
         answer = await session.connection.execute(
@@ -358,10 +382,15 @@ def _check_schema(direct_url: str) -> None:
         check(connection)
 
 
-def _kept_alive(url: str) -> str:
-    """The URL with time-outs for a server that vanishes without a word."""
+def _kept_alive(url: str, *, connect_timeout: int = 10) -> str:
+    """The URL with time-outs for a server that vanishes without a word, where it names none itself. Seconds."""
     given = parts_of(url)
-    wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    wanted = {
+        "connect_timeout": connect_timeout,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
     return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})
 
 

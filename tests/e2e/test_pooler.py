@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 import secrets
-import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,12 +18,13 @@ from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.asking import OTHER, SLUG, eventually, insert, move_time, rows, runs, status, sweep_soon, synced, value
+from tests.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
 from tests.boards import COLUMNS, leaderboard, read_csv, shown
 from tests.pooler import pgbouncer
 from worker import migrate
-from worker.errors import Transient
+from worker.errors import NeedsPerson, Transient
 from worker.simulator import Simulator, Status
+from worker.supervisor import Supervisor, Work
 
 
 @pytest.fixture
@@ -40,9 +45,6 @@ def plain(empty_database: str) -> Iterator[str]:
 def assert_exact(db: Connection, simulator: Simulator, slug: str = SLUG) -> None:
     """Every field of every row is what Kaggle served."""
     found = rows(db, f"SELECT {COLUMNS} FROM kaggle.leaderboard WHERE kaggle_competition_id = %s", slug)
-    import io
-    import zipfile
-
     served = zipfile.ZipFile(io.BytesIO(simulator.download(slug) or b""))
     assert leaderboard(found) == leaderboard(shown(read_csv(served.read(served.namelist()[0]))))
 
@@ -112,3 +114,65 @@ def value_of(url: str, query: str) -> object:
     """The one value of a query on a connection of its own."""
     with psycopg.connect(url, autocommit=True) as db:
         return value(db, query)
+
+
+class Waiting(logging.Handler):
+    """Notes when the worker says that it waits for the database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note it."""
+        if record.getMessage().startswith("waiting: "):
+            self.said.set()
+
+
+def once(url: str, simulator: Simulator) -> Supervisor:
+    """A worker for one round."""
+    kaggle = make_kaggle(simulator.url)
+    return Supervisor(
+        Work(url, url, kaggle, concurrency=4, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30))
+    )
+
+
+def test_once_wakes_a_database_that_refuses_at_first(
+    url: str, db: Connection, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cron's `work --once` meets a database that sleeps: it is tried again for some seconds, then all is done."""
+    host = str(db.info.host)
+    if not host.startswith("/"):
+        pytest.skip("the server has no Unix socket that could be hidden")
+    monkeypatch.setattr("worker.supervisor.WAKING", 60.0)
+    insert(db)
+    name = f".s.PGSQL.{db.info.port}"
+    waiting = Waiting()
+    logger = logging.getLogger("worker.supervisor")
+    logger.addHandler(waiting)
+
+    def wake() -> None:
+        waiting.said.wait(30)
+        (tmp_path / name).symlink_to(Path(host) / name)
+
+    waker = threading.Thread(target=wake)
+    waker.start()
+    try:
+        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run_once())
+    finally:
+        waiting.said.set()
+        waker.join()
+        logger.removeHandler(waiting)
+    assert runs(db) == [("inserted", "changed")]
+
+
+def test_once_gives_up_on_a_database_that_stays_away(
+    url: str, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clear line after the patience; a database that does not exist is told without any."""
+    monkeypatch.setattr("worker.supervisor.WAKING", 0.3)
+    with pytest.raises(Transient, match=r"^the database is out of reach: [^\n]*$"):
+        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run_once())
+    monkeypatch.setattr("worker.supervisor.WAKING", 3600.0)
+    with pytest.raises(NeedsPerson, match="does not exist"):
+        asyncio.run(once(make_conninfo(url, dbname="nothing_here"), simulator).run_once())
