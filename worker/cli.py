@@ -18,6 +18,7 @@ from rich.console import Console
 
 from worker import __version__, app, logs, migrate, postgres
 from worker.cli_archive import commands as archives
+from worker.cli_doctor import commands as doctor
 from worker.conninfo import parts_of
 from worker.console import Verbose
 from worker.console import fail as _fail
@@ -35,6 +36,7 @@ cli = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 cli.add_typer(archives)
+cli.add_typer(doctor)
 _out = Console(highlight=False, soft_wrap=True)
 
 Simulate = Annotated[
