@@ -24,9 +24,10 @@ from worker.console import Verbose
 from worker.console import fail as _fail
 from worker.console import one_line as _one_line
 from worker.demo import run_demo
+from worker.metrics import Metrics
 from worker.settings import Settings
 from worker.simulator import Simulator
-from worker.supervisor import Supervisor, run_until_signalled
+from worker.supervisor import run_until_signalled
 
 cli = typer.Typer(
     name="pgleaderboard",
@@ -80,9 +81,10 @@ def up(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
+        metrics = Metrics()
         with (
             app.database(settings, simulated=simulated, port=port) as found,
-            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
             migrate.migrate(found.direct_url)
             _out.print(found.description, style="bold", markup=False)
@@ -90,8 +92,9 @@ def up(
             if found.server:
                 _out.print(f"connect: {found.server.tcp_url(_name(found)) or found.url}", markup=False)
             _out.print("in another terminal: pgleaderboard psql     stop with Ctrl-C", markup=False)
-            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
-            asyncio.run(run_until_signalled(supervisor))
+            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
+            with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
+                asyncio.run(run_until_signalled(supervisor))
 
 
 def _name(found: app.Database) -> str:
@@ -152,13 +155,18 @@ def work(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
+        metrics = Metrics()
         with (
             app.database(settings, simulated=simulated) as found,
-            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
             typer.echo(f"{found.description}; {which_kaggle}", err=True)
-            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
-            asyncio.run(run_until_signalled(supervisor, once=once))
+            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
+            if once:
+                asyncio.run(run_until_signalled(supervisor, once=True))
+            else:
+                with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
+                    asyncio.run(run_until_signalled(supervisor))
         if once and supervisor.failed:
             _fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
 

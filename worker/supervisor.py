@@ -12,7 +12,8 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,7 +54,8 @@ class Work:
     url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
     unpacked. runs_for: how long runs that changed nothing are kept. history_for: how long closed versions of entries
     are kept, None = for ever. follow_up: how long after its final sync a completed competition is asked every
-    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says.
+    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says. ended: told how each attempt ended, and
+    after how many seconds.
     """
 
     url: str
@@ -65,6 +67,7 @@ class Work:
     runs_for: timedelta
     history_for: timedelta | None = None
     follow_up: tuple[timedelta, timedelta, timedelta] | None = None
+    ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,11 @@ class _Session:
 
 
 class Supervisor:
-    """One worker process. Make it, then await `run` or `run_once`."""
+    """One worker process. Make it, then await `run` or `run_once`.
+
+    failed: syncs that failed. waiting_for: why it does not work now, None while it does. beat_at: when it was last
+    seen alive, by time.monotonic.
+    """
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -86,6 +93,8 @@ class Supervisor:
         self._sweep_now = asyncio.Event()
         self._dying: set[asyncio.Task[Any]] = set()
         self.failed = 0
+        self.waiting_for: str | None = "it is starting"
+        self.beat_at = time.monotonic()
 
     def stop(self) -> None:
         """Ask it to finish what runs and to end."""
@@ -97,25 +106,27 @@ class Supervisor:
 
         Raises PgleaderboardError for what no waiting mends: a wrong password, a schema that is missing or newer.
         """
-        waiting_for: str | None = None
         while not self._stop.is_set():
+            self.beat_at = time.monotonic()
             try:
                 async with self._session(wait=True) as session:
-                    log.info("worker ready")
-                    waiting_for = None
+                    log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
+                    self.waiting_for = None
                     await self._until_stopped(session)
             except (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld) as error:
                 ours = _as_ours(error)
                 if isinstance(ours, NeedsPerson):
                     raise ours from error
                 reason = str(ours)
-                if reason != waiting_for:
+                if reason != self.waiting_for:
                     # A programming error may mean that the database was migrated meanwhile: the next session checks.
                     fault = isinstance(error, psycopg.ProgrammingError)
                     log.warning("waiting: %s", reason, exc_info=error if fault else None)
-                    waiting_for = reason
+                    self.waiting_for = reason
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), RECONNECT)
+        self.waiting_for = "it was asked to stop"
+        log.info("worker stopped")
 
     async def run_once(self) -> None:
         """Sync what is due or wanted, prune, then end. `failed` counts the syncs that failed.
@@ -186,7 +197,7 @@ class Supervisor:
                 (__version__, work.kaggle.fingerprint, work.follow_up and list(work.follow_up)),
             )
             (worker_id,) = await registered.fetchone() or (0,)
-            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit)
+            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, work.ended)
             await in_thread(store.open)
             app = queue_app(
                 work.direct_url,
@@ -249,6 +260,7 @@ class Supervisor:
             if thorough:
                 thorough_at = loop.time() + THOROUGH_EVERY
             pause = await self._sweep(session, thorough=thorough)
+            self.beat_at = time.monotonic()
             await self._listen(session, pause)
 
     async def _prune_for_ever(self, store: Store) -> None:
@@ -297,9 +309,9 @@ class Supervisor:
         except Exception as error:  # whatever it was, the attempt must not stay running
             fault = not isinstance(error, psycopg.OperationalError)
             log.warning(
-                "competition %s: its sync could not begin or end: %s",
-                competition_id,
+                "a sync could not begin or end: %s",
                 _as_ours(error),
+                extra={"competition_id": competition_id},
                 exc_info=error if fault else None,
             )
             await self._let_go(syncer, competition_id)
@@ -323,7 +335,7 @@ class Supervisor:
         try:
             ending: Ending = await in_thread(lambda: syncer.describe(competition_id))
         except psycopg.Error as error:
-            log.warning("competition %s: its metadata could not be written: %s", competition_id, _as_ours(error))
+            log.warning("metadata could not be written: %s", _as_ours(error), extra={"competition_id": competition_id})
             return
         if ending == "waits":
             self._sweep_now.set()
