@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos bench format lock clean
+.PHONY: help up demo test check chaos bench format docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/dev ## Write docs/settings.md from the settings class
+	@$(BIN)/python -m worker.settings_page > docs/settings.md
 
 lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     kaggle_config_dir: Path | None = Field(
         None,
         validation_alias="KAGGLE_CONFIG_DIR",
-        description="the folder of `kaggle.json`, where neither of the above is set. Not set: `~/.kaggle`",
+        description="the folder of `kaggle.json`, where none of these is set. Not set: `~/.kaggle`",
     )
     kaggle_url: str = Field(
         "https://api.kaggle.com", validation_alias="PGLEADERBOARD_KAGGLE_URL", description="base URL of Kaggle"
