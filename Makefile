@@ -30,12 +30,9 @@ chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and c
 bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-docs: $(VENV)/dev ## Write docs/reference.md anew, out of the comments in the database
+docs: $(VENV)/dev ## Write docs/reference.md and docs/settings.md anew, out of the database and the settings
 	@$(BIN)/python -m tests.reference
-
-format: $(VENV)/dev ## Format the code
-	@$(BIN)/ruff format .
-	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m worker.settings_page > docs/settings.md
 
 lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

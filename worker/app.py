@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from worker import postgres
 from worker.errors import NeedsPerson
 from worker.kaggle_api import Credential, Kaggle, find_credential
+from worker.metrics import DatabaseValues, Metrics, MetricsServer
 from worker.settings import Settings
 from worker.simulator import Simulator
-from worker.supervisor import Work
+from worker.supervisor import Supervisor, Work
 
 EMBEDDED_DATABASE = "pgleaderboard"
 SIMULATED_DATABASE = "simulated"  # of its own: invented boards never mix with real ones
@@ -84,7 +85,7 @@ def today() -> datetime:
 
 
 @contextmanager
-def kaggle(settings: Settings, *, simulated: bool) -> Iterator[tuple[Kaggle, str]]:
+def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = None) -> Iterator[tuple[Kaggle, str]]:
     """Reach Kaggle, or run the simulator for as long as this lasts. Also gives a line that says which, and why."""
     with contextlib.ExitStack() as stack:
         if simulated:
@@ -110,20 +111,43 @@ def kaggle(settings: Settings, *, simulated: bool) -> Iterator[tuple[Kaggle, str
             timeout=settings.http_timeout,
             deadline=settings.download_deadline,
             limit=settings.max_download_mb * 2**20,
+            answered=metrics.answered if metrics else None,
         )
         yield client, said
 
 
+def supervisor(
+    settings: Settings, found: Database, client: Kaggle, *, simulated: bool, metrics: Metrics | None = None
+) -> Supervisor:
+    """A worker on this database with this Kaggle."""
+    told = work(settings, found, client, simulated=simulated)
+    return Supervisor(dataclasses.replace(told, ended=metrics.ended) if metrics else told)
+
+
+@contextmanager
+def serving(
+    settings: Settings, found: Database, client: Kaggle, worker: Supervisor, metrics: Metrics, *, simulated: bool
+) -> Iterator[None]:
+    """Serve metrics and health for as long as this lasts, if a port is set for it.
+
+    Raises NeedsPerson where it cannot be listened on.
+    """
+    if settings.metrics_port is None:
+        yield
+        return
+    values = DatabaseValues(found.url, client.fingerprint, _budget(settings, simulated))
+    with MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, worker):
+        yield
+
+
 def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool) -> Work:
     """What a worker on this database with this Kaggle is told."""
-    budget_is_given = "requests_per_minute" in settings.model_fields_set
     return Work(
         url=found.url,
         direct_url=found.direct_url,
         kaggle=client,
         concurrency=settings.concurrency,
-        # The simulator needs no gentleness.
-        requests_per_minute=0 if simulated and not budget_is_given else settings.requests_per_minute,
+        requests_per_minute=_budget(settings, simulated),
         limit=settings.max_download_mb * 2**20,
         runs_for=timedelta(days=settings.runs_days),
         history_for=None if settings.history_days is None else timedelta(days=settings.history_days),
@@ -133,3 +157,8 @@ def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool
             timedelta(days=settings.after_end_daily_days),
         ),
     )
+
+
+def _budget(settings: Settings, simulated: bool) -> int:
+    is_given = "requests_per_minute" in settings.model_fields_set
+    return 0 if simulated and not is_given else settings.requests_per_minute  # the simulator needs no gentleness

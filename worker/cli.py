@@ -20,14 +20,16 @@ from rich.console import Console
 from worker import __version__, app, logs, migrate, postgres
 from worker.cli_archive import commands as archives
 from worker.cli_boards import commands as boards_
+from worker.cli_doctor import commands as doctor
 from worker.conninfo import parts_of
 from worker.console import Verbose
 from worker.console import fail as _fail
 from worker.console import one_line as _one_line
 from worker.demo import run_demo
+from worker.metrics import Metrics
 from worker.settings import Settings
 from worker.simulator import Simulator
-from worker.supervisor import Supervisor, run_until_signalled
+from worker.supervisor import run_until_signalled
 
 cli = typer.Typer(
     name="pgleaderboard",
@@ -38,6 +40,7 @@ cli = typer.Typer(
 )
 cli.add_typer(boards_)
 cli.add_typer(archives)
+cli.add_typer(doctor)
 _out = Console(highlight=False, soft_wrap=True)
 
 Simulate = Annotated[
@@ -93,9 +96,10 @@ def up(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
+        metrics = Metrics()
         with (
             app.database(settings, simulated=simulated, port=port) as found,
-            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
             migrate.migrate(found.direct_url)
             _out.print(found.description, style="bold", markup=False)
@@ -103,8 +107,9 @@ def up(
             if found.server:
                 _out.print(f"connect: {found.server.tcp_url(_name(found)) or found.url}", markup=False)
             _out.print("in another terminal: pgleaderboard psql     stop with Ctrl-C", markup=False)
-            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
-            asyncio.run(run_until_signalled(supervisor))
+            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
+            with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
+                asyncio.run(run_until_signalled(supervisor))
 
 
 def _name(found: app.Database) -> str:
@@ -129,6 +134,9 @@ def demo(verbose: Verbose = False) -> None:
 @cli.command(name="migrate")
 def migrate_(
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for psql instead.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Apply functions, views and grants anew, though none has changed.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Bring the database to this version. Safe to run twice, and by several at once.
@@ -142,7 +150,7 @@ def migrate_(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False))
+            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False), again=again)
             _out.print("migrated" if changed else "nothing to do", markup=False)
 
 
@@ -162,13 +170,18 @@ def work(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
+        metrics = Metrics()
         with (
             app.database(settings, simulated=simulated) as found,
-            app.kaggle(settings, simulated=simulated) as (client, which_kaggle),
+            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
             typer.echo(f"{found.description}; {which_kaggle}", err=True)
-            supervisor = Supervisor(app.work(settings, found, client, simulated=simulated))
-            asyncio.run(run_until_signalled(supervisor, once=once))
+            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
+            if once:
+                asyncio.run(run_until_signalled(supervisor, once=True))
+            else:
+                with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
+                    asyncio.run(run_until_signalled(supervisor))
         if once and supervisor.failed:
             _fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
 

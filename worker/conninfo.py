@@ -30,8 +30,13 @@ def parts_of(url: str) -> dict[str, Any]:
     return parts
 
 
-def kept_alive(url: str) -> str:
-    """The URL with time-outs for a server that vanishes without a word."""
+def kept_alive(url: str, *, connect_timeout: int = 10) -> str:
+    """The URL with time-outs for a server that vanishes without a word, where it names none itself. Seconds."""
     given = parts_of(url)
-    wanted = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    wanted = {
+        "connect_timeout": connect_timeout,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
     return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})

@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -143,14 +143,25 @@ class Kaggle:
 
     url: base URL. timeout: seconds without a byte before a request is given up. deadline: seconds for a whole
     request with its connecting, TLS, headers, redirects and body. limit: the most bytes of a download.
+    answered: told the status of each answer, "none" where none came.
     """
 
-    def __init__(self, url: str, credential: Credential | None, *, timeout: float, deadline: float, limit: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        credential: Credential | None,
+        *,
+        timeout: float,
+        deadline: float,
+        limit: int,
+        answered: Callable[[str], object] | None = None,
+    ) -> None:
         self._url = url
         self._credential = credential
         self._timeout = timeout
         self._deadline = deadline
         self._limit = limit
+        self._answered = answered or (lambda _: None)
         self._idle: list[_Line] = []
 
     @property
@@ -238,7 +249,7 @@ class Kaggle:
         try:
             line = self._idle.pop()
         except IndexError:
-            line = _Line(self._url, self._timeout)
+            line = _Line(self._url, self._timeout, self._answered)
         watch = threading.Timer(self._deadline, line.cut)
         watch.daemon = True
         watch.start()
@@ -266,9 +277,10 @@ class Kaggle:
 class _Line:
     """One client of the SDK with its connections, which can be cut from outside."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, answered: Callable[[str], object]) -> None:
         self._url = url
         self._timeout = timeout
+        self._answered = answered
         self._wires = _Wires()
         self._client: KaggleClient | None = None
 
@@ -303,7 +315,7 @@ class _Line:
         http = made.http_client()
         http._endpoint = self._url  # the SDK knows only its own hosts
         http._init_session()
-        adapter = _Adapter(self._timeout, self._wires)
+        adapter = _Adapter(self._timeout, self._wires, self._answered)
         http._session.mount("https://", adapter)
         http._session.mount("http://", adapter)
         return made
@@ -365,10 +377,11 @@ class _Wires:
 
 
 class _Adapter(HTTPAdapter):
-    """Sets the time-out that the SDK leaves out, and keeps account of the open sockets."""
+    """Sets the time-out that the SDK leaves out, and keeps account of the open sockets and of the answers."""
 
-    def __init__(self, timeout: float, wires: _Wires) -> None:
+    def __init__(self, timeout: float, wires: _Wires, answered: Callable[[str], object]) -> None:
         self._timeout = timeout
+        self._answered = answered
         self._wires = wires
         super().__init__(pool_connections=2, pool_maxsize=1)
 
@@ -404,7 +417,13 @@ class _Adapter(HTTPAdapter):
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         """Send with the time-out."""
         kwargs["timeout"] = self._timeout
-        return super().send(request, *args, **kwargs)
+        status = "none"
+        try:
+            answer = super().send(request, *args, **kwargs)
+            status = str(answer.status_code)
+            return answer
+        finally:
+            self._answered(status)
 
 
 def explain(error: Exception, slug: str | None, timeout: float) -> PgleaderboardError:

@@ -114,8 +114,11 @@ def migrate(
     procrastinate: Path = PROCRASTINATE,
     report: Report = _LOG.info,
     deadline: float = DEADLINE,
+    again: bool = False,
 ) -> bool:
     """Bring the database at `url` (a libpq URL or DSN) to this version; True if anything changed.
+
+    again: apply all of sql/ even if none of it is new, which mends what a restore left out (grants, comments).
 
     Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: one works, the
     others wait for it, at most `deadline` seconds.
@@ -129,7 +132,7 @@ def migrate(
             _prepare(connection, deadline)
             _refuse_server(connection)
             _take_turn(connection, deadline, report)
-            return _bring_up(connection, release, deadline, report)
+            return _bring_up(connection, release, deadline, report, again=again)
         except (psycopg.Error, DBAPIError) as error:
             raise _explained(error, "cannot migrate") from error
 

@@ -85,6 +85,11 @@ class Recorded:
         """Of a file as it was applied, None if it was not."""
         return self.files.get(name)
 
+    def without_digests(self, folder: str) -> Recorded:
+        """The same, but as if the files of a folder were all others now."""
+        files = {name: "" if name.startswith(f"{folder}/") else digest for name, digest in self.files.items()}
+        return Recorded(self.versions, files)
+
     def names(self, folder: str) -> set[str]:
         """Name the applied files of a folder."""
         return {name for name in self.files if name.startswith(f"{folder}/")}

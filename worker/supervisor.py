@@ -12,7 +12,8 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,6 +42,8 @@ PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; c
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
+WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
+SLOW_START = 30  # seconds that one which keeps us waiting gets for the first connection
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Work:
     url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
     unpacked. runs_for: how long runs that changed nothing are kept. history_for: how long closed versions of entries
     are kept, None = for ever. follow_up: how long after its final sync a completed competition is asked every
-    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says.
+    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says. ended: told how each attempt ended, and
+    after how many seconds.
     """
 
     url: str
@@ -62,6 +66,7 @@ class Work:
     runs_for: timedelta
     history_for: timedelta | None = None
     follow_up: tuple[timedelta, timedelta, timedelta] | None = None
+    ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,11 @@ class _Session:
 
 
 class Supervisor:
-    """One worker process. Make it, then await `run` or `run_once`."""
+    """One worker process. Make it, then await `run` or `run_once`.
+
+    failed: syncs that failed. waiting_for: why it does not work now, None while it does. beat_at: when it was last
+    seen alive, by time.monotonic.
+    """
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -83,6 +92,8 @@ class Supervisor:
         self._sweep_now = asyncio.Event()
         self._dying: set[asyncio.Task[Any]] = set()
         self.failed = 0
+        self.waiting_for: str | None = "it is starting"
+        self.beat_at = time.monotonic()
 
     def stop(self) -> None:
         """Ask it to finish what runs and to end."""
@@ -94,31 +105,34 @@ class Supervisor:
 
         Raises PgleaderboardError for what no waiting mends: a wrong password, a schema that is missing or newer.
         """
-        waiting_for: str | None = None
         while not self._stop.is_set():
+            self.beat_at = time.monotonic()
             try:
                 async with self._session(wait=True) as session:
-                    log.info("worker ready")
-                    waiting_for = None
+                    log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
+                    self.waiting_for = None
                     await self._until_stopped(session)
             except (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld) as error:
                 ours = _as_ours(error)
                 if isinstance(ours, NeedsPerson):
                     raise ours from error
                 reason = str(ours)
-                if reason != waiting_for:
+                if reason != self.waiting_for:
                     # A programming error may mean that the database was migrated meanwhile: the next session checks.
                     fault = isinstance(error, psycopg.ProgrammingError)
                     log.warning("waiting: %s", reason, exc_info=error if fault else None)
-                    waiting_for = reason
+                    self.waiting_for = reason
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), RECONNECT)
+        self.waiting_for = "it was asked to stop"
+        log.info("worker stopped")
 
     async def run_once(self) -> None:
         """Sync what is due or wanted, prune, then end. `failed` counts the syncs that failed.
 
         Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
         """
+        await self._wake_database()
         try:
             async with self._session(wait=False) as session:
                 while not self._stop.is_set():
@@ -133,6 +147,27 @@ class Supervisor:
                     await self._until_granted(session)
         except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
             raise _as_ours(error) from error
+
+    async def _wake_database(self) -> None:
+        """Connect once, so that a database that sleeps is awake; a wrong password or name is told at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + WAKING
+        told = False
+        while not self._stop.is_set():
+            try:
+                url = kept_alive(self._work.direct_url, connect_timeout=SLOW_START)
+                await (await psycopg.AsyncConnection.connect(url)).close()
+            except psycopg.OperationalError as error:
+                ours = _as_ours(error)
+                if isinstance(ours, NeedsPerson) or loop.time() >= until:
+                    raise ours from error
+                if not told:
+                    log.warning("waiting: %s", ours)
+                    told = True
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), RECONNECT)
+            else:
+                return
 
     async def _until_granted(self, session: _Session) -> None:
         answer = await session.connection.execute(
@@ -161,7 +196,7 @@ class Supervisor:
                 (__version__, work.kaggle.fingerprint, work.follow_up and list(work.follow_up)),
             )
             (worker_id,) = await registered.fetchone() or (0,)
-            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit)
+            syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, work.ended)
             await in_thread(store.open)
             app = queue_app(
                 work.direct_url,
@@ -224,6 +259,7 @@ class Supervisor:
             if thorough:
                 thorough_at = loop.time() + THOROUGH_EVERY
             pause = await self._sweep(session, thorough=thorough)
+            self.beat_at = time.monotonic()
             await self._listen(session, pause)
 
     async def _prune_for_ever(self, store: Store) -> None:
@@ -272,9 +308,9 @@ class Supervisor:
         except Exception as error:  # whatever it was, the attempt must not stay running
             fault = not isinstance(error, psycopg.OperationalError)
             log.warning(
-                "competition %s: its sync could not begin or end: %s",
-                competition_id,
+                "a sync could not begin or end: %s",
                 _as_ours(error),
+                extra={"competition_id": competition_id},
                 exc_info=error if fault else None,
             )
             await self._let_go(
@@ -302,7 +338,7 @@ class Supervisor:
         try:
             ending: Ending = await in_thread(lambda: syncer.describe(competition_id))
         except psycopg.Error as error:
-            log.warning("competition %s: its metadata could not be written: %s", competition_id, _as_ours(error))
+            log.warning("metadata could not be written: %s", _as_ours(error), extra={"competition_id": competition_id})
             return
         if ending == "waits":
             self._sweep_now.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -25,6 +26,7 @@ class Syncer:
     """What a sync needs.
 
     requests_per_minute: Kaggle's budget for all workers together, 0 = no limit. limit: bytes of one board, unpacked.
+    ended: told how each attempt ended, and after how many seconds.
     """
 
     store: Store
@@ -32,6 +34,7 @@ class Syncer:
     worker_id: int
     requests_per_minute: int
     limit: int
+    ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
     def sync(self, competition_id: int) -> Ending:
         """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
@@ -59,16 +62,19 @@ class Syncer:
         try:
             applied = self._fetch_and_apply(begun)
         except Exception as error:  # noqa: BLE001 - whatever failed, the run must say so; retry.decide tells what it is
-            return self._failed(begun, error)
+            return self._failed(begun, error, started)
         outcome: Ending = applied.outcome or "superseded"  # type: ignore[assignment]
-        log.info(
-            "%s %s",
-            begun.slug,
+        seconds = round(time.monotonic() - started, 3)
+        self.ended(outcome, seconds)
+        log.log(
+            logging.DEBUG if outcome == "unchanged" else logging.INFO,  # most syncs find nothing new
+            "sync %s",
             outcome,
             extra={
+                "competition": begun.slug,
                 "run": begun.run_id,
                 "reason": begun.reason,
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": seconds,
                 "teams": applied.teams,
                 "added": applied.added,
                 "removed": applied.removed,
@@ -87,7 +93,7 @@ class Syncer:
                 return Applied(outcome)
             return self.store.apply(begun.run_id, read, lambda: board.rows(archive, self.limit))
 
-    def _failed(self, begun: Begun, error: Exception) -> Ending:
+    def _failed(self, begun: Begun, error: Exception, started: float) -> Ending:
         decision = decide(
             error,
             failures=begun.failures,
@@ -95,14 +101,18 @@ class Syncer:
             interval=begun.sync_interval,
         )
         outcome: Ending = self.store.fail(begun.run_id, decision, self.kaggle.fingerprint)  # type: ignore[assignment]
+        seconds = round(time.monotonic() - started, 3)
+        self.ended(outcome, seconds)
         log.log(
             logging.ERROR if decision.kind == "ours" else logging.WARNING,
-            "%s %s: %s",
-            begun.slug,
+            "sync %s: %s",
             outcome,
             decision.message,
             extra={
+                "competition": begun.slug,
                 "run": begun.run_id,
+                "reason": begun.reason,
+                "seconds": seconds,
                 "kind": decision.kind,
                 "retry_in": f"{decision.retry_in.total_seconds():.0f}s",
             },
@@ -122,7 +132,7 @@ class Syncer:
         try:
             said = self.kaggle.describe(slug)
         except PgleaderboardError as error:
-            log.warning("%s: its metadata could not be read: %s", slug, error)
+            log.warning("metadata could not be read: %s", error, extra={"competition": slug})
             return "failed"
         self.store.fill_from_kaggle(competition_id, link_revision, said)
         return "changed"

@@ -78,6 +78,8 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         ["-1", "x", "nan", "inf", "1e12"],
     ),
     "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
+    "PGLEADERBOARD_METRICS_PORT": ("metrics_port", None, [("0", 0), ("65535", 65535)], ["-1", "65536", "http", "1.5"]),
+    "PGLEADERBOARD_METRICS_HOST": ("metrics_host", "127.0.0.1", [("::1", "::1"), ("10.0.0.7", "10.0.0.7")], []),
 }
 REFUSED = [(name, text) for name, (_, _, _, refused) in CONTRACT.items() for text in refused]
 

@@ -1,0 +1,292 @@
+"""`pgleaderboard doctor` against set-ups that were broken on purpose: each is named, with what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Connection, MakeWorker, make_kaggle
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.asking import OTHER, eventually, insert, status, synced, value
+from tests.pooler import pgbouncer
+from worker.doctor import Finding, Patient, examine
+from worker.kaggle_api import Credential
+from worker.simulator import Simulator, Status
+
+Examine = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def look(url: str, simulator: Simulator) -> Examine:
+    """Examines the test's database and Kaggle; keywords change what is looked at (see Patient)."""
+
+    def one(**changes: Any) -> list[Finding]:
+        credential = Credential("the test", token="test-token")
+        told: dict[str, Any] = {
+            "url": url,
+            "direct_url": changes.get("url", url),
+            "has_direct_url": "direct_url" in changes,
+            "kaggle": make_kaggle(simulator.url),
+            "which_kaggle": "Kaggle, credential from the test",
+            "credential": credential,
+            "credential_error": None,
+            "needs_credential": True,
+            "requests_per_minute": 0,
+        }
+        return list(examine(Patient(**(told | changes))))
+
+    return one
+
+
+def named(found: list[Finding], check: str, level: str, said: str, remedy: str) -> bool:
+    """Whether one finding of that check says this, and what to do."""
+    hits = [f for f in found if (f.check, f.level) == (check, level) and said in f.said and remedy in (f.remedy or "")]
+    assert len(hits) == 1, "\n".join(map(str, found))
+    return True
+
+
+def test_a_healthy_set_up(look: Examine, db: Connection, worker: MakeWorker) -> None:
+    """With a worker and a board that is synced everything is well, in one line a check."""
+    with worker():
+        insert(db)
+        assert synced(db) == ("inserted", "changed")
+        found = look()
+    assert {f.level for f in found} == {"ok"}, found
+    checks = "database clock listen migrations rights search_path triggers queue workers jobs kaggle syncs"
+    assert [f.check for f in found] == checks.split()
+
+
+# The database
+
+BROKEN = [
+    # what is done to the database; check, level, what is said, what to do
+    ("DROP SCHEMA kaggle CASCADE", "migrations", "problem", "holds no leaderboards yet", "pgleaderboard migrate"),
+    (
+        "UPDATE kaggle.applied_files SET digest = 'old' WHERE name = 'sql/010_slugs.sql'",
+        "migrations", "problem", "1 to apply, the first sql/010_slugs.sql", "run pgleaderboard migrate",
+    ),
+    (
+        "UPDATE kaggle.alembic_version SET version_num = '9999'",
+        "migrations", "problem", "holds 9999, which", "install the newer pgleaderboard",
+    ),
+    (
+        "ALTER FUNCTION kaggle.sync_now(text) RESET search_path",
+        "search_path", "problem", "kaggle.sync_now(text) would find", "migrate --again",
+    ),
+    (
+        "ALTER TABLE kaggle.competitions DISABLE TRIGGER competitions_inserted",
+        "triggers", "problem", "switched off: competitions_inserted", "ENABLE TRIGGER",
+    ),
+    (
+        "DROP TRIGGER competitions_updated ON kaggle.competitions",
+        "triggers", "problem", "missing: competitions_updated", "migrate --again",
+    ),
+    (
+        "DROP FUNCTION procrastinate.procrastinate_finish_job_v1 CASCADE",
+        "queue", "problem", "misses procrastinate_finish_job_v1", "restore schema procrastinate",
+    ),
+    ("SELECT 1", "workers", "warning", "nothing waits", "pgleaderboard work"),
+    (
+        "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')",
+        "workers", "problem", "competitions that wait for one: 1", "pgleaderboard work",
+    ),
+    (
+        "INSERT INTO kaggle.worker_processes (version, credential, seen_at) "
+        "VALUES ('0.1.0', '', clock_timestamp() - interval '50 s')",
+        "workers", "warning", "was last heard 50 s ago", "begun anew",
+    ),
+    (
+        "INSERT INTO kaggle.sync_state (competition_id, running_run_id, running_worker_id, running_since, "
+        "running_reason) VALUES (1, 7, 1, clock_timestamp() - interval '20 minutes', 'manual')",
+        "jobs", "problem", "run 7 of competition 1 has been running for 20 minutes", "restart its worker",
+    ),
+    (
+        "INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, priority, status) "
+        "VALUES ('kaggle', 'sync', 0, 'doing')",
+        "jobs", "warning", "held by a worker that is gone: 1 jobs", "the next worker",
+    ),
+    (
+        "INSERT INTO kaggle.sync_condition (function) VALUES ('public.gone(kaggle.competitions)')",
+        "condition", "problem", "public.gone(kaggle.competitions) does not exist", "set_sync_condition(NULL)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("done", "check", "level", "said", "remedy"), BROKEN)
+def test_a_broken_database(
+    look: Examine, db: Connection, done: str, check: str, level: str, said: str, remedy: str
+) -> None:
+    """What somebody did to the database is named, and how it is mended."""
+    db.execute(done)
+    assert named(look(), check, level, said, remedy)
+
+
+def test_a_role_whose_sessions_fire_no_triggers(look: Examine, url: str) -> None:
+    """session_replication_role, left behind by a restore, is found."""
+    quiet = make_conninfo(url, options="-c session_replication_role=replica")
+    assert named(look(url=quiet), "triggers", "problem", "session_replication_role", "RESET session_replication_role")
+
+
+def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
+    """A role that may log in and nothing else is told which one to be granted."""
+    role = sql.Identifier(f"nobody_{os.getpid()}")
+    db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
+    try:
+        found = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
+        assert named(found, "rights", "problem", "permission denied", "GRANT pgleaderboard_worker TO")
+        db.execute(sql.SQL("GRANT pgleaderboard_reader TO {}").format(role))
+        db.execute(sql.SQL("GRANT SELECT ON kaggle.alembic_version, kaggle.applied_files TO {}").format(role))
+        reading = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
+        db.execute(sql.SQL("DROP OWNED BY {}").format(role))
+    finally:
+        db.execute(sql.SQL("DROP ROLE {}").format(role))
+    assert any(f.check == "rights" and "may not use kaggle.boards" in f.said for f in reading), reading
+
+
+# Reaching it
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "remedy"),
+    [
+        ({"dbname": "nothing_here"}, "does not exist", "create it"),
+        ({"host": "/nowhere"}, "failed", "start the server"),
+        ({"user": "nobody_at_all"}, "nobody_at_all", ""),
+    ],
+)
+def test_a_database_that_cannot_be_reached(
+    look: Examine, url: str, changes: dict[str, str], said: str, remedy: str
+) -> None:
+    """Nothing but the database and Kaggle is then looked at."""
+    found = look(url=make_conninfo(url, **changes))
+    assert named(found, "database", "problem", said, remedy)
+    assert {f.check for f in found} == {"database", "kaggle"}
+
+
+def test_a_pooler_in_transaction_mode(look: Examine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a direct URL it is recognised; with one beside it all is well."""
+    monkeypatch.setattr("worker.doctor.HEARD_WITHIN", 0.5)
+    with pgbouncer(url) as pooled:
+        assert named(
+            look(url=pooled), "listen", "problem", "a pooler in transaction mode", "set PGLEADERBOARD_DIRECT_URL"
+        )
+        assert named(look(url=pooled, direct_url=url), "listen", "ok", "arrived", "")
+
+
+def test_a_direct_url_to_another_database(look: Examine, url: str, empty_database: str) -> None:
+    """The two URLs must name one database."""
+    assert named(look(direct_url=empty_database), "listen", "problem", "different databases", "the same database")
+
+
+def test_clocks_that_differ(look: Examine) -> None:
+    """Seconds are a warning, a minute is a problem."""
+    assert named(look(clock=lambda: time.time() - 20), "clock", "warning", "20 s ahead of", "NTP")
+    assert named(look(clock=lambda: time.time() + 3600), "clock", "problem", "3600 s behind", "NTP")
+
+
+# Kaggle, and what fails
+
+
+def test_credentials(look: Examine, simulator: Simulator) -> None:
+    """None, one that cannot be read, one that is refused."""
+    remedy = "https://www.kaggle.com/settings"
+    assert named(look(credential=None), "credential", "problem", "no Kaggle credential was found", remedy)
+    assert named(look(credential_error="cannot read x", kaggle=None), "credential", "problem", "cannot read x", remedy)
+    simulator.auth_required = "Bearer another"
+    assert named(look(), "credential", "problem", "does not accept the credential (401)", remedy)
+
+
+def test_a_kaggle_that_does_not_answer(look: Examine, simulator: Simulator, db: Connection) -> None:
+    """Out of reach is a problem, a pause that Kaggle asked for a warning, and then it is not asked."""
+    simulator.faults.put(None, Status(503))
+    assert named(look(), "kaggle", "problem", "status 503", "it may pass")
+    fingerprint = make_kaggle(simulator.url).fingerprint
+    db.execute(
+        "INSERT INTO kaggle.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
+        (fingerprint,),
+    )
+    asked = len(simulator.requests)
+    assert named(look(), "kaggle", "warning", "asked for a pause", "REQUESTS_PER_MINUTE")
+    assert len(simulator.requests) == asked
+    simulator.stop()
+    db.execute("DELETE FROM kaggle.kaggle_budget")
+    assert named(look(), "kaggle", "problem", "refused", "PGLEADERBOARD_KAGGLE_URL")
+
+
+def test_syncs_that_fail(look: Examine, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
+    """Each failing competition with its last error: what a person must mend is a problem, what passes a warning."""
+    simulator.faults.put(OTHER, Status(503), times=None)
+    with worker():
+        insert(db, "unknown-slug")
+        insert(db, OTHER)
+        assert synced(db, "unknown-slug")[1] == synced(db, OTHER)[1] == "failed"
+        found = look()
+    assert named(found, "syncs", "problem", "unknown-slug fails (1 in a row", "kaggle.sync_now('unknown-slug')")
+    assert named(found, "syncs", "warning", "status 503", "tried again by itself")
+
+
+def test_a_condition_that_raises(look: Examine, db: Connection, worker: MakeWorker) -> None:
+    """A sync condition of one's own that fails is named with its error."""
+    db.execute(
+        "CREATE FUNCTION public.broken(c kaggle.competitions) RETURNS boolean LANGUAGE plpgsql "
+        "AS $$ BEGIN RAISE 'no such luck'; END $$"
+    )
+    db.execute("SELECT kaggle.set_sync_condition('public.broken(kaggle.competitions)')")
+    with worker():
+        insert(db)
+        eventually(db, "no such luck", "SELECT max(condition_says) FROM kaggle.sync_state")
+        found = look()
+    assert named(found, "condition", "problem", "no such luck", "set_sync_condition(NULL)")
+    assert status(db, "sync_state") == "idle"
+
+
+# The command
+
+
+def doctor(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    """Run the program."""
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "doctor", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | given,
+        cwd=Path(__file__).resolve().parents[2],
+        timeout=60,
+    )
+
+
+def test_the_command_and_its_json(url: str, db: Connection, simulator: Simulator) -> None:
+    """Status 0 with warnings only, 1 with a problem; JSON says the same; no secret is in either."""
+    given = {"DATABASE_URL": url, "PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "s3cret"}
+    shown = doctor(**given)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "warning  workers     no worker is running; nothing waits for one\n" in shown.stdout
+    assert "credential from KAGGLE_API_TOKEN; it answers" in shown.stdout
+    assert value(db, "SELECT count(*) FROM kaggle.kaggle_budget") == 1
+    simulator.auth_required = "Bearer another"
+    db.execute("DELETE FROM kaggle.kaggle_budget")
+    told = doctor("--json", **given)
+    found = json.loads(told.stdout)
+    assert (told.returncode, found["ok"]) == (1, False)
+    assert [f["check"] for f in found["findings"] if f["level"] == "problem"] == ["credential"]
+    assert "s3cret" not in shown.stdout + told.stdout
+
+
+def test_the_command_without_a_database_or_a_readable_credential(url: str, tmp_path: Path) -> None:
+    """What other commands stop at is a finding here, without a traceback."""
+    (tmp_path / "kaggle.json").write_text("{")
+    shown = doctor(DATABASE_URL=make_conninfo(url, dbname="nothing_here"), KAGGLE_CONFIG_DIR=str(tmp_path))
+    assert shown.returncode == 1
+    assert "problem  database" in shown.stdout
+    assert "problem  credential  cannot read the Kaggle credential in" in shown.stdout
+    assert shown.stderr == ""
