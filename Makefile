@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos bench format lock clean
+.PHONY: help up demo test check chaos bench pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and c
 
 bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+pictures: $(VENV)/dev ## Draw the pictures of the README anew
+	@$(BIN)/python -m tests.pictures
 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .
