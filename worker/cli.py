@@ -32,6 +32,7 @@ from worker.supervisor import Supervisor, run_until_signalled
 cli = typer.Typer(
     name="pgleaderboard",
     help="Kaggle leaderboards that keep themselves in sync inside your Postgres.",
+    epilog="pgleaderboard --install-completion teaches your shell to complete commands, options and slugs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -469,7 +469,7 @@ def test_plot_draws_files(run: Run, db: Connection, syncs: Syncs, tmp_path: Path
 
 
 def test_plot_says_what_is_wrong(run: Run, syncs: Syncs, tmp_path: Path) -> None:
-    """No board, an unknown team or user, no terminal, another suffix, a folder that is not there, no library."""
+    """No board, an unknown team or user, no terminal, another suffix, no such folder, no library, a fault of ours."""
     file = str(tmp_path / "a.svg")
     assert said(run("plot", "a-board", "-o", file)) == "a-board has no board yet"
     syncs.sync(zip_of(teams(1, 2)))
@@ -480,6 +480,9 @@ def test_plot_says_what_is_wrong(run: Run, syncs: Syncs, tmp_path: Path) -> None
     )
     assert said(run("plot", "a-board", "-o", file, "--participant", "nobody")) == "'nobody' never stood on a-board"
     assert "No such file or directory" in said(run("plot", "a-board", "-o", str(tmp_path / "x" / "a.svg")))
+    (tmp_path / "matplotlib.py").write_text("raise RuntimeError('a fault of\\nours')")
+    fault = run("plot", "a-board", "-o", file, PYTHONPATH=str(tmp_path))
+    assert said(fault).startswith("pgleaderboard itself failed: RuntimeError: a fault of ours; please report it")
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     missing = run("plot", "a-board", "-o", file, PYTHONPATH=str(tmp_path))
     assert said(missing) == "plots need more than is installed: pip install 'pgleaderboard[plot]'"
