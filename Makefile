@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos bench docs format lock clean
+.PHONY: help up demo test check chaos bench pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 
 docs: $(VENV)/dev ## Write docs/reference.md and docs/settings.md anew, out of the database and the settings
 	@$(BIN)/python -m tests.reference
 	@$(BIN)/python -m worker.settings_page > docs/settings.md
+
+pictures: $(VENV)/dev ## Draw the pictures of the README anew
+	@$(BIN)/python -m tests.pictures
+
+format: $(VENV)/dev ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import psycopg
@@ -34,6 +33,7 @@ from worker.supervisor import run_until_signalled
 cli = typer.Typer(
     name="pgleaderboard",
     help="Kaggle leaderboards that keep themselves in sync inside your Postgres.",
+    epilog="pgleaderboard --install-completion teaches your shell to complete commands, options and slugs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -50,19 +50,16 @@ Simulate = Annotated[
 
 def main() -> None:
     """Run the command line."""
-    if not {"-v", "--verbose"} & set(sys.argv):
-        sys.excepthook = _tell_fault
-    cli()
-
-
-def _tell_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A fault of ours in one line; the interpreter then exits with 1."""
-    said = " ".join(f"{kind.__name__}: {error}".split())
-    typer.echo(
-        f"pgleaderboard: pgleaderboard itself failed: {logs.harmless(said)}; please report it with what the command "
-        "says with --verbose",
-        err=True,
-    )
+    try:
+        cli()
+    except Exception as error:
+        if {"-v", "--verbose"} & set(sys.argv):
+            raise
+        said = logs.harmless(" ".join(f"{type(error).__name__}: {error}".split()))
+        typer.echo(
+            f"pgleaderboard: pgleaderboard itself failed: {said}; please report it with what --verbose shows", err=True
+        )
+        sys.exit(1)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from worker.settings import Settings
 from worker.watch import View, watch
 
 commands = typer.Typer()
+_LINES_AT_ONCE = 500
 Connection = psycopg.Connection[Any]
 
 
@@ -74,21 +76,17 @@ def _at(given: str | None, *, watching: bool) -> datetime | None:
     return moment_of(given) if given is not None else None
 
 
-def _show(lines: Iterable[Text], *, page: bool = True) -> None:
-    console = screen()
-    if not page:
-        for line in lines:
-            console.print(line, soft_wrap=True)
-        return
-    with paged(console) as out:
-        for line in lines:
-            out.print(line, soft_wrap=True)
+def _show(lines: Sequence[Text]) -> None:
+    with paged(screen()) as out:
+        # Many lines at a time: rich takes its time over each call.
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            out.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]), soft_wrap=True)
 
 
 def _write(lines: Iterable[str]) -> None:
-    console = screen()
-    for line in printed(lines, to_terminal=console.is_terminal):
-        console.out(line, end="")
+    is_terminal = screen().is_terminal
+    for line in printed(lines, to_terminal=is_terminal):
+        sys.stdout.write(line)
 
 
 def _stay(settings: Settings, read: Callable[[Connection], View]) -> None:

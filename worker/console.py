@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from worker import logs
-from worker.errors import PgleaderboardError
+from worker.errors import NeedsPerson, PgleaderboardError
 from worker.settings import pager
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
@@ -101,32 +102,44 @@ def width_of(console: Console) -> int | None:
     return console.width if console.is_terminal else shutil.get_terminal_size((0, 0)).columns or None
 
 
+class _Piped(Console):
+    """A console whose reader may have seen enough."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the program with status 1."""
+        raise BrokenPipeError
+
+
 @contextmanager
 def paged(console: Console) -> Iterator[Console]:
     """On a terminal through a pager, as git does: PAGER, else less, which ends by itself where all fits on a page."""
-    program = shlex.split(pager() or "less") if pager() != "" else []
+    chosen = pager()
+    try:
+        program = shlex.split("less" if chosen is None else chosen)
+    except ValueError as error:
+        raise NeedsPerson(f"cannot read PAGER: {error}") from None
     found = shutil.which(program[0]) if program else None
     if not console.is_terminal or console.is_dumb_terminal or not found or program == ["cat"]:
         yield console
         return
     environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
     with subprocess.Popen([found, *program[1:]], stdin=subprocess.PIPE, env=environment, encoding="utf-8") as shown:
+        assert shown.stdin is not None
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's
+        colours = console.color_system
         try:
-            colours = console.color_system
-            yield Console(
-                file=shown.stdin,
-                force_terminal=True,
-                width=console.width,
-                color_system=colours if colours in ("standard", "256", "truecolor") else None,  # type: ignore[arg-type]
-                highlight=False,
-                emoji=False,
-                markup=False,
-            )
-            assert shown.stdin is not None
-            shown.stdin.close()
-        except BrokenPipeError:
-            pass  # the reader has seen enough
+            with contextlib.suppress(BrokenPipeError):
+                yield _Piped(
+                    file=shown.stdin,
+                    force_terminal=True,
+                    width=console.width,
+                    color_system=colours if colours in ("standard", "256", "truecolor") else None,  # type: ignore[arg-type]
+                    highlight=False,
+                    emoji=False,
+                    markup=False,
+                )
         finally:
+            with contextlib.suppress(BrokenPipeError):
+                shown.stdin.close()
             shown.wait()
             signal.signal(signal.SIGINT, before)

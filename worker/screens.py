@@ -49,6 +49,8 @@ Cell = tuple[str, str]  # what it says, harmless, and its style
 
 def foreign(text: str) -> str:
     """Text of somebody else for a screen: no control characters, and a right-to-left name turns nothing behind it."""
+    if text.isascii() and text.isprintable():
+        return text
     shown = harmless(text)
     if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in shown):
         shown += _LEFT_TO_RIGHT_MARK
