@@ -9,8 +9,8 @@ from worker.settings import Settings
 _HEAD = """\
 # Settings
 
-Environment variables, or lines in `.env` in the folder where the program is started; the environment wins. An empty value
-counts as not set. This page is written by `make docs` from `worker/settings.py`.
+Environment variables, or lines in `.env` in the folder where the program is started; the environment wins. An empty
+value counts as not set. This page is written by `make docs` from `worker/settings.py`.
 
 | name | default | allowed | meaning |
 | --- | --- | --- | --- |
@@ -31,7 +31,9 @@ def _row(field: FieldInfo) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)}
+    bounds = {
+        name: getattr(rule, name) for rule in field.metadata for name in ("ge", "gt", "le") if hasattr(rule, name)
+    }
     parts = [
         f"{word} {bounds[name]:g}"
         for name, word in (("ge", "from"), ("gt", "above"), ("le", "to"))
