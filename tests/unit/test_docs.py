@@ -35,9 +35,7 @@ def test_commands_of_the_walk_throughs_exist() -> None:
     """Each `pgleaderboard COMMAND --OPTION` in a console block is one."""
     pages = "\n".join(page.read_text() for page in PAGES)
     blocks = "\n".join(re.findall(r"```console\n(.*?)```", pages, re.DOTALL))
-    commands = set(
-        re.findall(r"pgleaderboard (up|demo|migrate|work|psql|url|simulate|doctor)((?: --[a-z-]+)*)", blocks)
-    )
+    commands = set(re.findall(r"pgleaderboard (up|migrate|work|url|doctor)((?: --[a-z-]+)*)", blocks))
     assert {("migrate", " --again"), ("doctor", ""), ("work", "")} <= commands
     for name, options in commands:
         shown = subprocess.run(
