@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from worker import postgres
 from worker.errors import NeedsPerson
 from worker.kaggle_api import Credential, Kaggle, find_credential
-from worker.metrics import DatabaseValues, Metrics, MetricsServer
 from worker.settings import Settings
 from worker.simulator import Simulator
 from worker.supervisor import Supervisor, Work
+
+if TYPE_CHECKING:
+    from worker.metrics import Metrics
 
 EMBEDDED_DATABASE = "pgleaderboard"
 SIMULATED_DATABASE = "simulated"  # of its own: invented boards never mix with real ones
@@ -124,17 +127,28 @@ def supervisor(
     return Supervisor(dataclasses.replace(told, ended=metrics.ended) if metrics else told)
 
 
+def counting(settings: Settings) -> Metrics | None:
+    """What a worker counts, if a port is set where it tells."""
+    if settings.metrics_port is None:
+        return None
+    from worker.metrics import Metrics  # some MiB that most workers do without
+
+    return Metrics()
+
+
 @contextmanager
 def serving(
-    settings: Settings, found: Database, client: Kaggle, worker: Supervisor, metrics: Metrics, *, simulated: bool
+    settings: Settings, found: Database, client: Kaggle, worker: Supervisor, metrics: Metrics | None, *, simulated: bool
 ) -> Iterator[None]:
     """Serve metrics and health for as long as this lasts, if a port is set for it.
 
     Raises NeedsPerson where it cannot be listened on.
     """
-    if settings.metrics_port is None:
+    if settings.metrics_port is None or metrics is None:
         yield
         return
+    from worker.metrics import DatabaseValues, MetricsServer
+
     values = DatabaseValues(found.url, client.fingerprint, _budget(settings, simulated))
     with MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, worker):
         yield

@@ -25,7 +25,6 @@ from worker.console import Verbose
 from worker.console import fail as _fail
 from worker.console import one_line as _one_line
 from worker.demo import run_demo
-from worker.metrics import Metrics
 from worker.settings import Settings
 from worker.simulator import Simulator
 from worker.supervisor import run_until_signalled
@@ -93,7 +92,7 @@ def up(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
-        metrics = Metrics()
+        metrics = app.counting(settings)
         with (
             app.database(settings, simulated=simulated, port=port) as found,
             app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
@@ -167,7 +166,7 @@ def work(
         settings = Settings.load()
         logs.configure(settings.log_format, verbose=verbose)
         simulated = app.is_simulated(settings, simulate)
-        metrics = Metrics()
+        metrics = app.counting(settings)
         with (
             app.database(settings, simulated=simulated) as found,
             app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),

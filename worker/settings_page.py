@@ -9,8 +9,8 @@ from worker.settings import Settings
 _HEAD = """\
 # Settings
 
-Environment variables, or lines in `.env` in the folder where the program is started; the environment wins. An empty value
-counts as not set. This page is written by `make docs` from `worker/settings.py`.
+Environment variables, or lines in `.env` in the folder where the program is started; the environment wins. An empty
+value counts as not set. This page is written by `make docs` from `worker/settings.py`.
 
 | name | default | allowed | meaning |
 | --- | --- | --- | --- |

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
@@ -18,6 +25,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.asking import OTHER, eventually, insert, status, synced, value
 from tests.pooler import pgbouncer
+from worker import __version__
 from worker.doctor import Finding, Patient, examine
 from worker.kaggle_api import Credential
 from worker.simulator import Simulator, Status
@@ -152,6 +160,37 @@ def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
     assert any(f.check == "rights" and "may not use kaggle.boards" in f.said for f in reading), reading
 
 
+def test_a_database_of_another_encoding_or_read_only(look: Examine, url: str, server_url: str) -> None:
+    """Both are named before anything else is tried in vain."""
+    name = f"ascii_{os.getpid()}"
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+        try:
+            assert named(look(url=make_conninfo(server_url, dbname=name)), "database", "problem", "SQL_ASCII", "UTF8")
+        finally:
+            admin.execute(f"DROP DATABASE {name}")
+    standby = make_conninfo(url, options="-c default_transaction_read_only=on")
+    assert named(look(url=standby), "database", "problem", "cannot be written to", "primary")
+
+
+def test_a_worker_that_does_not_get_on(look: Examine, db: Connection) -> None:
+    """A living worker of another release and credential is told of, and that a wish waits all the same."""
+    db.execute("SELECT kaggle.register_worker('0.0.9', 'another')")
+    insert(db)
+    db.execute("UPDATE kaggle.sync_requests SET asked_at = clock_timestamp() - interval '1 hour'")
+    found = look()
+    assert named(found, "workers", "warning", "is pgleaderboard 0.0.9", "restart it")
+    assert named(found, "jobs", "problem", "competitions that wait: 1, the oldest for 60 minutes", "the budget")
+    db.execute("UPDATE kaggle.worker_processes SET version = %s", (__version__,))
+    assert named(look(), "workers", "warning", "another Kaggle credential", "restart it")
+
+
+def test_another_procrastinate(look: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of another minor release, installed by somebody's other requirement, is a warning."""
+    monkeypatch.setattr("worker.doctor.installed_version", lambda name: "3.11.0")
+    assert named(look(), "queue", "warning", "procrastinate 3.11.0 is installed, not 3.10.x", "pip install")
+
+
 # Reaching it
 
 
@@ -280,6 +319,33 @@ def test_the_command_and_its_json(url: str, db: Connection, simulator: Simulator
     assert (told.returncode, found["ok"]) == (1, False)
     assert [f["check"] for f in found["findings"] if f["level"] == "problem"] == ["credential"]
     assert "s3cret" not in shown.stdout + told.stdout
+
+
+def test_it_is_wrapped_to_a_terminal(url: str, simulator: Simulator) -> None:
+    """At 80 columns no line is longer; NO_COLOR leaves the colours out."""
+    given = {"DATABASE_URL": url, "PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "t", "TERM": "xterm"}
+    for more in ({}, {"NO_COLOR": "1"}):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "doctor"],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | given | more,
+            cwd=Path(__file__).resolve().parents[2],
+        )
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO is the end of a pseudo-terminal
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert process.wait() == 0
+        assert (b"\x1b[32m" in shown) == (not more)
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.decode().splitlines()]
+        assert len(lines) > 13
+        assert max(map(len, lines)) <= 80
 
 
 def test_the_command_without_a_database_or_a_readable_credential(url: str, tmp_path: Path) -> None:

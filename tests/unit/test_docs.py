@@ -1,0 +1,60 @@
+"""The pages under docs/ say what is so: settings, metrics, commands, links."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker import settings_page
+from worker.metrics import DatabaseValues, Metrics
+from worker.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+
+
+def test_the_page_of_settings_is_current() -> None:
+    """docs/settings.md is what `make docs` would write, and describes each setting."""
+    assert (ROOT / "docs" / "settings.md").read_text() == settings_page.page()
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_metrics_are_those_that_are_served(url: str) -> None:
+    """The table of docs/operating.md names each metric, and no other."""
+    served = [*Metrics().registry.collect(), *DatabaseValues(url, "", 30).collect()]
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in served}
+    assert set(re.findall(r"^\| `(pgleaderboard_\w+)", OPERATING, re.MULTILINE)) == names
+
+
+def test_commands_of_the_walk_throughs_exist() -> None:
+    """Each `pgleaderboard COMMAND --OPTION` in a console block is one."""
+    pages = "\n".join(page.read_text() for page in PAGES)
+    blocks = "\n".join(re.findall(r"```console\n(.*?)```", pages, re.DOTALL))
+    commands = set(re.findall(r"pgleaderboard (up|migrate|work|url|doctor)((?: --[a-z-]+)*)", blocks))
+    assert {("migrate", " --again"), ("doctor", ""), ("work", "")} <= commands
+    for name, options in commands:
+        shown = subprocess.run(
+            [sys.executable, "-m", "worker", name, "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert [option for option in options.split() if option not in shown] == [], name
+        assert "Example:" in shown, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to a file of this repository finds it."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_files_that_pages_name_exist() -> None:
+    """A path in backticks, in CONTRIBUTING or docs/operating.md, is one."""
+    text = OPERATING + (ROOT / "CONTRIBUTING.md").read_text()
+    paths = set(re.findall(r"`((?:sql|worker|tests|migrations|docs|deploy)/[\w./]*\w/?)`", text))
+    assert len(paths) > 8
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
