@@ -301,7 +301,7 @@ def _holder(connection: Psycopg) -> str:
     return f" (server process {pid})" if pid else ""
 
 
-def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Report) -> bool:
+def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
     installed = is_installed(connection)
     if not installed and (found := existing.get("kaggle")):
@@ -310,6 +310,8 @@ def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Re
             "use another database, or rename that schema"
         )
     recorded = Recorded.read(connection) if installed else Recorded()
+    if again:
+        recorded = recorded.without_digests("sql")
     waiting = release.waiting(recorded)
     _refuse_queue(connection, existing.get("procrastinate"), recorded)
     if not waiting:
