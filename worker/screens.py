@@ -182,7 +182,7 @@ class StatusView:
             Column("COMPETITION", flexible=16),
             Column("STATE"),
             Column("TEAMS", right=True),
-            Column("LEADER", flexible=12),
+            Column("LEADER", flexible=12, optional=True),
             Column("AGE", right=True),
             Column("NEXT", right=True),
         )
