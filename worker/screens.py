@@ -233,14 +233,13 @@ class StatusView:
             if said:
                 lines += wrapped(f"{label:<9}{said}" if label else said, width, style, " " * 9)
         if runs:
-            columns = [Column(t) for t in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME", "NOW")]
+            columns = [Column(t) for t in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME")]
             rows = [
                 (
                     (moment(run.started_at, seconds=True), ""),
                     (f"{(run.finished_at - run.started_at).total_seconds():.1f} s", ""),
                     (run.reason, ""),
                     (run.outcome, "red" if run.outcome == "failed" else ""),
-                    (changes(run), ""),
                 )
                 for run in runs
             ]
@@ -248,8 +247,8 @@ class StatusView:
             lines += [Text(), header]
             for run, line in zip(runs, drawn, strict=True):
                 lines.append(line)
-                if run.error:
-                    lines += wrapped(f"  {foreign(run.error)}", width, "dim", "  ")
+                if said := run.error or changes(run):
+                    lines += wrapped(f"  {foreign(said)}", width, "dim", "  ")
         return lines
 
     def json(self) -> str:
