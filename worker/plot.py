@@ -74,7 +74,7 @@ def line_of(
         return None
     if points[-1][1] is not None and points[-1][0] < until:
         points.append((until, points[-1][1]))
-    shown = harmless(label)  # no mark after a right-to-left name here: a file may be drawn with a font that lacks it
+    shown = harmless(label)
     if cell_len(shown) > _LONGEST_LABEL:
         shown = set_cell_size(shown, _LONGEST_LABEL - 1) + "\u2026"
     return Line(shown, points)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,6 @@ from worker.reading import BoardNow, Entry, Overview, Run, Standing, Status
 
 HEARTBEAT_LIMIT = timedelta(seconds=30)  # after which a worker that was not seen counts as gone (kaggle.live_workers)
 _ELLIPSIS = "\u2026"
-_LEFT_TO_RIGHT_MARK = "\u200e"
 _MEDALS = {"gold": "bold yellow", "silver": "bold white", "bronze": "red"}
 _STATES = {"running": "cyan", "queued": "cyan", "failing": "bold red", "off": "dim", "idle": "green"}
 _measure = Console(width=80)
@@ -48,13 +46,8 @@ Cell = tuple[str, str]  # what it says, harmless, and its style
 
 
 def foreign(text: str) -> str:
-    """Text of somebody else for a screen: no control characters, and a right-to-left name turns nothing behind it."""
-    if text.isascii() and text.isprintable():
-        return text
-    shown = harmless(text)
-    if any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in shown):
-        shown += _LEFT_TO_RIGHT_MARK
-    return shown
+    """Text of somebody else for a screen, without control and direction-changing characters."""
+    return text if text.isascii() and text.isprintable() else harmless(text)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None) -> Iterator[Text]:
@@ -189,7 +182,7 @@ class StatusView:
             Column("COMPETITION", flexible=16),
             Column("STATE"),
             Column("TEAMS", right=True),
-            Column("LEADER", flexible=12),
+            Column("LEADER", flexible=12, optional=True),
             Column("AGE", right=True),
             Column("NEXT", right=True),
         )
@@ -240,14 +233,13 @@ class StatusView:
             if said:
                 lines += wrapped(f"{label:<9}{said}" if label else said, width, style, " " * 9)
         if runs:
-            columns = [Column(t) for t in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME", "NOW")]
+            columns = [Column(t) for t in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME")]
             rows = [
                 (
                     (moment(run.started_at, seconds=True), ""),
                     (f"{(run.finished_at - run.started_at).total_seconds():.1f} s", ""),
                     (run.reason, ""),
                     (run.outcome, "red" if run.outcome == "failed" else ""),
-                    (changes(run), ""),
                 )
                 for run in runs
             ]
@@ -255,8 +247,8 @@ class StatusView:
             lines += [Text(), header]
             for run, line in zip(runs, drawn, strict=True):
                 lines.append(line)
-                if run.error:
-                    lines += wrapped(f"  {foreign(run.error)}", width, "dim", "  ")
+                if said := run.error or changes(run):
+                    lines += wrapped(f"  {foreign(said)}", width, "dim", "  ")
         return lines
 
     def json(self) -> str:
