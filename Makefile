@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos bench format docs lock clean
+.PHONY: help up demo test check chaos bench docs format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +30,13 @@ chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and c
 bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
+docs: $(VENV)/dev ## Write docs/reference.md anew from the database's comments, docs/settings.md from the settings
+	@$(BIN)/python -m tests.reference
+	@$(BIN)/python -m worker.settings_page > docs/settings.md
+
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-
-docs: $(VENV)/dev ## Write docs/settings.md from the settings class
-	@$(BIN)/python -m worker.settings_page > docs/settings.md
 
 lock: $(VENV)/dev ## Resolve the dependencies anew, for every Python at once
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-header \

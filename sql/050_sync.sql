@@ -355,7 +355,8 @@ COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
     'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_go(worker_id bigint, competition_id bigint, retry_in interval) RETURNS void
+CREATE OR REPLACE FUNCTION kaggle.let_go(worker_id bigint, competition_id bigint, retry_in interval, error text)
+RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     let_go_of bigint;
@@ -367,7 +368,9 @@ BEGIN
     END IF;
     UPDATE sync_state s
     SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
-        retry_at = clock_timestamp() + retry_in
+        retry_at = clock_timestamp() + retry_in, consecutive_failures = s.consecutive_failures + 1,
+        failing_since = coalesce(s.failing_since, clock_timestamp()),
+        last_error = let_go.error, last_error_kind = 'ours'
     WHERE s.competition_id = let_go.competition_id;
     UPDATE sync_requests r SET run_id = NULL, tried = true
     WHERE r.competition_id = let_go.competition_id AND r.run_id = let_go_of;
@@ -375,5 +378,5 @@ BEGIN
         PERFORM queue_job('sync', let_go.competition_id, 5);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval) IS
-    'A living worker gives up an attempt whose end the database refused; it is tried again after a while.';
+COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval, text) IS
+    'A living worker gives up an attempt whose end the database refused, so that no run could say why; it is tried again after a while.';

@@ -121,21 +121,18 @@ COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS
 
 CREATE OR REPLACE FUNCTION kaggle.teams_of(board_id bigint, name text) RETURNS bigint[]
 LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    -- Each arm has its index.
+    -- The names in one text are searched before they are compared one by one. No index: the past of the board is about
+    -- to be read anyway, and every version of an entry would have to be kept in it.
     SELECT ARRAY(
         SELECT e.team_id FROM leaderboard_entries e
-        WHERE lower(left(e.member_usernames[1], 100) COLLATE "C") = teams_of.name AND e.board_id = teams_of.board_id
-        UNION
-        SELECT e.team_id FROM leaderboard_entries e
-        WHERE cardinality(e.member_usernames) > 1 AND lower_all(e.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
-          AND e.board_id = teams_of.board_id
+        WHERE e.board_id = teams_of.board_id
+          AND strpos(lower(array_to_string(e.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
+          AND lower_all(e.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
         UNION
         SELECT h.team_id FROM leaderboard_history h
-        WHERE lower(left(h.member_usernames[1], 100) COLLATE "C") = teams_of.name AND h.board_id = teams_of.board_id
-        UNION
-        SELECT h.team_id FROM leaderboard_history h
-        WHERE cardinality(h.member_usernames) > 1 AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
-          AND h.board_id = teams_of.board_id)
+        WHERE h.board_id = teams_of.board_id
+          AND strpos(lower(array_to_string(h.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
+          AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
 $$;
 COMMENT ON FUNCTION kaggle.teams_of(bigint, text) IS
     'The teams of a board that a user (in lower case) is or was a member of.';

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from worker import app, archive, logs, migrate, uninstall
+from worker import app, archive, logs, release, uninstall
 from worker.archive_store import ArchiveStore, Snapshot
 from worker.board import Kind
 from worker.console import Verbose, fail, one_line
@@ -41,7 +41,7 @@ def _session(settings: Settings, *, check: bool = True) -> Iterator[psycopg.Conn
         psycopg.connect(found.direct_url, autocommit=True, application_name="pgleaderboard") as connection,
     ):
         if check:
-            migrate.check(connection)
+            release.check(connection)
         yield connection
 
 

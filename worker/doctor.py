@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
-from worker import __version__, migrate
+from worker import __version__, migrate, release
 from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 from worker.kaggle_api import Credential, Kaggle
@@ -195,7 +195,7 @@ def _is_pooled(connection: Connection) -> bool:
 def schema(connection: Connection) -> Findings:
     """Whether the schemas are there, and of this version."""
     try:
-        migrate.check(connection)
+        release.check(connection)
     except SchemaTooOld as error:
         yield Finding("migrations", "problem", str(error), "run pgleaderboard migrate")
     except SchemaTooNew as error:

@@ -10,13 +10,12 @@ Three sorts of SQL reach the database, always in this order:
                            whose file did not change)
 
 The last two, and a fresh queue, are one transaction. What was applied is recorded in
-`kaggle.alembic_version` and `kaggle.applied_files`. `script` writes the same steps for psql, and `check`
-tells a worker whether it fits.
+`kaggle.alembic_version` and `kaggle.applied_files`; `release` compares it with what this program brings. `script`
+writes the same steps for psql.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import re
@@ -24,32 +23,38 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, LiteralString
 
 import psycopg
 from alembic import command, op
 from alembic.config import Config
-from alembic.script import ScriptDirectory
-from procrastinate.schema import migrations_path
-from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
-from psycopg.rows import tuple_row
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from worker import __version__, paths
 from worker.conninfo import parts_of
-from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
+from worker.errors import NeedsPerson, PgleaderboardError, Transient
+from worker.release import (
+    PROCRASTINATE,
+    RELEASE,
+    File,
+    Psycopg,
+    Recorded,
+    Release,
+    explained,
+    is_installed,
+    name_of,
+    one_line,
+    rows,
+    value,
+)
 
-PROCRASTINATE = migrations_path.parent  # holds schema.sql and the folder migrations
 DEADLINE = 60.0  # seconds for another migration, and then for anybody else's lock, to go away
 LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
 MINIMUM_SERVER = 15
 
-_RELEASE = "pgleaderboard"  # the row of applied_files that holds the release instead of a digest
 _LOCK_TIMEOUT = 2.0  # a statement that waits for a lock makes everybody behind it wait: rather come again
 _PAUSE = 0.05
 
@@ -97,7 +102,6 @@ COMMENT ON COLUMN kaggle.alembic_version.version_num IS
 _LOG = logging.getLogger(__name__)
 _ALEMBIC = threading.Lock()  # `alembic.op` and `alembic.context` are one to a process
 
-_Psycopg = psycopg.Connection[object]
 Report = Callable[[str], None]
 Run = Callable[[str, str], None]  # (where the SQL comes from, the SQL): executes it, or writes it down
 
@@ -121,7 +125,7 @@ def migrate(
 
     Raises PgleaderboardError, with one line that says what was found and what to do.
     """
-    release = _Release.read(sql, migrations, procrastinate)
+    release = Release.read(sql, migrations, procrastinate)
     with closing(_connect(url)) as connection:
         try:
             connection.add_notice_handler(lambda said: report(said.message_primary or ""))
@@ -135,7 +139,7 @@ def migrate(
 
 def script(*, sql: Path = paths.SQL, migrations: Path = paths.MIGRATIONS, procrastinate: Path = PROCRASTINATE) -> str:
     """What `migrate` would do to an empty database, as one transaction for psql."""
-    release = _Release.read(sql, migrations, procrastinate)
+    release = Release.read(sql, migrations, procrastinate)
     out = io.StringIO()
 
     def run(name: str, text: str) -> None:
@@ -150,32 +154,6 @@ def script(*, sql: Path = paths.SQL, migrations: Path = paths.MIGRATIONS, procra
     _apply(run, upgrade, release, create=_SCHEMAS, fresh=True, fresh_queue=True)
     out.write("COMMIT;\n")
     return out.getvalue()
-
-
-def check(
-    connection: _Psycopg,
-    *,
-    sql: Path = paths.SQL,
-    migrations: Path = paths.MIGRATIONS,
-    procrastinate: Path = PROCRASTINATE,
-) -> None:
-    """Whether this program fits the database: returns, or says why not. Leaves a transaction as it found it.
-
-    Raises SchemaTooNew, SchemaTooOld, or NeedsPerson where nothing is installed or may not be read.
-    """
-    release = _Release.read(sql, migrations, procrastinate)
-    try:
-        with connection.transaction():
-            if not _is_installed(connection):
-                raise NeedsPerson(f"{_database(connection)} holds no leaderboards yet: run `pgleaderboard migrate`")
-            recorded = _Recorded.read(connection)
-    except pg.InsufficientPrivilege as error:
-        raise _explained(error, "cannot read what is installed") from error
-    if waiting := release.waiting(recorded):
-        raise SchemaTooOld(
-            f"{_database(connection)} waits for `pgleaderboard migrate`: "
-            f"{len(waiting)} to apply, the first {waiting[0]}"
-        )
 
 
 def run_sql_beside(version: str) -> None:
@@ -247,104 +225,6 @@ def _after_comment(text: str, position: int) -> int:
     return len(text) if depth else position
 
 
-@dataclass(frozen=True)
-class _File:
-    name: str  # as recorded
-    text: str
-    digest: str
-
-    @classmethod
-    def read(cls, folder: str, path: Path) -> _File:
-        content = path.read_bytes()
-        return cls(f"{folder}/{path.name}", content.decode(), hashlib.sha256(content).hexdigest())
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What a database says was applied to it."""
-
-    versions: frozenset[str] = frozenset()
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, connection: _Psycopg) -> _Recorded:
-        versions = _rows(connection, "SELECT version_num FROM kaggle.alembic_version")
-        files = _rows(connection, "SELECT name, digest FROM kaggle.applied_files")
-        return cls(frozenset(version for (version,) in versions), dict(files))
-
-    def digest(self, name: str) -> str | None:
-        return self.files.get(name)
-
-    def without_digests(self, folder: str) -> _Recorded:
-        """The same, but as if the files of a folder were all others now."""
-        files = {name: "" if name.startswith(f"{folder}/") else digest for name, digest in self.files.items()}
-        return _Recorded(self.versions, files)
-
-    def names(self, folder: str) -> set[str]:
-        return {name for name in self.files if name.startswith(f"{folder}/")}
-
-
-@dataclass(frozen=True)
-class _Release:
-    """What this program brings to a database."""
-
-    migrations: Path
-    versions: tuple[str, ...]  # oldest first
-    heads: frozenset[str]
-    sql: tuple[_File, ...]
-    queue_schema: _File
-    queue: tuple[_File, ...]
-
-    @classmethod
-    def read(cls, sql: Path, migrations: Path, procrastinate: Path) -> _Release:
-        for folder in (sql, migrations, procrastinate):
-            if not folder.is_dir():
-                raise PgleaderboardError(f"this installation is broken: the folder {folder} is missing")
-        versions = ScriptDirectory.from_config(_config(migrations))
-        return cls(
-            migrations,
-            tuple(version.revision for version in reversed(list(versions.walk_revisions()))),
-            frozenset(versions.get_heads()),
-            tuple(_File.read("sql", path) for path in sorted(sql.glob("*.sql"))),
-            _File.read("procrastinate", procrastinate / "schema.sql"),
-            tuple(_File.read("procrastinate", path) for path in sorted((procrastinate / "migrations").glob("*.sql"))),
-        )
-
-    def waiting(self, recorded: _Recorded) -> list[str]:
-        """Name what is to be applied, in that order; raise SchemaTooNew if this program is the older."""
-        self._refuse_newer(recorded)
-        if not recorded.names("procrastinate"):
-            waiting = [self.queue_schema.name]
-        else:
-            waiting = [file.name for file in self.queue if recorded.digest(file.name) is None]
-        if recorded.versions != self.heads:
-            applied = [self.versions.index(version) for version in recorded.versions]
-            waiting += [f"version {version}" for version in self.versions[max(applied, default=-1) + 1 :]]
-        waiting += [file.name for file in self.sql if recorded.digest(file.name) != file.digest]
-        waiting += [f"{name} (gone)" for name in self.gone(recorded)]
-        return waiting
-
-    def gone(self, recorded: _Recorded) -> list[str]:
-        """Name the files of sql/ that an earlier release had and this one has not."""
-        return sorted(recorded.names("sql") - {file.name for file in self.sql})
-
-    def _refuse_newer(self, recorded: _Recorded) -> None:
-        unknown = sorted(recorded.versions - set(self.versions))
-        unknown += sorted(recorded.names("procrastinate") - {file.name for file in self.queue})
-        if unknown:
-            found = f"holds {unknown[0]}, which pgleaderboard {__version__} does not know"
-        elif _numbers(recorded.digest(_RELEASE) or "") > _numbers(__version__):
-            found = f"was migrated by pgleaderboard {recorded.digest(_RELEASE)}, and this is {__version__}"
-        else:
-            return
-        raise SchemaTooNew(f"the database {found}: upgrade this program, it is older than the database")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    # Of 0.2.0rc1 only 0.2.0 counts: a database a candidate migrated is not too new for the release itself.
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-
-
 def _config(migrations: Path, **attributes: object) -> Config:
     config = Config(attributes=attributes)
     config.set_main_option("path_separator", "os")
@@ -357,7 +237,7 @@ def _upgrade(config: Config, *, offline: bool = False) -> None:
         command.upgrade(config, "heads", sql=offline)
 
 
-def _connect(url: str) -> _Psycopg:
+def _connect(url: str) -> Psycopg:
     # libpq quotes what it cannot read: after an unescaped @ or / that is a piece of the password.
     parts = parts_of(url)
     host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
@@ -369,46 +249,46 @@ def _connect(url: str) -> _Psycopg:
     except psycopg.Error as error:
         where = f" at {host}" + (f":{port}" if port else "") if host else ""
         name = f'database "{parts["dbname"]}"' if parts.get("dbname") else "the database"
-        raise PgleaderboardError(f"cannot connect to {name}{where}: {_one_line(str(error))}") from error
+        raise PgleaderboardError(f"cannot connect to {name}{where}: {one_line(str(error))}") from error
 
 
-def _prepare(connection: _Psycopg, deadline: float) -> None:
-    for name, value in _SETTINGS.items():
-        connection.execute(f"SET {name} = {value}".encode())
+def _prepare(connection: Psycopg, deadline: float) -> None:
+    for name, setting in _SETTINGS.items():
+        connection.execute(f"SET {name} = {setting}".encode())
     milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
     connection.execute(f"SET lock_timeout = {milliseconds}".encode())
 
 
-def _refuse_server(connection: _Psycopg) -> None:
+def _refuse_server(connection: Psycopg) -> None:
     if connection.info.server_version < MINIMUM_SERVER * 10000:
         version = connection.info.parameter_status("server_version")
         raise NeedsPerson(f"the server is PostgreSQL {version}: {MINIMUM_SERVER} or newer is needed")
     encoding = connection.info.parameter_status("server_encoding")
     if encoding != "UTF8":
         raise NeedsPerson(
-            f"{_database(connection)} is encoded in {encoding}: make one with "
+            f"{name_of(connection)} is encoded in {encoding}: make one with "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
-def _take_turn(connection: _Psycopg, deadline: float, report: Report) -> None:
+def _take_turn(connection: Psycopg, deadline: float, report: Report) -> None:
     # Polled: a session that waits inside pg_advisory_lock deadlocks with another's CREATE INDEX CONCURRENTLY.
     # The lock goes with the connection.
     until, told = time.monotonic() + deadline, False
-    while not _value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):
+    while not value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() >= until:
             raise Transient(
-                f"another migration of {_database(connection)} is running{_holder(connection)}: "
+                f"another migration of {name_of(connection)} is running{_holder(connection)}: "
                 f"gave up after {deadline:g} s, try again when it has ended"
             )
         if not told:
-            report(f"another migration of {_database(connection)} is running: waiting for it")
+            report(f"another migration of {name_of(connection)} is running: waiting for it")
             told = True
         time.sleep(_PAUSE)
 
 
-def _holder(connection: _Psycopg) -> str:
-    pid = _value(
+def _holder(connection: Psycopg) -> str:
+    pid = value(
         connection,
         """
         SELECT pid FROM pg_locks
@@ -421,15 +301,15 @@ def _holder(connection: _Psycopg) -> str:
     return f" (server process {pid})" if pid else ""
 
 
-def _bring_up(connection: _Psycopg, release: _Release, deadline: float, report: Report, *, again: bool) -> bool:
+def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
-    installed = _is_installed(connection)
+    installed = is_installed(connection)
     if not installed and (found := existing.get("kaggle")):
         raise NeedsPerson(
-            f"schema kaggle in {_database(connection)} was not made by pgleaderboard (it holds {found}): "
+            f"schema kaggle in {name_of(connection)} was not made by pgleaderboard (it holds {found}): "
             "use another database, or rename that schema"
         )
-    recorded = _Recorded.read(connection) if installed else _Recorded()
+    recorded = Recorded.read(connection) if installed else Recorded()
     if again:
         recorded = recorded.without_digests("sql")
     waiting = release.waiting(recorded)
@@ -488,7 +368,7 @@ def _commit(alchemy: Connection, work: Callable[[], None], deadline: float, repo
 def _apply(
     run: Run,
     upgrade: Callable[[], None],
-    release: _Release,
+    release: Release,
     *,
     create: Iterable[str],
     fresh: bool,
@@ -510,10 +390,10 @@ def _apply(
         run(file.name, file.text)
     for name in gone:
         run("what is applied", f"DELETE FROM kaggle.applied_files WHERE name = {_literal(name)};")
-    _record(run, {file.name: file.digest for file in release.sql} | {_RELEASE: __version__})
+    _record(run, {file.name: file.digest for file in release.sql} | {RELEASE: __version__})
 
 
-def _apply_queue(run: Run, file: _File, done: Iterable[_File]) -> None:
+def _apply_queue(run: Run, file: File, done: Iterable[File]) -> None:
     # Its SQL names nothing by schema.
     run(file.name, "SET LOCAL search_path = procrastinate, pg_temp;")
     run(file.name, file.text)
@@ -534,7 +414,7 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _execute(connection: _Psycopg, name: str, text: str) -> None:
+def _execute(connection: Psycopg, name: str, text: str) -> None:
     for line, statement in statements(text):
         try:
             connection.execute(statement.encode())
@@ -543,13 +423,13 @@ def _execute(connection: _Psycopg, name: str, text: str) -> None:
             below = statement.count("\n", 0, int(position) - 1) if position else 0
             near = f" (near line {line + below})" if below else ""
             first = statement.partition("\n")[0][:100]
-            raise _explained(error, f"{name}, line {line}{near}, {first}") from error
+            raise explained(error, f"{name}, line {line}{near}, {first}") from error
 
 
-def _refuse_queue(connection: _Psycopg, found: str | None, recorded: _Recorded) -> None:
+def _refuse_queue(connection: Psycopg, found: str | None, recorded: Recorded) -> None:
     places = {
         schema
-        for (schema,) in _rows(
+        for (schema,) in rows(
             connection,
             """
             SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -557,7 +437,7 @@ def _refuse_queue(connection: _Psycopg, found: str | None, recorded: _Recorded) 
             """,
         )
     }
-    database = _database(connection)
+    database = name_of(connection)
     if elsewhere := sorted(places - {"procrastinate"}):
         raise NeedsPerson(
             f"{database} holds another installation of procrastinate, in schema {elsewhere[0]}: "
@@ -577,27 +457,27 @@ def _refuse_queue(connection: _Psycopg, found: str | None, recorded: _Recorded) 
         )
 
 
-def _refuse_rights(connection: _Psycopg, existing: Collection[str]) -> None:
+def _refuse_rights(connection: Psycopg, existing: Collection[str]) -> None:
     role, database = connection.info.user, connection.info.dbname
     missing = [schema for schema in _SCHEMAS if schema not in existing]
-    if missing and not _value(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
+    if missing and not value(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
         raise NeedsPerson(
             f'role "{role}" lacks CREATE on database "{database}": have its owner run '
             f'GRANT CREATE ON DATABASE "{database}" TO "{role}", '
             f'or CREATE SCHEMA … AUTHORIZATION "{role}" for {" and ".join(missing)}'
         )
     for schema in _SCHEMAS:
-        if schema in existing and not _value(connection, "SELECT has_schema_privilege(%s, 'CREATE')", schema):
+        if schema in existing and not value(connection, "SELECT has_schema_privilege(%s, 'CREATE')", schema):
             raise NeedsPerson(
                 f'role "{role}" lacks CREATE on schema {schema} in database "{database}": migrate as the '
                 f'owner, or have the owner run GRANT USAGE, CREATE ON SCHEMA {schema} TO "{role}"'
             )
 
 
-def _schemas(connection: _Psycopg) -> dict[str, str | None]:
+def _schemas(connection: Psycopg) -> dict[str, str | None]:
     """Those of our schemas that exist, each with one thing it holds, None where it is empty."""
     return dict(
-        _rows(
+        rows(
             connection,
             """
             SELECT nspname, min(pg_describe_object(classid, objid, objsubid))
@@ -613,48 +493,9 @@ def _schemas(connection: _Psycopg) -> dict[str, str | None]:
     )
 
 
-def _is_installed(connection: _Psycopg) -> bool:
-    # By the catalog, which everybody may read.
-    tables = _value(
-        connection,
-        """
-        SELECT count(*)
-        FROM pg_catalog.pg_class
-        JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = 'kaggle' AND relname IN ('alembic_version', 'applied_files')
-        """,
-    )
-    return tables == 2
-
-
-def _rows(connection: _Psycopg, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
-    with connection.cursor(row_factory=tuple_row) as cursor:
-        return cursor.execute(query, values or None, prepare=False).fetchall()
-
-
-def _value(connection: _Psycopg, query: LiteralString, *values: object) -> object:
-    rows = _rows(connection, query, *values)
-    return rows[0][0] if rows else None
-
-
-def _database(connection: _Psycopg) -> str:
-    return f'database "{connection.info.dbname}"'
-
-
 def _explained(error: psycopg.Error | DBAPIError, what: str) -> PgleaderboardError:
-    """The same in one line, and as what it means for the user."""
+    """The same in one line, and as what it means for the user; Alembic's engine wraps psycopg's errors."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(cause, psycopg.Error):
         raise error
-    said = [cause.diag.message_primary or str(cause), cause.diag.message_detail, cause.diag.message_hint]
-    message = _one_line(f"{what}: {'; '.join(part for part in said if part)}")
-    kind: type[PgleaderboardError] = PgleaderboardError
-    if isinstance(cause, pg.LockNotAvailable | pg.DeadlockDetected):
-        kind = Transient
-    elif isinstance(cause, pg.InsufficientPrivilege | pg.ReadOnlySqlTransaction):
-        kind = NeedsPerson
-    return kind(message)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return explained(cause, what)

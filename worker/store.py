@@ -144,9 +144,9 @@ class Store:
         )
         return outcome
 
-    def let_go(self, worker_id: int, competition_id: int, retry_in: timedelta) -> None:
+    def let_go(self, worker_id: int, competition_id: int, retry_in: timedelta, error: str) -> None:
         """Give up this worker's attempt at a competition, if one runs; it is tried again after a while."""
-        self._scalar("SELECT kaggle.let_go(%s, %s, %s)", (worker_id, competition_id, retry_in))
+        self._scalar("SELECT kaggle.let_go(%s, %s, %s, %s)", (worker_id, competition_id, retry_in, error))
 
     def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.

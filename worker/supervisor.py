@@ -28,8 +28,8 @@ from worker import __version__
 from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from worker.kaggle_api import Kaggle
-from worker.migrate import check
 from worker.queue import CHANNEL, QueueWorker, queue_app
+from worker.release import check
 from worker.retry import FIRST_DELAY
 from worker.store import Store
 from worker.sync import Ending, Syncer
@@ -314,18 +314,22 @@ class Supervisor:
                 extra={"competition_id": competition_id},
                 exc_info=error if fault else None,
             )
-            await self._let_go(syncer, competition_id)
+            await self._let_go(
+                syncer,
+                competition_id,
+                f"the end of the sync was refused ({type(error).__name__}); the worker's log has the details",
+            )
             return
         if ending == "failed":
             self.failed += 1
         elif ending == "waits":
             self._sweep_now.set()
 
-    async def _let_go(self, syncer: Syncer, competition_id: int) -> None:
+    async def _let_go(self, syncer: Syncer, competition_id: int, why: str) -> None:
         """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
         for pause in (0.1, 1.0, 5.0, 20.0, 60.0):
             try:
-                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY))
+                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY, why))
             except psycopg.Error:
                 await asyncio.sleep(pause)  # the database may be away; then the session ends, and all is let go
             else:
@@ -352,8 +356,19 @@ async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> 
     try:
         await (supervisor.run_once() if once else supervisor.run())
     finally:
+        await _end_what_is_left()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
+
+
+async def _end_what_is_left() -> None:
+    """End the tasks of lost sessions: asyncio.run would show each of them failing on its closed connections."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    for task in (await asyncio.wait(left, timeout=1))[0] if left else ():
+        if not task.cancelled() and task.exception():
+            log.debug("a task of a lost session ended: %s", task.exception())
 
 
 @contextmanager
@@ -365,7 +380,10 @@ def running(supervisor: Supervisor) -> Iterator[None]:
     async def work() -> None:
         loops.append(asyncio.get_running_loop())
         ready.set()
-        await supervisor.run()
+        try:
+            await supervisor.run()
+        finally:
+            await _end_what_is_left()
 
     failures: list[BaseException] = []
 

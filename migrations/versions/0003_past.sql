@@ -5,12 +5,5 @@
 CREATE INDEX leaderboard_history_lifetime ON kaggle.leaderboard_history
     (board_id, (floor(ln(greatest(date_part('epoch', valid_until - valid_from), 1)))), valid_until);
 
--- The teams that a user was in, as kaggle.leaderboard_entries has it.
-CREATE INDEX leaderboard_history_first_member
-    ON kaggle.leaderboard_history (lower(left(member_usernames[1], 100) COLLATE "C"));
-CREATE INDEX leaderboard_history_members
-    ON kaggle.leaderboard_history USING gin (kaggle.lower_all(member_usernames) COLLATE "C")
-    WHERE cardinality(member_usernames) > 1;
-
 -- Up to when a board was known to be right at a moment.
 CREATE INDEX sync_runs_board ON kaggle.sync_runs (board_id, observed_at) WHERE board_id IS NOT NULL;

@@ -23,3 +23,4 @@ COMMENT ON COLUMN kaggle.sync_condition.is_only IS 'Always true: there is one ro
 -- Their arguments grew: CREATE OR REPLACE would leave these beside the new ones.
 DROP FUNCTION IF EXISTS kaggle.begin_sync(bigint, bigint, text, integer);
 DROP FUNCTION IF EXISTS kaggle.register_worker(text, text);
+DROP FUNCTION IF EXISTS kaggle.let_go(bigint, bigint, interval);

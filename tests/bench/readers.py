@@ -33,7 +33,7 @@ def reading(world: World) -> Iterator[Figure]:
     rest = (entries - sum(sizes)) // (competitions - len(sizes))
     trials = world.scale.of(15, 5)
     with world.database() as database:
-        _fill(database, [*sizes, *[rest] * (competitions - len(sizes))])
+        fill(database, [*sizes, *[rest] * (competitions - len(sizes))])
         taken = []
         for number, size in enumerate(sizes, 1):
             slug = f"board-{number}"
@@ -54,7 +54,8 @@ def reading(world: World) -> Iterator[Figure]:
     yield growth(11, "reading a whole board", sizes, taken)
 
 
-def _fill(database: Database, teams: list[int]) -> None:
+def fill(database: Database, teams: list[int]) -> None:
+    """A competition for each number, with a board of so many teams."""
     db = database.db
     db.execute(
         "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync)"

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench import footprint, latency, readers, report, rivals, sweep, sync
+from tests.bench import footprint, latency, past, readers, report, rivals, sweep, sync
 from tests.bench.report import Figure
 from tests.bench.world import Scale, World
 
@@ -37,6 +37,8 @@ ROWS = (
     Row(13, "draining", sweep.draining),
     Row(14, "idle worker", footprint.idle),
     Row(15, "history on disk", footprint.history),
+    Row(16, "the past", past.past),
+    Row(17, "people and events", past.people),
 )
 
 

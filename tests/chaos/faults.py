@@ -168,6 +168,21 @@ def stopped_while_kaggle_is_silent(world: World, tally: Tally) -> None:
             fault.release()
 
 
+def stopped_as_connections_end(world: World, tally: Tally) -> None:
+    """SIGTERM just after every connection was ended, with syncs under way: no less quiet than any other end."""
+    for _ in range(world.scale.of(6)):
+        world.staff(1)
+        world.stretch(2)
+        world.stir()
+        time.sleep(world.random.uniform(0, 0.4))
+        world.terminate_backends()
+        time.sleep(world.random.uniform(0, 0.6))
+        _stop_one(world, tally)
+        world.release()
+        world.staff(1)
+        world.settle(tally, since=time.monotonic(), bound=RETRY_BOUND)
+
+
 def _stop_one(world: World, tally: Tally) -> None:
     victim = world.take(world.workers[0])
     status, seconds = victim.terminate()
@@ -288,14 +303,14 @@ def idle_sessions(world: World, tally: Tally) -> None:
         kinds = ["insert", "rename", "edit", "edit", "delete", "rename"]
         world.random.shuffle(kinds)
         spare = world.random.sample(sorted(set(SLUGS) - set(world.competitions.values())), len(idle))
+        world.given_away.update(spare)  # whoever takes such a name waits for its session, as it should
         for session, (competition_id, slug), kind, other in zip(sessions, idle, kinds, spare, strict=True):
             _edit_and_idle(session, competition_id, slug, kind, other)
 
         since = time.monotonic()
         for competition_id, _ in others:
             world.edit(competition_id, "sync_now", "rename")
-        # Not a name that an idle session has given: that would wait for it, as it should.
-        inserted = world.insert(f"chaos-beside-{world.random.randrange(10**6)}")
+        inserted = world.insert()
         for competition_id in (*(competition_id for competition_id, _ in others), inserted):
             wait_for(
                 lambda i=competition_id: world.sql(  # type: ignore[misc]
@@ -320,6 +335,7 @@ def idle_sessions(world: World, tally: Tally) -> None:
                 session.rollback()
             else:
                 session.commit()
+        world.given_away.clear()
         for index in rolled_back:  # nothing was asked for there; Kaggle has moved on
             world.edit(idle[index][0], "sync_now")
         tally.recovered(world.settle(tally, since=since, bound=tally.bound))
@@ -413,6 +429,7 @@ FAULTS = (
     Fault("the only worker killed", 15, only_one_killed),
     Fault("frozen at each stage of a sync", 60, partial(frozen, freezes=3)),
     Fault("SIGTERM while syncs run", STOP_BOUND, stopped),
+    Fault("SIGTERM as every connection ends", STOP_BOUND, stopped_as_connections_end),
     Fault("SIGTERM while Kaggle is silent", STOP_BOUND, stopped_while_kaggle_is_silent),
     Fault("Kaggle fails", 15, kaggle_fails),
     Fault("six sessions idle in a transaction", 5, idle_sessions),

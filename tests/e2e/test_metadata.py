@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
@@ -13,50 +12,23 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.asking import OTHER, PATIENCE, SLUG, eventually, insert, value
 from worker.simulator import Fault, Page, Reset, Simulator, Status
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[[], Connection]
 MakeWorker = Callable[..., AbstractContextManager[None]]
 
-SLUG = "simulated-1-teams"
-OTHER = "simulated-2-teams"
-PATIENCE = 20.0
 METHOD = "GetCompetition"
 NOW = datetime.now(UTC).replace(microsecond=0)
 YESTERDAY, TOMORROW = NOW - timedelta(days=1), NOW + timedelta(days=1)
 LAST_YEAR, NEXT_YEAR = NOW - timedelta(days=365), NOW + timedelta(days=365)
 
 
-def value(db: Connection, query: str, *values: Any) -> Any:
-    """The one value of a query."""
-    ((only,),) = db.execute(query, values).fetchall()
-    return only
-
-
 def row(db: Connection, columns: str) -> tuple[Any, ...]:
     """Columns of the one competition."""
     (only,) = db.execute(f"SELECT {columns} FROM kaggle.competitions").fetchall()
     return only
-
-
-def eventually(db: Connection, expected: Any, query: str, *values: Any) -> None:
-    """Wait until a query's one value is the expected one."""
-    until = time.monotonic() + PATIENCE
-    while (actual := value(db, query, *values)) != expected and time.monotonic() < until:
-        time.sleep(0.02)
-    assert expected == actual
-
-
-def insert(db: Connection, slug: str = SLUG, **columns: Any) -> int:
-    """Insert a competition. Returns its id."""
-    given = {"kaggle_competition_id": slug} | columns
-    found: int = value(
-        db,
-        f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))}) RETURNING id",
-        *given.values(),
-    )
-    return found
 
 
 def synced(db: Connection, slug: str = SLUG) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Connection, MakeWorker
 
-from worker import postgres
+from tests.psql import printed
 from worker.settings import Settings
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -29,14 +29,7 @@ def test_the_psql_session_prints_what_the_readme_shows(url: str, worker: MakeWor
     assert len(steps) == 6
     with worker():
         for statement, expected in steps:
-            run = subprocess.run(
-                [postgres.psql(), url, "-X", "-P", "pager=off", "-c", statement],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            printed = "".join(line.rstrip() + "\n" for line in run.stdout.splitlines())
-            assert printed == expected
+            assert printed(url, statement) == expected
 
 
 def test_every_console_command_exists() -> None:

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from worker import __version__, migrate, paths, postgres
+from worker import __version__, migrate, paths, postgres, release
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
 VERSION = (paths.MIGRATIONS / "versions" / "0001_tables.py").read_text()
@@ -67,7 +67,7 @@ def folders(tmp_path: Path) -> Folders:
     made.sql.mkdir()
     (made.migrations / "versions").mkdir(parents=True)
     shutil.copy(paths.MIGRATIONS / "env.py", made.migrations)
-    shutil.copytree(migrate.PROCRASTINATE, made.procrastinate)
+    shutil.copytree(release.PROCRASTINATE, made.procrastinate)
     made.version(1, "CREATE TABLE kaggle.facts (id bigint, seen_at timestamptz);")
     made.code("010_leaderboard.sql", "CREATE OR REPLACE VIEW kaggle.leaderboard AS SELECT id FROM kaggle.facts;")
     return made
@@ -118,7 +118,7 @@ def test_this_release_installs_and_fits(empty_database: str) -> None:
     assert migrate.migrate(empty_database) is True
     assert migrate.migrate(empty_database) is False
     with psycopg.connect(empty_database) as connection:
-        migrate.check(connection)
+        release.check(connection)
 
 
 def test_this_release_as_a_script_for_psql(empty_database: str, tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_the_script_does_what_a_migration_does(empty_database: str, folders: Fol
 
     assert folders.migrate(empty_database) is False
     with psycopg.connect(empty_database) as connection:
-        migrate.check(connection, **folders.all)
+        release.check(connection, **folders.all)
 
 
 def test_the_script_is_all_or_nothing(empty_database: str, folders: Folders, tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ def test_a_newer_database(empty_database: str, folders: Folders, newer: str, rea
         folders.migrate(empty_database)
     refused(error, reason, "upgrade this program")
     with psycopg.connect(empty_database) as connection, pytest.raises(SchemaTooNew):
-        migrate.check(connection, **folders.all)
+        release.check(connection, **folders.all)
     assert rows(empty_database, "SELECT id FROM kaggle.leaderboard") == []
 
 
@@ -547,11 +547,14 @@ def test_the_release_after_its_own_candidate(
     empty_database: str, folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database that 0.2.0rc1 migrated is not too new for 0.2.0, but it is for 0.1.9."""
-    monkeypatch.setattr(migrate, "__version__", "0.2.0rc1")
+    for module in (migrate, release):
+        monkeypatch.setattr(module, "__version__", "0.2.0rc1")
     folders.migrate(empty_database)
-    monkeypatch.setattr(migrate, "__version__", "0.2.0")
+    for module in (migrate, release):
+        monkeypatch.setattr(module, "__version__", "0.2.0")
     assert folders.migrate(empty_database) is False
-    monkeypatch.setattr(migrate, "__version__", "0.1.9")
+    for module in (migrate, release):
+        monkeypatch.setattr(module, "__version__", "0.1.9")
     with pytest.raises(SchemaTooNew, match=r"0\.2\.0rc1, and this is 0\.1\.9"):
         folders.migrate(empty_database)
 
@@ -629,7 +632,7 @@ def test_check_of_a_database_without_anything(empty_database: str) -> None:
     """It is a person who must migrate, or set another database."""
     with psycopg.connect(empty_database) as connection:
         with pytest.raises(NeedsPerson, match="holds no leaderboards yet: run `pgleaderboard migrate`"):
-            migrate.check(connection)
+            release.check(connection)
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
@@ -638,7 +641,7 @@ def test_check_of_a_database_that_fits(empty_database: str, folders: Folders, au
     """Says nothing and leaves no transaction open, whatever the connection's rows look like."""
     folders.migrate(empty_database)
     with psycopg.connect(empty_database, autocommit=autocommit, row_factory=dict_row) as connection:
-        migrate.check(connection, **folders.all)
+        release.check(connection, **folders.all)
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
@@ -656,7 +659,7 @@ def test_check_of_a_database_that_waits(empty_database: str, folders: Folders, n
     else:
         folders.queue("90_x.sql", "SELECT 1;")
     with psycopg.connect(empty_database) as connection, pytest.raises(SchemaTooOld) as error:
-        migrate.check(connection, **folders.all)
+        release.check(connection, **folders.all)
     refused(error, "waits for `pgleaderboard migrate`", f"1 to apply, the first {waiting}")
 
 
@@ -664,7 +667,7 @@ def test_check_by_a_role_that_may_not_read(empty_database: str, plain_role: str,
     """Is no missing migration: PostgreSQL's words say what may not be read."""
     folders.migrate(empty_database)
     with psycopg.connect(plain_role) as connection, pytest.raises(NeedsPerson) as error:
-        migrate.check(connection, **folders.all)
+        release.check(connection, **folders.all)
     refused(error, "permission denied for schema kaggle")
 
 

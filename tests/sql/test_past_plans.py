@@ -57,7 +57,9 @@ def test_rank_history_reads_the_past_once(db: Connection, past: LongPast) -> Non
         allowed = once + 4 * len(teams) * SYNCS
         read = versions_read(db, "SELECT * FROM kaggle.rank_history('harsh', VARIADIC %s::bigint[])", teams)
         assert read <= allowed
-    assert versions_read(db, "SELECT * FROM kaggle.rank_history('harsh', 'second70'::text)") <= once + 8 * SYNCS
+        # Once more to find the user's teams.
+        read = versions_read(db, "SELECT * FROM kaggle.rank_history('harsh', 'second70'::text)")
+        assert read <= 2 * once + 8 * SYNCS
 
 
 def test_when_a_board_was_confirmed_is_found_by_its_index(db: Connection, past: LongPast) -> None:

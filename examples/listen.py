@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Says who moved, at each sync that changed a board: LISTEN while it runs, and what it missed when it comes back.
+
+    python examples/listen.py postgresql://me@localhost/mine seen.json
+
+Needs nothing but psycopg, and the rights of pgleaderboard_reader. The notification only wakes it: what there is to
+tell is read from kaggle.sync_runs, so one that was lost costs nothing. Behind a pooler in transaction mode LISTEN
+does not work: give the database's own address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+LOOK_EVERY = 60  # seconds; a connection may die without a word
+SHOWN = 10  # moves of one run
+
+# Numbers of runs are given when a sync begins and committed when it ends: those of different competitions may
+# commit out of order, so that a single "highest number seen" would skip some. Those of one competition never do: one
+# sync ends before the next begins. So a mark is kept for each.
+UNSEEN = """
+    SELECT r.id, c.id AS competition_id, c.kaggle_competition_id AS slug, r.teams, r.added, r.removed, r.moved
+    FROM kaggle.competitions c
+    CROSS JOIN LATERAL (
+        SELECT * FROM kaggle.sync_runs r
+        WHERE r.competition_id = c.id AND r.id > coalesce((%s::jsonb ->> c.id::text)::bigint, 0)
+          AND r.outcome = 'changed' AND r.reason <> 'backfill') AS r   -- a backfill tells of the past: no news
+    ORDER BY r.id
+"""
+LATEST = "SELECT competition_id::text, max(id) FROM kaggle.sync_runs WHERE reason <> 'backfill' GROUP BY competition_id"
+CHANGES = """
+    SELECT team_name, rank_before, rank_after FROM kaggle.changes(%s)
+    WHERE rank_before IS DISTINCT FROM rank_after ORDER BY least(rank_before, rank_after), team_name
+"""
+
+
+def load(file: Path) -> dict[str, int] | None:
+    """The last run seen of each competition; None: this is the first start."""
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def save(file: Path, seen: dict[str, int]) -> None:
+    """Replace the file in one step: whoever reads it finds the old marks or the new ones."""
+    new = file.with_name(file.name + ".new")
+    with new.open("w") as opened:
+        json.dump(seen, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)
+
+
+def tell(connection: psycopg.Connection[Any], run: dict[str, Any]) -> None:
+    """Print one run and who moved in it. Names are other people's text: a terminal must not obey them."""
+    print("{slug} run {id}: {teams} teams, {added} new, {removed} gone, {moved} moved".format(**run))
+    moves = connection.execute(CHANGES, (run["id"],)).fetchall()
+    for move in moves[:SHOWN]:
+        name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in move["team_name"])
+        print(f"  {name}: {move['rank_before'] or 'new'} -> {move['rank_after'] or 'gone'}")
+    if len(moves) > SHOWN:
+        print(f"  and {len(moves) - SHOWN} more")
+    sys.stdout.flush()
+
+
+def catch_up(connection: psycopg.Connection[Any], file: Path) -> None:
+    """Tell every run that was not told, in order, once.
+
+    Killed between the two lines it would tell that one run again. Whoever may not do a thing twice does it in the
+    transaction that stores the mark: a table of one's own in place of the file.
+    """
+    seen = load(file)
+    if seen is None:  # what was before the first start is no news
+        seen = {row["competition_id"]: row["max"] for row in connection.execute(LATEST)}
+        save(file, seen)
+    for run in connection.execute(UNSEEN, (json.dumps(seen),)).fetchall():
+        tell(connection, run)
+        save(file, seen := seen | {str(run["competition_id"]): run["id"]})
+
+
+def listen(url: str, file: Path) -> None:
+    """Tell what was missed, then what comes, until the connection is lost."""
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row, application_name="listen.py") as connection:
+        connection.execute("LISTEN kaggle_leaderboard")  # before looking: nothing falls between
+        while True:
+            catch_up(connection, file)
+            for _ in connection.notifies(timeout=LOOK_EVERY, stop_after=1):
+                pass
+
+
+def main(url: str, file: Path) -> None:
+    """Go on until Ctrl-C; a lost connection is made again, ever more patiently."""
+    pause = 1
+    while True:
+        began = time.monotonic()
+        try:
+            listen(url, file)
+        except psycopg.OperationalError as error:
+            if time.monotonic() - began > LOOK_EVERY:
+                pause = 1
+            print(f"connection lost, again in {pause} s: {' '.join(str(error).split())}", file=sys.stderr)
+            time.sleep(pause)
+            pause = min(2 * pause, 60)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1], Path(sys.argv[2]))
+    except KeyboardInterrupt:
+        sys.exit(0)

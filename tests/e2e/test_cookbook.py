@@ -1,0 +1,101 @@
+"""The SQL in docs/ is what happens: psql runs each page from top to bottom, a worker and the simulator beside it.
+
+    REWRITE_DOCS=1 make test ARGS=tests/e2e/test_cookbook.py
+
+writes what was printed into the pages.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from pathlib import Path
+
+from conftest import Connection, MakeWorker, make_kaggle
+
+from tests.asking import move_time, synced
+from tests.boards import Entry, csv_of, read_csv
+from tests.pages import check, files
+from worker.simulator import Simulator, zip_board
+from worker.simulator.faults import Zipped
+
+BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")
+STEPS_A_DAY = 20
+
+# Every stored moment of which the page could tell. Not when a sync is due: those would all be overdue.
+MOMENTS = {
+    "events": ("start_date", "end_date", "dates_checked_at"),
+    "competitions": ("start_date", "end_date", "dates_checked_at"),
+    "boards": ("observed_from", "observed_at"),
+    "leaderboard_entries": ("valid_from", "first_seen_at"),
+    "leaderboard_history": ("valid_from", "valid_until", "first_seen_at"),
+    "sync_runs": ("observed_at", "started_at", "finished_at"),
+    "sync_state": ("last_attempt_at", "last_success_at"),
+}
+
+
+def a_day_passes(db: Connection) -> None:
+    """All that was stored is a day older."""
+    for table, columns in MOMENTS.items():
+        older = ", ".join(f"{column} = {column} - interval '1 day'" for column in columns)
+        move_time(db, f"UPDATE kaggle.{table} SET {older}")
+
+
+def private_board(simulator: Simulator, slug: str) -> bytes:
+    """The same teams on other data: each score a little off, always by the same."""
+    archive = simulator.download(slug)
+    assert archive is not None
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        public = read_csv(opened.read(opened.namelist()[0]))
+    rng = random.Random(slug)
+
+    def rescored(entry: Entry) -> Entry:
+        assert entry.score is not None
+        return entry.but(score=(entry.score * (100 - rng.randrange(16)) / 100).quantize(entry.score))
+
+    return csv_of(sorted(map(rescored, public), key=lambda entry: -(entry.score or 0)))
+
+
+def test_the_cookbook_prints_what_it_shows(
+    url: str, db: Connection, worker: MakeWorker, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A story of a week, told from top to bottom."""
+
+    def a_week_passes() -> None:
+        for _ in range(6):
+            a_day_passes(db)
+            simulator.advance(STEPS_A_DAY)
+            for slug in BOARDS:
+                db.execute("SELECT kaggle.sync_now(%s)", (slug,))
+                assert synced(db, slug) == ("manual", "changed")
+        a_day_passes(db)
+        simulator.advance(STEPS_A_DAY)
+        for slug in BOARDS[:2]:
+            db.execute("SELECT kaggle.sync_now(%s)", (slug,))
+            assert synced(db, slug) == ("manual", "changed")
+
+    def the_private_board_comes() -> None:
+        simulator.faults.put(
+            "digit-recognizer",
+            Zipped(private_board(simulator, "digit-recognizer"), "digit-recognizer-privateleaderboard.csv"),
+            method="DownloadLeaderboard",
+        )
+
+    with worker():
+        check(
+            "cookbook.md",
+            url,
+            tmp_path,
+            {"a week passes": a_week_passes, "the private board comes": the_private_board_comes},
+        )
+
+
+def test_the_standing_is_what_its_rules_give(url: str, worker: MakeWorker, tmp_path: Path) -> None:
+    """The example of docs/standings.md, computed by hand there."""
+    boards = tmp_path / "boards"
+    boards.mkdir()
+    for name, content in files("standings.md").items():
+        (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
+    with Simulator(speed=0, boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
+        check("standings.md", url, tmp_path)

@@ -1,0 +1,24 @@
+"""docs/reference.md says what the comments in the database say."""
+
+from __future__ import annotations
+
+from conftest import Connection
+
+from tests import reference
+
+
+def test_the_reference_is_current(db: Connection) -> None:
+    """Every table, view, column and function of the database as it is made now, in its place."""
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.page(db), "docs/reference.md is old: make docs"
+
+
+def test_whoever_reads_it_finds_what_a_reader_and_an_editor_may_use(db: Connection) -> None:
+    """What a role may read, write or call stands before "Inside", but for what views call on their own."""
+    above, _ = reference.page(db).split("\n## Inside\n")
+    for role, right in (("reader", "SELECT"), ("editor", "INSERT")):
+        for (name,) in db.execute(
+            "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'kaggle'::regnamespace "
+            "AND relkind IN ('r', 'v') AND has_table_privilege(%s, oid, %s) AND relname <> ALL (%s)",
+            (f"pgleaderboard_{role}", right, list(reference.KNOWN)),
+        ):
+            assert f"\n### {name}\n" in above
