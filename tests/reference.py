@@ -22,6 +22,7 @@ WRITTEN = ("events", "competitions", "event_competitions", "participants", "even
 READ = (
     "leaderboard",
     "sync_status",
+    "budget",
     "sync_runs",
     "workers",
     "participant_results",

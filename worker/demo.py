@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker import app, logs, migrate, postgres
+from worker import app, logs, postgres
 from worker.board import BYTE_ORDER_MARK
 from worker.errors import PgleaderboardError
 from worker.kaggle_api import Credential, Kaggle
@@ -70,6 +70,8 @@ def run_demo(settings: Settings, out: Console) -> bool:
             postgres.running(home, bin_dir=settings.postgres_bin, extra_options={"fsync": "off"}) as server,
             Simulator(epoch=app.today(), speed=0) as simulator,
         ):
+            from worker import migrate  # as in cli
+
             migrate.migrate(server.url())
             out.print(f"embedded PostgreSQL {server.version}; Kaggle is played by the simulator: boards are invented\n")
             client = Kaggle(

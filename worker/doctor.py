@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
-from worker import __version__, migrate, release
+from worker import __version__, release
 from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 from worker.kaggle_api import Credential, Kaggle
@@ -109,8 +109,8 @@ def server(connection: Connection) -> Findings:
     info = connection.info
     number, shown = info.server_version // 10000, info.parameter_status("server_version")
     said = f'PostgreSQL {shown}, database "{info.dbname}", role "{info.user}"'
-    if number < migrate.MINIMUM_SERVER:
-        yield Finding("database", "problem", said, f"PostgreSQL {migrate.MINIMUM_SERVER} or newer is needed")
+    if number < release.MINIMUM_SERVER:
+        yield Finding("database", "problem", said, f"PostgreSQL {release.MINIMUM_SERVER} or newer is needed")
     elif (encoding := info.parameter_status("server_encoding")) != "UTF8":
         yield Finding(
             "database", "problem", f"{said}, encoded in {encoding}", "make a database with ENCODING 'UTF8' and use that"

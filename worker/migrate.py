@@ -37,6 +37,7 @@ from worker import __version__, paths
 from worker.conninfo import parts_of
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
 from worker.release import (
+    MINIMUM_SERVER,
     PROCRASTINATE,
     RELEASE,
     File,
@@ -53,7 +54,6 @@ from worker.release import (
 
 DEADLINE = 60.0  # seconds for another migration, and then for anybody else's lock, to go away
 LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
-MINIMUM_SERVER = 15
 
 _LOCK_TIMEOUT = 2.0  # a statement that waits for a lock makes everybody behind it wait: rather come again
 _PAUSE = 0.05

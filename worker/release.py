@@ -21,6 +21,7 @@ from worker import __version__, paths
 from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
 PROCRASTINATE = migrations_path.parent  # holds schema.sql and the folder migrations
+MINIMUM_SERVER = 15
 RELEASE = "pgleaderboard"  # the row of applied_files that holds the release instead of a digest
 _REVISION = re.compile(r'^revision = "(\w+)"$', re.MULTILINE)
 

@@ -48,7 +48,9 @@ def run(url: str) -> Run:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            env=os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)} | given,
+            env={name: value for name, value in os.environ.items() if name != "COLUMNS"}
+            | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+            | given,
             cwd=ROOT,
             timeout=60,
         )
