@@ -76,7 +76,7 @@ def _screen(connection: psycopg.Connection, at: datetime) -> str:
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in BoardView(reading.board(connection, SLUG, at, None, 16)).draw(console.width, None):
         console.print(line, soft_wrap=True)
-    return console.export_svg(title=f"pgleaderboard board {SLUG} --top 16")
+    return console.export_svg(title=f"pgleaderboard board {SLUG} --top 16 --watch")
 
 
 if __name__ == "__main__":
