@@ -26,6 +26,18 @@ def value(db: Connection, query: str, *values: Any) -> Any:
     return only
 
 
+def heard(listener: Connection) -> list[str]:
+    """Payloads of the notifications that were committed before this and not heard before. Nothing is waited for.
+
+    A server process sends what it was notified of before it says that it is ready for another query.
+    """
+    notifications: list[psycopg.Notify] = []
+    listener.add_notify_handler(notifications.append)
+    listener.execute("SELECT 1")
+    listener.remove_notify_handler(notifications.append)
+    return [each.payload for each in notifications]
+
+
 def eventually(db: Connection, expected: Any, query: str, *values: Any) -> None:
     """Wait until a query's one value is the expected one."""
     until = time.monotonic() + PATIENCE

@@ -20,6 +20,7 @@ from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.asking import heard
 from tests.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
 from worker import archive, board
 from worker.archive import Said
@@ -471,7 +472,7 @@ def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str)
         waited = world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced)
         state = world.rows("SELECT s::text FROM kaggle.sync_state s")
         world.backfill(synced, *files_of(world, synced, EARLY | {40: LATER}))
-        assert list(listener.notifies(timeout=0)) == []
+        assert heard(listener) == []
     assert world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced) == waited
     assert world.rows("SELECT s::text FROM kaggle.sync_state s") == state
     reasons = world.rows("SELECT reason FROM kaggle.sync_runs ORDER BY observed_at")

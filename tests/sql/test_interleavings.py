@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
+from tests.asking import heard
 from tests.conftest import Connection, MakeWorker
 from worker.simulator import Simulator
 
@@ -581,21 +582,15 @@ def test_a_shorter_interval_given_during_a_sync_counts_from_its_start(db: Connec
 # The notification, which a worker wakes up by.
 
 
-def heard(connection: Connection) -> int:
-    """How many notifications of a job came since the last time."""
-    connection.execute("SELECT 1")
-    return len(list(connection.notifies(timeout=0.2, stop_after=100)))
-
-
 def test_each_commit_that_asks_notifies(db: Connection, connect: Connect, editor: Connection) -> None:
     """A listener hears of each commit that asked, also where a waiting job was reused, and of none before it."""
     listener = connect()
     listener.autocommit = True
     listener.execute('LISTEN "procrastinate_queue_v1#kaggle"')
     editor.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
-    assert heard(listener) == 0
+    assert not heard(listener)
     editor.commit()
-    assert heard(listener) > 0
+    assert heard(listener)
     for statement in (
         "SELECT kaggle.sync_now('titanic')",
         "UPDATE kaggle.competitions SET kaggle_competition_id = 'orbit-wars'",
@@ -603,13 +598,13 @@ def test_each_commit_that_asks_notifies(db: Connection, connect: Connect, editor
     ):
         editor.execute(statement)
         editor.commit()
-        assert heard(listener) > 0, statement
+        assert heard(listener), statement
     assert [task for task, _ in jobs(db)] == ["sync"]  # one job served them all
     editor.execute("SELECT kaggle.sync_now('orbit-wars')")
     editor.rollback()
     editor.execute("UPDATE kaggle.competitions SET title = 'Wars'")
     editor.commit()
-    assert heard(listener) == 0
+    assert not heard(listener)
 
 
 # Sessions that sit in a transaction, more of them than syncs run at once.
