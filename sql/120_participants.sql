@@ -108,50 +108,68 @@ COMMENT ON COLUMN kaggle.participant_entries.team_name IS 'As in kaggle.leaderbo
 COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.leaderboard_entries.';
 
 
--- A rank is a count, and all ranks of a board are counted in the same few lists of its order keys: they are read once a
--- board and searched for each participant. The rows come board by board, and the lists depend on the board alone, so
--- that a Memoize keeps them; OFFSET 0 keeps them from being read at each mention. The rank a day ago is counted in the
--- keys now, without those that began since, with those that ended since.
+-- A rank is a count of the order keys before one's own. One person's is counted over half a board on average, and a
+-- thousand people's must not be counted a thousand times: so a board is cut into eight stretches, what stands before a
+-- stretch is counted once, and a Memoize keeps that and the stretch's own keys for everybody who stands in it. OFFSET 0
+-- keeps each step in one piece, since a Memoize asks by the columns of the step before. The rank a day ago is counted
+-- in the same pass, among the versions that held already then, and in the versions that ended since.
 CREATE OR REPLACE VIEW kaggle.participant_results AS
-SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, keys.teams,
-       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, keys.teams) AS medal_zone,
-       CASE WHEN keys.has_changed THEN
-                1 + width_bucket(before.below, keys.present) - width_bucket(before.below, keys.benchmarks)
-                  - width_bucket(before.below, keys.began) + width_bucket(before.below, keys.ended) - here.rank
-            WHEN NOT keys.has_changed THEN 0
+SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, b.teams,
+       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, b.teams) AS medal_zone,
+       CASE WHEN b.has_changed THEN
+                1 + n.above_then + width_bucket(m.order_key - 1, n.keys_then) + width_bucket(here.key_then - 1, b.ended)
+                  -- Who has moved since then passed those that stand between.
+                  + CASE WHEN here.key_then = m.order_key THEN 0
+                         ELSE sign(here.key_then - m.order_key)::bigint *
+                              (SELECT count(*) FROM kaggle.leaderboard_entries k
+                               WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.valid_from <= b.since
+                                 AND k.order_key >= least(here.key_then, m.order_key)
+                                 AND k.order_key < greatest(here.key_then, m.order_key)) END
+                  - here.rank
+            WHEN NOT b.has_changed THEN 0
        END AS movement,
-       m.submission_count, m.last_submission_at, m.member_usernames, keys.board, keys.synced_at
+       m.submission_count, m.last_submission_at, m.member_usernames, b.board, b.synced_at
 FROM (SELECT p.* FROM kaggle.participant_entries p WHERE NOT p.is_benchmark ORDER BY p.board_id) AS m
 CROSS JOIN LATERAL (
-    SELECT b.teams, b.kind AS board, b.observed_at AS synced_at, a.moment, h.has_changed,
-           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
-                 WHERE k.board_id = b.id ORDER BY k.order_key) AS present,
-           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
-                 WHERE k.board_id = b.id AND k.is_benchmark ORDER BY k.order_key) AS benchmarks,
-           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
-                 WHERE h.has_changed AND k.board_id = b.id AND k.valid_from > a.moment AND NOT k.is_benchmark
-                 ORDER BY k.order_key) AS began,
+    SELECT b.teams, b.kind AS board, b.observed_at AS synced_at, h.has_changed,
+           CASE WHEN h.has_changed THEN day.ago END AS since, keys.lowest, (keys.highest - keys.lowest) / 8 + 1 AS width,
            ARRAY(SELECT k.order_key FROM kaggle.leaderboard_history k
-                 WHERE h.has_changed AND k.board_id = b.id AND k.valid_until > a.moment
-                   AND k.valid_from <= a.moment AND NOT k.is_benchmark
+                 WHERE h.has_changed AND k.board_id = b.id AND k.valid_until > day.ago AND k.valid_from <= day.ago
+                   AND NOT k.is_benchmark
                  ORDER BY k.order_key) AS ended
     FROM kaggle.boards b
-    CROSS JOIN (SELECT statement_timestamp() - interval '24 hours' AS moment) AS a
+    CROSS JOIN (SELECT statement_timestamp() - interval '24 hours' AS ago) AS day
     CROSS JOIN LATERAL (
         -- Null: that moment is not known. What was not synced since has not changed since.
-        SELECT CASE WHEN a.moment >= b.observed_from AND (b.history_from <= a.moment) IS NOT FALSE
-                    THEN b.observed_at > a.moment END AS has_changed) AS h
+        SELECT CASE WHEN day.ago >= b.observed_from AND (b.history_from <= day.ago) IS NOT FALSE
+                    THEN b.observed_at > day.ago END AS has_changed) AS h
+    CROSS JOIN LATERAL (
+        SELECT min(k.order_key) AS lowest, max(k.order_key) AS highest FROM kaggle.leaderboard_entries k
+        WHERE k.board_id = b.id AND NOT k.is_benchmark) AS keys
     WHERE b.id = m.board_id
-    OFFSET 0) AS keys
+    OFFSET 0) AS b
 CROSS JOIN LATERAL (
-    SELECT width_bucket(m.order_key, keys.present) - width_bucket(m.order_key, keys.benchmarks)::bigint AS rank) AS here
+    SELECT b.lowest + (m.order_key - b.lowest) / b.width * b.width AS begins OFFSET 0) AS stretch
 CROSS JOIN LATERAL (
-    SELECT CASE WHEN m.valid_from <= keys.moment THEN m.order_key
-                WHEN keys.has_changed THEN
+    SELECT count(*) AS above, count(*) FILTER (WHERE k.valid_from <= b.since) AS above_then,
+           ARRAY(SELECT o.order_key FROM kaggle.leaderboard_entries o
+                 WHERE o.board_id = m.board_id AND NOT o.is_benchmark
+                   AND o.order_key >= stretch.begins AND o.order_key < stretch.begins + b.width
+                 ORDER BY o.order_key) AS keys,
+           ARRAY(SELECT o.order_key FROM kaggle.leaderboard_entries o
+                 WHERE b.has_changed AND o.board_id = m.board_id AND NOT o.is_benchmark AND o.valid_from <= b.since
+                   AND o.order_key >= stretch.begins AND o.order_key < stretch.begins + b.width
+                 ORDER BY o.order_key) AS keys_then
+    FROM kaggle.leaderboard_entries k
+    WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.order_key < stretch.begins) AS n
+CROSS JOIN LATERAL (
+    SELECT n.above + width_bucket(m.order_key, n.keys) AS rank,
+           CASE WHEN m.valid_from <= b.since THEN m.order_key
+                WHEN b.has_changed THEN
                     (SELECT h.order_key FROM kaggle.leaderboard_history h
-                     WHERE h.board_id = m.board_id AND h.team_id = m.team_id AND h.valid_from <= keys.moment
-                       AND h.valid_until > keys.moment AND NOT h.is_benchmark)
-           END - 1 AS below OFFSET 0) AS before;
+                     WHERE h.board_id = m.board_id AND h.team_id = m.team_id AND h.valid_from <= b.since
+                       AND h.valid_until > b.since AND NOT h.is_benchmark)
+           END AS key_then OFFSET 0) AS here;
 COMMENT ON VIEW kaggle.participant_results IS 'Where each participant stands in each competition, found through the members of teams; also who was added after the last sync. Ask for one kaggle_username, one competition_id or for all.';
 COMMENT ON COLUMN kaggle.participant_results.kaggle_username IS 'The participant, as kaggle.participants spells it.';
 COMMENT ON COLUMN kaggle.participant_results.display_name IS 'Name for people; null = none.';

@@ -33,7 +33,10 @@ def past(world: World) -> Iterator[Figure]:
 
 
 def people(world: World) -> Iterator[Figure]:
-    """Row 17: participants on 100 boards of 5,000 teams, and the standing of five of those."""
+    """Row 17: participants on 100 boards of 5,000 teams, and the standing of five of those.
+
+    The boards are older than a day, and one team in 250 is newer, so that there are movements to be counted.
+    """
     boards, teams = world.scale.of(100, 10), world.scale.of(5_000, 500)
     registered = world.scale.of(1_000, 50)
     with world.database() as database:
@@ -46,13 +49,20 @@ def people(world: World) -> Iterator[Figure]:
         database.db.execute(
             "INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, %s) n", (registered,)
         )
+        database.db.execute("UPDATE kaggle.boards SET observed_from = now() - interval '2 days'")
+        database.db.execute(
+            "UPDATE kaggle.leaderboard_entries SET valid_from = now() - interval '2 days' WHERE team_id % 250 <> 3"
+        )
         database.db.execute("VACUUM ANALYZE")
+        (middle,) = database.db.execute(
+            "SELECT kaggle_username FROM kaggle.participant_results ORDER BY abs(rank - teams / 2) LIMIT 1"
+        ).fetchone() or ("",)
         board = "SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = 'board-1' ORDER BY rank"
         results = "FROM kaggle.participant_results"
         for what, query, limit in (
             (
-                f"one participant on {boards} boards of {teams:,}",
-                f"SELECT * {results} WHERE kaggle_username = 'USER7'",
+                f"one participant, in the middle of {boards} boards of {teams:,}",
+                f"SELECT * {results} WHERE kaggle_username = '{middle}'",
                 50,
             ),
             # Counted there: the client's reading of 100,000 rows is not the matter.

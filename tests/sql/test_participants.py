@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import Connection, MakeWorker
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from tests.boards import Entry, teams, zip_of
 from tests.syncs import Syncs
@@ -144,23 +145,39 @@ def test_where_a_person_stands(db: Connection, compete: Callable[..., Syncs]) ->
     assert [row[6] for row in results(db, "gUMBY")] == [None, 6]
 
 
-def test_movement_is_exact_against_the_board_a_day_ago(db: Connection, compete: Callable[..., Syncs]) -> None:
-    """Overtaken, passed by newcomers, freed by departures: for each, places climbed are the ranks' difference."""
+TEAMS = st.lists(st.integers(1, 40), unique=True, max_size=40)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.tuples(TEAMS, TEAMS, TEAMS, TEAMS).filter(lambda drawn: drawn[1]))
+@example(([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7], [8, 7, 1, 3, 5, 4, 9], [8, 7, 1, 3, 5, 4, 9]))
+@example((list(range(1, 41)), list(range(1, 41)), list(range(40, 0, -1)), list(range(40, 0, -1))))
+@example((list(range(1, 41)), [40, *range(1, 40)], [40, *range(1, 40)], [*range(1, 40), 40]))
+def test_movement_is_exact_against_the_board_a_day_ago(
+    db: Connection, compete: Callable[..., Syncs], drawn: tuple[list[int], ...]
+) -> None:
+    """Overtaken, passed by newcomers, freed by departures, back again: places climbed are the ranks' difference.
+
+    The first two boards are older than a day.
+    """
+    db.execute("TRUNCATE kaggle.competitions, kaggle.participants CASCADE")
     syncs = compete("titanic")
-    syncs.sync(zip_of([*teams(1, 2, 3), Entry(99, "base", is_benchmark=True), *teams(4, 5, 6, 7)]))
-    syncs.sync(zip_of([*teams(8, 7, 1, 3), Entry(98, "other", is_benchmark=True), *teams(5, 4, 9)]))
-    (now,) = db.execute("SELECT observed_at FROM kaggle.boards").fetchone() or (None,)
-    assert now is not None
-    day = timedelta(days=2)
-    for table, column in (("leaderboard_entries", "valid_from"), ("leaderboard_history", "valid_from")):
-        db.execute(f"UPDATE kaggle.{table} SET {column} = {column} - %s WHERE {column} < %s", (day, now))
-    db.execute("UPDATE kaggle.boards SET observed_from = observed_from - %s", (day,))
-    db.execute("INSERT INTO kaggle.participants SELECT 'user' || n FROM generate_series(1, 9) n")
+    for number, board in enumerate(drawn):
+        benchmark = Entry(90 + number % 2, f"base {number}", is_benchmark=True)
+        syncs.sync(zip_of([*teams(*board[:3]), benchmark, *teams(*board[3:])]))
+        if number == 1:
+            for table, columns in (
+                ("entries", ("valid_from",)),
+                ("history", ("valid_from", "valid_until")),
+            ):
+                moved = ", ".join(f"{column} = {column} - interval '2 days'" for column in columns)
+                db.execute(f"UPDATE kaggle.leaderboard_{table} SET {moved}".encode())
+            db.execute("UPDATE kaggle.boards SET observed_from = observed_from - interval '2 days'")
+    db.execute("INSERT INTO kaggle.participants SELECT 'user' || n FROM generate_series(1, 40) n")
 
     moved = db.execute("SELECT team_id, rank, movement FROM kaggle.participant_results ORDER BY 1").fetchall()
 
-    before = {team: rank for rank, team in enumerate((1, 2, 3, 4, 5, 6, 7), 1)}
-    after = {team: rank for rank, team in enumerate((8, 7, 1, 3, 5, 4, 9), 1)}
+    before, after = ({team: rank for rank, team in enumerate(board, 1)} for board in (drawn[1], drawn[3]))
     assert moved == [(team, after[team], before[team] - after[team] if team in before else None)
                      for team in sorted(after)]  # fmt: skip
 
