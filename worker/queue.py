@@ -132,10 +132,10 @@ def queue_app(direct_url: str, *, sync: Task, describe: Task, sweep: Callable[[]
 
 
 async def _find_procrastinate(connection: psycopg.AsyncConnection[Any]) -> None:
-    # Its statements use unqualified names.
+    # Each thing it does is one statement: BEGIN and COMMIT around it would be two more round trips.
     await connection.set_autocommit(True)
+    # Its statements use unqualified names.
     await connection.execute(f"SET search_path = {SCHEMA}, pg_temp")
     # Statistics from a quiet time say that no job waits, and a fetch would sort all ten thousand to take the first:
     # there is an index in that order.
     await connection.execute("SET enable_sort = off")
-    await connection.set_autocommit(False)
