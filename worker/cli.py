@@ -192,9 +192,11 @@ def work(
             _fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
 
 
-@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@cli.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
+)
 def psql(context: typer.Context) -> None:
-    """Open psql on the right database; arguments go to psql.
+    """Open psql on the right database; arguments go to psql, which has a help of its own: -?
 
     Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
     """

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from worker import app, archive, logs, release, uninstall
+from worker import app, archive, logs, reading, release, uninstall
 from worker.archive_store import ArchiveStore, Snapshot
 from worker.board import Kind
 from worker.console import Verbose, fail, one_line, progress, say
@@ -70,6 +70,7 @@ def backfill(
         said = archive.Said(archive.moment_of(at) if at else None, board)
 
         with _session(settings) as connection, progress(slug) as (advance, tell):
+            slug = reading.known_slug(connection, slug)
 
             def report(snapshot: Snapshot, applied: Applied) -> None:
                 if applied.outcome == "skipped":
@@ -169,6 +170,8 @@ def add(
                 connection.add_notice_handler(
                     lambda said: typer.echo(f"{said.severity}: {said.message_primary}", err=True)
                 )
+            if event is not None:
+                _, event = reading.known_event(connection, event)
             rows = import_competitions(connection, slugs, event, keep=not dry_run)
         width = max(len(slug) for slug, _ in rows)
         for slug, outcome in rows:

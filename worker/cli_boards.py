@@ -329,15 +329,30 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
 
 
 @commands.command()
-def pause(slugs: Slugs, verbose: Verbose = False) -> None:
-    """Stop syncing competitions by themselves; what is asked with `sync` is still done.
+def pause(
+    slugs: Slugs,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until those of their syncs that run have ended.")] = False,
+    timeout: Timeout = 300,
+    verbose: Verbose = False,
+) -> None:
+    """Stop syncing competitions by themselves; a sync that runs ends, and what is asked with `sync` is still done.
 
-    Example: pgleaderboard pause titanic
+    Example: pgleaderboard pause titanic --wait
     """
     with one_line(verbose=verbose), reading.session(_settings(verbose)) as connection:
-        for slug in _all_known(connection, slugs):
+        known = _all_known(connection, slugs)
+        for slug in known:
             is_change, _, _ = reading.set_auto_sync(connection, slug, False)
             say(f"{slug}: paused" if is_change else f"{slug}: is paused already")
+        if not wait:
+            return
+        until = time.monotonic() + timeout
+        with progress("waiting") as (advance, tell):
+            advance(len(known), 0)
+            for slug in known:
+                if reading.wait_while_running(connection, slug, timedelta(seconds=until - time.monotonic())):
+                    tell(f"{slug}: its sync has ended")
+                advance(0, 1)
 
 
 @commands.command()

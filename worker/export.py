@@ -14,6 +14,7 @@ from psycopg import errors as pg
 
 from worker.board import BYTE_ORDER_MARK, Kind, name_of
 from worker.errors import NeedsPerson
+from worker.reading import instead_of
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
 
@@ -38,7 +39,10 @@ def export(
             write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for (line,) in lines))
             advance(0, 1)
         return len(boards)
-    except (pg.NoDataFound, pg.CheckViolation) as error:
+    except pg.NoDataFound as error:
+        connection.rollback()
+        raise NeedsPerson(f"{error.diag.message_primary}: {instead_of(connection, slug)}") from error
+    except pg.CheckViolation as error:
         raise NeedsPerson(error.diag.message_primary or "no such competition") from error
     except OSError as error:
         raise NeedsPerson(f"cannot write into {folder}: {error.strerror or error}") from error

@@ -6,6 +6,7 @@ comes back as NeedsPerson with the nearest right word.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -236,9 +237,13 @@ def known_slug(connection: Connection, given: str) -> str:
         given,
     )
     if found is None:
-        nearest = _nearest(given, slugs(connection)) or f"`pgleaderboard add {given}` follows it"
-        raise NeedsPerson(f"no competition {given!r} is followed: {nearest}")
+        raise NeedsPerson(f"no competition {given!r} is followed: {instead_of(connection, given)}")
     return found
+
+
+def instead_of(connection: Connection, given: str) -> str:
+    """What the user may have meant by a slug that is not followed, or how to follow it."""
+    return _nearest(given, slugs(connection)) or f"`pgleaderboard add {given}` follows it"
 
 
 def known_event(connection: Connection, given: str) -> tuple[int, str]:
@@ -438,6 +443,23 @@ def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> tuple[bool
     if row is None:
         raise NeedsPerson(f"no competition {slug!r} is followed")
     return bool(row[0]), str(row[1]), row[2]
+
+
+def wait_while_running(connection: Connection, slug: str, timeout: timedelta) -> bool:
+    """Wait until no sync of it runs. Returns whether one did; raises Transient when the time is over.
+
+    Ends that changed nothing are not notified, so this looks again and again, as kaggle.wait_for_sync does.
+    """
+    until = time.monotonic() + timeout.total_seconds()
+    has_run = False
+    while _scalar(
+        connection, "SELECT sync_state = 'running' FROM kaggle.sync_status WHERE kaggle_competition_id = %s", slug
+    ):
+        has_run = True
+        if time.monotonic() >= until:
+            raise Transient("its sync still runs")
+        time.sleep(0.05)
+    return has_run
 
 
 def failing(connection: Connection) -> list[str]:

@@ -135,14 +135,21 @@ class StatusView:
 
     @property
     def wake_in(self) -> float | None:
-        """When something falls due, a pause ends, or a worker has not been seen for too long."""
+        """When something falls due, a pause ends, or a worker has not been seen for too long.
+
+        While something is queued or runs, in a second: only ends that changed a board are notified.
+        """
+        if any(each.sync_state in ("queued", "running") for each in self.found.competitions):
+            return 1.0
         moments = [self.found.blocked_until, *(each.next_sync_at for each in self.found.competitions)]
         moments += [worker.seen_at + HEARTBEAT_LIMIT for worker in self.found.workers]
         ahead = [(each - self.found.at).total_seconds() for each in moments if each and each > self.found.at]
         return min(ahead, default=None)
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """Each change of a board that is shown."""
+        """Each change of a board that is shown, and whatever is asked of a worker."""
+        if news.get("type") == "job_inserted":
+            return True
         slug = str(news.get("kaggle_competition_id")).lower()
         return self.found.runs is None or slug in {str(each.slug).lower() for each in self.found.competitions}
 

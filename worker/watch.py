@@ -1,6 +1,7 @@
-"""Keeps a screen current: it is read and drawn again when a board changed, and at the moments the screen itself names.
+"""Keeps a screen current: it is read and drawn again when a board changed or a sync was asked for, and at the moments
+the screen itself names.
 
-Nothing is asked on a timer. A lost connection is said on the screen and made anew.
+A screen that names none is asked nothing on a timer. A lost connection is said on the screen and made anew.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from rich.text import Text
 
 from worker import logs
 from worker.conninfo import kept_alive
+from worker.queue import CHANNEL
 from worker.reading import in_words
 
 Connection = psycopg.Connection[Any]
-CHANNEL = "kaggle_leaderboard"
+_AT_MOST_EVERY = 0.5  # seconds; a burst of news is read once
 _RECONNECT_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each attempt; the last again and again
 
 
@@ -40,7 +42,7 @@ class View(Protocol):
         """Seconds until it is out of date by itself; None = never."""
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """Whether a notification of `kaggle_leaderboard` is about it."""
+        """Whether a notification of `kaggle_leaderboard`, or of procrastinate's, is about it."""
 
     def draw(self, width: int | None, height: int | None) -> Sequence[Text]:
         """Its lines. width, height: cells that there are; None = no limit."""
@@ -74,19 +76,28 @@ def _follow(
     """Read, draw, and wait for a reason to do so again. Raises psycopg.OperationalError when the connection is lost."""
     inbox: list[str] = []
     connection.add_notify_handler(lambda notify: inbox.append(notify.payload))
-    connection.execute("LISTEN kaggle_leaderboard")  # before the first look: nothing is missed in between
+    # Before the first look: nothing is missed in between.
+    connection.execute(f'LISTEN kaggle_leaderboard; LISTEN "{CHANNEL}"')
     while True:
         inbox.clear()
+        begun = time.monotonic()
         with in_words(connection):
             view = read(connection)
         until = None if view.wake_in is None else time.monotonic() + max(0.0, view.wake_in)
         display.show(view)
-        while not _news(connection, view, inbox, until, resized):
+        while not _news(connection, view, inbox, begun + _AT_MOST_EVERY, until, resized):
             display.show(view)  # in another size
 
 
-def _news(connection: Connection, view: View, inbox: list[str], until: float | None, resized: socket.socket) -> bool:
-    """Wait. Returns whether the view is out of date; False = the terminal has another size."""
+def _news(
+    connection: Connection,
+    view: View,
+    inbox: list[str],
+    soonest: float,
+    until: float | None,
+    resized: socket.socket,
+) -> bool:
+    """Wait for news, until `soonest` at least. Returns whether the view is out of date; False = only its size is."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection.fileno(), selectors.EVENT_READ)
         selector.register(resized, selectors.EVENT_READ)
@@ -95,8 +106,9 @@ def _news(connection: Connection, view: View, inbox: list[str], until: float | N
             while notify := connection.pgconn.notifies():
                 inbox.append(notify.extra.decode())
             if any(view.concerns(_payload(each)) for each in inbox):
-                return True
-            inbox.clear()
+                until = soonest
+            else:
+                inbox.clear()
             ready = selector.select(None if until is None else max(0.0, until - time.monotonic()))
             if not ready:
                 return True

@@ -95,12 +95,16 @@ def test_the_docs_commands_print_what_is_shown(db: Connection, url: str, tmp_pat
     assert migrate.migrate(url)  # and it can be had again
 
 
-def test_backfill_says_what_is_wrong_in_a_line(run: Run, db: Connection, tmp_path: Path) -> None:
-    """An unknown competition, an unreadable file, a moment that is none: one line, status 1; --at with two files: 2."""
+def test_what_is_wrong_is_said_in_a_line(run: Run, db: Connection, tmp_path: Path) -> None:
+    """An unknown competition or event, an unreadable file, a moment that is none: status 1; --at with two files: 2."""
     (file := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_33.csv").write_bytes(csv_of(teams(1)))
     (other := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_34.csv").write_bytes(csv_of(teams(1)))
-    assert said(run("backfill", "titanic", file)).endswith("add it first with `pgleaderboard add titanic`")
+    assert said(run("backfill", "titanic", file)).endswith("`pgleaderboard add titanic` follows it")
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    for nearly in (("backfill", "titanc", file), ("export", "titanc", tmp_path)):
+        assert said(run(*nearly)).endswith("did you mean titanic?")
+    assert said(run("add", "digits", "--event", "nigth")) == "no event 'nigth': did you mean night?"
     assert "is no time as in" in said(run("backfill", "titanic", file, "--at", "yesterday"))
     assert run("backfill", "titanic", file, other, "--at", "2026-05-05").returncode == 2
     (bad := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_35.csv").write_bytes(b"Rank,Nonsense\n1,2\n")
@@ -130,7 +134,7 @@ def test_add_imports(run: Run, db: Connection) -> None:
     assert [line.split("  ")[0] for line in mixed.stdout.splitlines()] == ["titanic", "no slug", "digit-recognizer"]
     assert "rejected: not a Kaggle competition: 'no slug'" in mixed.stdout
     assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (3,)
-    assert "no event 'day' in kaggle.events" in said(run("add", "titanic", "--event", "day"))
+    assert "no event 'day'" in said(run("add", "titanic", "--event", "day"))
 
 
 def test_search_lists(run: Run, db: Connection, simulator: Simulator) -> None:

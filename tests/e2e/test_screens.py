@@ -358,6 +358,20 @@ def test_a_watched_status_notices_changes_and_a_worker_that_is_gone(url: str, db
         assert shown.end() == 130
 
 
+def test_a_watched_status_notices_what_changes_no_board(url: str, db: Connection, worker: MakeWorker) -> None:
+    """A competition that is inserted, and a sync of it that fails, though neither changes a board."""
+    with Terminal("status", "--watch", url=url) as shown:
+        shown.until("no competition is followed")
+        db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('unknown-x')")
+        shown.until("queued")
+        with worker():
+            shown.until("failing")
+            shown.until("1 worker")
+            shown.until("Kaggle knows no competition unknown-x")
+        shown.type("\x03")
+        assert shown.end() == 130
+
+
 # --- sync, pause, resume, retry ---------------------------------------------------------------------------------------
 
 
@@ -416,6 +430,19 @@ def test_pause_and_resume(run: Run, db: Connection, worker: MakeWorker) -> None:
         "simulated-1-teams: changed, 1 teams, 2 added",
     ]
     assert run("resume", "later").stdout == "later: is not paused\n"
+
+
+def test_a_pause_waits_for_what_runs(run: Run, url: str, syncs: Syncs) -> None:
+    """With --wait until the running sync has ended, whatever it found; not longer than it was told."""
+    running = syncs.begin()
+    late = run("pause", "a-board", "--wait", "--timeout", "1")
+    assert (late.returncode, said(late)) == (1, "its sync still runs")
+    with Terminal("pause", "a-board", "--wait", url=url) as shown:
+        shown.until("0/1")
+        syncs.end(running.run_id, zip_of(teams(1)))
+        assert shown.end() == 0
+        assert "a-board: its sync has ended" in shown.text
+    assert run("pause", "a-board", "--wait").stdout == "a-board: is paused already\n"
 
 
 def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
@@ -540,6 +567,7 @@ def test_every_command_has_an_example(run: Run) -> None:
     """In its help, of the command that it explains; help fits 80 columns and says how completion is had."""
     for name, command in typer.main.get_command(cli).commands.items():  # type: ignore[attr-defined]
         assert re.search(rf"Example: .*(pgleaderboard {name}|pgleaderboard url)", command.help or ""), name
+    assert "Example: pgleaderboard psql -c" in run("psql", "--help").stdout  # ours, not psql's
     shown = run("board", "--help").stdout
     assert "Example: pgleaderboard board" in shown
     assert cells(shown) <= 80
