@@ -22,9 +22,7 @@ from worker.cli_archive import commands as archives
 from worker.cli_boards import commands as boards_
 from worker.cli_doctor import commands as doctor
 from worker.conninfo import parts_of
-from worker.console import Verbose
-from worker.console import fail as _fail
-from worker.console import one_line as _one_line
+from worker.console import Verbose, fail, one_line, settings_for
 from worker.demo import run_demo
 from worker.settings import Settings
 from worker.simulator import Simulator
@@ -96,9 +94,8 @@ def up(
 
     Example: pgleaderboard up --port 5433
     """
-    with _one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+    with one_line(verbose=verbose):
+        settings = settings_for(verbose)
         simulated = app.is_simulated(settings, simulate)
         metrics = app.counting(settings)
         with (
@@ -126,13 +123,12 @@ def demo(verbose: Verbose = False) -> None:
 
     Example: pgleaderboard demo
     """
-    with _one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+    with one_line(verbose=verbose):
+        settings = settings_for(verbose)
         if not verbose:
             logs.quiet()
         if not run_demo(settings, _out):
-            _fail("a board is wrong; see above")
+            fail("a board is wrong; see above")
 
 
 @cli.command(name="migrate")
@@ -147,12 +143,11 @@ def migrate_(
 
     Example: DATABASE_URL=postgresql://localhost/mine pgleaderboard migrate
     """
-    with _one_line(verbose=verbose):
+    with one_line(verbose=verbose):
         if sql:
             typer.echo(_migrate().script(), nl=False)
             return
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
             changed = _migrate().migrate(
                 found.direct_url, report=lambda line: _out.print(line, markup=False), again=again
@@ -172,9 +167,8 @@ def work(
 
     Example: pgleaderboard work --once
     """
-    with _one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+    with one_line(verbose=verbose):
+        settings = settings_for(verbose)
         simulated = app.is_simulated(settings, simulate)
         metrics = app.counting(settings)
         with (
@@ -189,7 +183,7 @@ def work(
                 with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
                     asyncio.run(run_until_signalled(supervisor))
         if once and supervisor.failed:
-            _fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
+            fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
 
 
 @cli.command(
@@ -200,7 +194,7 @@ def psql(context: typer.Context) -> None:
 
     Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
     """
-    with _one_line():
+    with one_line():
         settings = Settings.load()
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
             program = postgres.psql(settings.postgres_bin)
@@ -218,7 +212,7 @@ def url() -> None:
 
     Example: psql "$(pgleaderboard url)"
     """
-    with _one_line():
+    with one_line():
         settings = Settings.load()
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
             typer.echo(found.direct_url)
@@ -241,7 +235,7 @@ def simulate(
 
     Example: pgleaderboard simulate --boards ./zips & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
     """
-    with _one_line():
+    with one_line():
         simulator = Simulator(
             host=host,
             port=port,
@@ -253,7 +247,7 @@ def simulate(
         try:
             simulator.start()
         except OSError as error:
-            _fail(f"cannot listen on {host}:{port}: {error.strerror}")
+            fail(f"cannot listen on {host}:{port}: {error.strerror}")
         typer.echo(f"PGLEADERBOARD_KAGGLE_URL={simulator.url}")
         sys.stdout.flush()
         stop = threading.Event()

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from worker import app, archive, logs, reading, release, uninstall
+from worker import app, archive, reading, release, uninstall
 from worker.archive_store import ArchiveStore, Snapshot
 from worker.board import Kind
-from worker.console import Verbose, fail, one_line, progress, say
+from worker.console import Verbose, fail, one_line, progress, say, settings_for
 from worker.errors import PgleaderboardError, Transient
 from worker.export import export as write_files
 from worker.kaggle_api import Kaggle
@@ -65,8 +65,7 @@ def backfill(
     with one_line(verbose=verbose):
         if at is not None and len(files) != 1:
             raise typer.BadParameter("it goes with one file only", param_hint="--at")
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         said = archive.Said(archive.moment_of(at) if at else None, board)
 
         with _session(settings) as connection, progress(slug) as (advance, tell):
@@ -97,8 +96,7 @@ def export(
     Example: pgleaderboard export titanic ./boards --all
     """
     with one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         with _session(settings) as connection, progress(slug) as (advance, _):
             written = write_files(connection, slug, folder, every=every, advance=advance)
         say(f"{written} board{'' if written == 1 else 's'} written to {folder}")
@@ -113,8 +111,7 @@ def search(
     Example: pgleaderboard search 'house prices'
     """
     with one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         simulated = app.is_simulated(settings, False)
         with app.kaggle(settings, simulated=simulated) as (client, which_kaggle):
             if simulated:
@@ -163,8 +160,7 @@ def add(
     Example: pgleaderboard add titanic https://www.kaggle.com/competitions/digit-recognizer --event neural-night
     """
     with one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         with _session(settings) as connection:
             if not dry_run:
                 connection.add_notice_handler(
@@ -191,8 +187,7 @@ def uninstall_(
     Example: pgleaderboard uninstall
     """
     with one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         with _session(settings, check=False) as connection:
             there = uninstall.look(connection)
             say(

@@ -14,9 +14,9 @@ import psycopg
 import typer
 from rich.text import Text
 
-from worker import app, logs, plot, reading
+from worker import app, plot, reading
 from worker.archive import moment_of
-from worker.console import Verbose, fail, one_line, paged, progress, say, screen, width_of
+from worker.console import Verbose, fail, one_line, paged, progress, say, screen, settings_for, width_of
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
 from worker.screens import BoardView, StandingView, StatusView, changes, moment, printed
 from worker.settings import Settings
@@ -55,12 +55,6 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until they are done; exit 1 if one failed.")]
 Timeout = Annotated[int, typer.Option(min=1, max=86400, help="Seconds that --wait waits in all.")]
-
-
-def _settings(verbose: bool) -> Settings:
-    settings = Settings.load()
-    logs.configure(settings.log_format, verbose=verbose)
-    return settings
 
 
 def _only_one(**given: bool) -> None:
@@ -112,7 +106,7 @@ def status(
     """
     with one_line(verbose=verbose):
         _only_one(watch=watch, json=json)
-        settings = _settings(verbose)
+        settings = settings_for(verbose)
         if watch:
             _stay(settings, lambda connection: StatusView(reading.overview(connection, slug)))
         with reading.session(settings) as connection:
@@ -148,7 +142,7 @@ def board(
     with one_line(verbose=verbose):
         _only_one(watch=watch, csv=csv, json=json)
         moment = _at(at, watching=watch)
-        settings = _settings(verbose)
+        settings = settings_for(verbose)
 
         def read(connection: Connection) -> BoardView:
             return BoardView(reading.board(connection, slug, moment, event, top))
@@ -187,7 +181,7 @@ def standings(
     with one_line(verbose=verbose):
         _only_one(watch=watch, csv=csv, json=json, md=md)
         moment = _at(at, watching=watch)
-        settings = _settings(verbose)
+        settings = settings_for(verbose)
 
         def read(connection: Connection) -> StandingView:
             return StandingView(reading.standing(connection, event, moment, top))
@@ -235,7 +229,7 @@ def plot_(
         console = screen()
         if output is None and not console.is_terminal:
             fail("there is no terminal to draw in: say -o FILE.png or -o FILE.svg")
-        with reading.session(_settings(verbose)) as connection:
+        with reading.session(settings_for(verbose)) as connection:
             slug = reading.known_slug(connection, slug)
             lines = _lines(connection, slug, team or [], participant or [], top, by_score=score)
         title = f"{slug}: {'scores' if score else 'ranks'}"
@@ -317,7 +311,7 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
 
     Example: pgleaderboard sync titanic digit-recognizer --wait
     """
-    with one_line(verbose=verbose), reading.session(_settings(verbose), direct=wait) as connection:
+    with one_line(verbose=verbose), reading.session(settings_for(verbose), direct=wait) as connection:
         _told(connection)
         known = _all_known(connection, slugs)
         reading.ask_for_syncs(connection, known)
@@ -339,7 +333,7 @@ def pause(
 
     Example: pgleaderboard pause titanic --wait
     """
-    with one_line(verbose=verbose), reading.session(_settings(verbose)) as connection:
+    with one_line(verbose=verbose), reading.session(settings_for(verbose)) as connection:
         known = _all_known(connection, slugs)
         for slug in known:
             is_change, _, _ = reading.set_auto_sync(connection, slug, False)
@@ -361,7 +355,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 
     Example: pgleaderboard resume titanic --wait
     """
-    with one_line(verbose=verbose), reading.session(_settings(verbose), direct=wait) as connection:
+    with one_line(verbose=verbose), reading.session(settings_for(verbose), direct=wait) as connection:
         _told(connection)
         begun = []
         for slug in _all_known(connection, slugs):
@@ -397,7 +391,7 @@ def retry(
     with one_line(verbose=verbose):
         if bool(slugs) == failed:
             raise typer.BadParameter("say either --failed or the slugs of competitions")
-        with reading.session(_settings(verbose), direct=wait) as connection:
+        with reading.session(settings_for(verbose), direct=wait) as connection:
             _told(connection)
             failing = reading.failing(connection)
             wanted = failing if failed else _all_known(connection, slugs or [])

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker import app, logs
-from worker.console import Verbose, one_line
+from worker.console import Verbose, one_line, settings_for
 from worker.doctor import Finding, Patient, examine
 from worker.errors import NeedsPerson
 from worker.kaggle_api import find_credential
@@ -36,8 +36,7 @@ def doctor(
     Example: pgleaderboard doctor
     """
     with one_line(verbose=verbose):
-        settings = Settings.load()
-        logs.configure(settings.log_format, verbose=verbose)
+        settings = settings_for(verbose)
         console = Console(highlight=False, soft_wrap=True)
         found = []
         for finding in _findings(settings):

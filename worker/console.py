@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker import logs
 from worker.errors import NeedsPerson, PgleaderboardError
-from worker.settings import pager
+from worker.settings import Settings, pager
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
 
@@ -48,6 +48,13 @@ def one_line(*, verbose: bool = False) -> Iterator[None]:
         fail(f"the database refused: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def settings_for(verbose: bool) -> Settings:
+    """The settings, and logging as they and --verbose say."""
+    settings = Settings.load()
+    logs.configure(settings.log_format, verbose=verbose)
+    return settings
 
 
 def fail(message: str) -> NoReturn:
