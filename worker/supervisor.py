@@ -109,8 +109,8 @@ class Supervisor:
             self.beat_at = time.monotonic()
             try:
                 async with self._session(wait=True) as session:
-                    log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
                     self.waiting_for = None
+                    log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
                     await self._until_stopped(session)
             except (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld) as error:
                 ours = _as_ours(error)
