@@ -51,7 +51,7 @@ BEGIN
 
     IF TG_OP = 'INSERT' THEN
         NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.competitions', 'id')));
-        NEW.link_revision := 0;
+        NEW.link_revision := nextval('link_revisions');
         NEW.dates_checked_at := clock_timestamp();
         NEW.updated_at := coalesce(NEW.updated_at, now());
         IF NEW.event_id IS NOT NULL AND (NEW.start_date IS NULL OR NEW.end_date IS NULL) THEN
@@ -118,7 +118,7 @@ DECLARE
     another boolean := lower(after.kaggle_competition_id) IS DISTINCT FROM lower(before.kaggle_competition_id);
 BEGIN
     IF another THEN
-        after.link_revision := before.link_revision + 1;
+        after.link_revision := nextval('link_revisions');
     END IF;
     IF current_setting('kaggle.filling', true) = 'on' THEN
         RETURN after;                     -- no user's edit: kaggle.fill_from_kaggle is writing

@@ -8,11 +8,14 @@ DECLARE
                                 ELSE jsonb_build_object('competition_id', competition_id) END;
 BEGIN
     -- A waiting job that we lock cannot be fetched before we commit, so it will see what we write now.
-    -- One that somebody else has locked may be fetched earlier: then another job is put beside it.
-    SELECT job.id INTO waiting FROM procrastinate_jobs job
-    WHERE job.status = 'todo' AND job.task_name = task AND job.scheduled_at IS NULL
-      AND (job.args ->> 'competition_id')::bigint IS NOT DISTINCT FROM queue_job.competition_id
-    LIMIT 1 FOR UPDATE SKIP LOCKED;
+    -- One that somebody else has locked may be fetched earlier: then another job is put beside it. So it is above
+    -- READ COMMITTED, where a job that was fetched since would end the user's transaction.
+    IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
+        SELECT job.id INTO waiting FROM procrastinate_jobs job
+        WHERE job.status = 'todo' AND job.task_name = task AND job.scheduled_at IS NULL
+          AND (job.args ->> 'competition_id')::bigint IS NOT DISTINCT FROM queue_job.competition_id
+        LIMIT 1 FOR UPDATE SKIP LOCKED;
+    END IF;
 
     IF waiting IS NULL THEN
         PERFORM procrastinate_defer_jobs_v1(ARRAY[

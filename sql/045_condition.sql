@@ -7,6 +7,9 @@ DECLARE
     given record;
 BEGIN
     DELETE FROM sync_condition;
+    -- What another condition has put off is considered anew.
+    UPDATE sync_state SET condition_says = NULL, retry_at = clock_timestamp() WHERE condition_says IS NOT NULL;
+    PERFORM queue_job('sweep', NULL, 20);
     IF condition IS NULL THEN
         RETURN;
     END IF;
@@ -28,7 +31,7 @@ BEGIN
     INSERT INTO sync_condition (function) VALUES (given.name);
 END $$;
 COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS
-    'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions and returns a boolean. It runs as its owner, with search_path = kaggle: let it pin its own. kaggle.sync_now does not ask it. Only for the owner of schema kaggle.';
+    'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions and returns a boolean. It runs as its owner, with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it. Only for the owner of schema kaggle.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.ask_condition(competition_id bigint) RETURNS text

@@ -39,6 +39,17 @@ COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
     'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.block_budget(credential text, block_for interval) RETURNS void
+LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+    INSERT INTO kaggle_budget AS b (credential, blocked_until)
+    VALUES (block_budget.credential, clock_timestamp() + block_for)
+    ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
+    DO UPDATE SET blocked_until = greatest(b.blocked_until, excluded.blocked_until)
+$$;
+COMMENT ON FUNCTION kaggle.block_budget(text, interval) IS
+    'Kaggle asks for a pause (429): no request of this credential goes out for so long.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.sync_pace(
     competition kaggle.competitions, completed_at timestamptz, worker_id bigint) RETURNS interval
 LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
@@ -132,6 +143,14 @@ BEGIN
         RETURN;
     END IF;
 
+    IF state.link_revision IS DISTINCT FROM competition.link_revision THEN
+        state.consecutive_failures := 0;
+        state.failing_since := NULL;
+        state.last_error := NULL;
+        state.last_error_kind := NULL;
+        state.describe_at := '-infinity';
+        state.retry_at := NULL;
+    END IF;
     IF asked <> 'manual' AND EXISTS (SELECT FROM sync_condition) THEN
         IF condition_says IS NULL THEN
             action := 'ask';
@@ -140,7 +159,11 @@ BEGIN
             UPDATE sync_requests r SET tried = true WHERE r.id = ANY (seen_requests) AND NOT r.tried;
             UPDATE sync_state s
             SET condition_says = begin_sync.condition_says,
-                retry_at = clock_timestamp() + competition.sync_interval, completed_at = state.completed_at
+                retry_at = clock_timestamp() + competition.sync_interval, completed_at = state.completed_at,
+                link_revision = competition.link_revision, last_credential = credential,
+                describe_at = state.describe_at, consecutive_failures = state.consecutive_failures,
+                failing_since = state.failing_since, last_error = state.last_error,
+                last_error_kind = state.last_error_kind
             WHERE s.competition_id = begin_sync.competition_id;
             RETURN;
         END IF;
@@ -153,13 +176,8 @@ BEGIN
         RETURN;
     END IF;
 
-    IF state.link_revision IS DISTINCT FROM competition.link_revision THEN
-        state.consecutive_failures := 0;
-        state.failing_since := NULL;
-        state.last_error := NULL;
-        state.last_error_kind := NULL;
-        state.describe_at := '-infinity';
-        state.retry_at := NULL;
+    IF state.describe_at = 'infinity' AND pace IS NOT NULL THEN
+        state.describe_at := clock_timestamp();       -- it is followed again
     END IF;
     action := 'sync';
     run_id := nextval('run_ids');
@@ -305,10 +323,7 @@ BEGIN
     SELECT * INTO held FROM hold_fence(fail_run.run_id);
     -- The budget after the fence, as begin_sync and begin_describe lock them.
     IF block_for IS NOT NULL THEN
-        INSERT INTO kaggle_budget AS b (credential, blocked_until)
-        VALUES (fail_run.credential, clock_timestamp() + block_for)
-        ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
-        DO UPDATE SET blocked_until = greatest(b.blocked_until, excluded.blocked_until);
+        PERFORM block_budget(fail_run.credential, block_for);
     END IF;
     IF held.standing = 'superseded' THEN
         RETURN held.standing;

@@ -26,7 +26,7 @@ COMMENT ON FUNCTION kaggle.unregister_worker(bigint) IS
     'A worker says goodbye; what it still ran is begun anew by others.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_dates_act() RETURNS void
+CREATE OR REPLACE FUNCTION kaggle.let_dates_act_on(competition_ids bigint[], event_ids bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
     -- A row that somebody's transaction holds is left for the next time: nobody waits for it here.
@@ -34,27 +34,48 @@ BEGIN
     SET status = status_after_dates_moved(c.status, c.start_date, c.start_date > c.dates_checked_at,
                                           c.end_date, c.end_date > c.dates_checked_at),
         dates_checked_at = clock_timestamp()
-    WHERE c.id IN (
-        SELECT p.id FROM competitions p
-        WHERE p.id IN (SELECT id FROM competitions
-                       WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
-                       UNION ALL
-                       SELECT id FROM competitions
-                       WHERE end_date > dates_checked_at AND end_date <= clock_timestamp())
-        FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE c.id IN (SELECT p.id FROM competitions p WHERE p.id = ANY (competition_ids) FOR NO KEY UPDATE SKIP LOCKED);
     UPDATE events e
     SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
-    WHERE e.id IN (
-        SELECT p.id FROM events p
-        WHERE p.id IN (SELECT id FROM events
-                       WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
-                       UNION ALL
-                       SELECT id FROM events
-                       WHERE end_date > dates_checked_at AND end_date <= clock_timestamp())
-        FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE e.id IN (SELECT p.id FROM events p WHERE p.id = ANY (event_ids) FOR NO KEY UPDATE SKIP LOCKED);
+END $$;
+COMMENT ON FUNCTION kaggle.let_dates_act_on(bigint[], bigint[]) IS
+    'The dates of these competitions and events act on their status; the triggers do the rest.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.let_dates_act() RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    competition_ids constant bigint[] := ARRAY(
+        SELECT id FROM competitions WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+        UNION
+        SELECT id FROM competitions WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+    event_ids constant bigint[] := ARRAY(
+        SELECT id FROM events WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+        UNION
+        SELECT id FROM events WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+    one record;
+BEGIN
+    IF competition_ids || event_ids = '{}' THEN
+        RETURN;
+    END IF;
+    BEGIN
+        PERFORM let_dates_act_on(competition_ids, event_ids);
+    EXCEPTION WHEN OTHERS THEN
+        -- A constraint or a trigger of the user's refuses one: the others, and all syncs, go on.
+        FOR one IN SELECT ARRAY[c] AS competition, '{}'::bigint[] AS event FROM unnest(competition_ids) c
+                   UNION ALL SELECT '{}', ARRAY[e] FROM unnest(event_ids) e LOOP
+            BEGIN
+                PERFORM let_dates_act_on(one.competition, one.event);
+            EXCEPTION WHEN OTHERS THEN
+                RAISE LOG 'a date that passed cannot act on % %: %', CASE one.event WHEN '{}' THEN 'competition'
+                    ELSE 'event' END, (one.competition || one.event)[1], SQLERRM;
+            END;
+        END LOOP;
+    END;
 END $$;
 COMMENT ON FUNCTION kaggle.let_dates_act() IS
-    'Dates that passed since they were last checked act on the status, once; the triggers do the rest.';
+    'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.rescue() RETURNS bigint
@@ -117,7 +138,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
     -- Kaggle's metadata: once for a slug, daily while ongoing
     SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
     WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL
-      AND (s.due_at IS NOT NULL OR s.describe_at = '-infinity')
 $$;
 COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
     'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers.';

@@ -151,6 +151,20 @@ COMMENT ON FUNCTION kaggle.board_for(kaggle.competitions, text) IS
     'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.merged_after(
+    competition_id bigint, observed_at timestamptz, history_interval interval) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    -- What a standing was frozen at is kept, however close the next version comes.
+    SELECT CASE WHEN history_interval IS NOT NULL THEN
+        greatest(merged_after.observed_at - history_interval,
+                 (SELECT max(m.at) FROM event_competitions x JOIN events e ON e.id = x.event_id
+                  CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
+                  WHERE x.competition_id = merged_after.competition_id AND m.at < merged_after.observed_at)) END
+$$;
+COMMENT ON FUNCTION kaggle.merged_after(bigint, timestamptz, interval) IS
+    'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.make_board(
     board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
@@ -182,7 +196,8 @@ BEGIN
         run.removed := 0; run.updated := 0; run.moved := 0;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
-        FROM write_differences(board.id, run.observed_at, make_board.history_interval) d;
+        FROM write_differences(board.id, run.observed_at,
+                               merged_after(board.competition_id, run.observed_at, make_board.history_interval)) d;
     END IF;
 
     SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0),
@@ -195,7 +210,8 @@ BEGIN
         digest = make_board.digest, teams = run.teams,
         higher_is_better = CASE WHEN best > worst THEN true WHEN best < worst THEN false
                                 ELSE b.higher_is_better END
-    WHERE b.id = board.id;
+    WHERE b.id = board.id
+    RETURNING b.higher_is_better INTO run.higher_is_better;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.digest IS NULL
                         THEN 'changed' ELSE 'unchanged' END;
     RETURN run;
@@ -243,7 +259,7 @@ COMMENT ON FUNCTION kaggle.first_seen(bigint, bigint, timestamptz) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.write_differences(
-    board_id bigint, observed_at timestamptz, history_interval interval,
+    board_id bigint, observed_at timestamptz, merged_after timestamptz,
     OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp
 -- Temporary tables have no statistics; a merge join would sort the whole board to find the few that were placed.
@@ -284,16 +300,14 @@ BEGIN
                first_seen_at, old_submission_at, old_count, old_benchmark, old_score, old_name, old_members
         FROM difference
         WHERE NOT is_new
-          AND (is_gone OR history_interval IS NULL
-               OR valid_from <= write_differences.observed_at - history_interval)
+          AND (is_gone OR merged_after IS NULL OR valid_from <= merged_after)
     ), gone AS (
         DELETE FROM leaderboard_entries e USING difference d
         WHERE e.board_id = write_differences.board_id AND e.team_id = d.team_id AND d.is_gone
     ), changed AS (
         UPDATE leaderboard_entries e
         SET order_key = coalesce(d.new_key, e.order_key),
-            valid_from = CASE WHEN history_interval IS NULL
-                                   OR e.valid_from <= write_differences.observed_at - history_interval
+            valid_from = CASE WHEN merged_after IS NULL OR e.valid_from <= merged_after
                               THEN write_differences.observed_at ELSE e.valid_from END,
             last_submission_at = d.last_submission_at, submission_count = d.submission_count,
             is_benchmark = d.is_benchmark, score = d.score, team_name = d.team_name,
@@ -315,8 +329,8 @@ BEGIN
     INTO write_differences.added, write_differences.removed, write_differences.updated, write_differences.moved
     FROM difference;
 END $$;
-COMMENT ON FUNCTION kaggle.write_differences(bigint, timestamptz, interval) IS
-    'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions younger than history_interval are overwritten.';
+COMMENT ON FUNCTION kaggle.write_differences(bigint, timestamptz, timestamptz) IS
+    'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void

@@ -101,7 +101,9 @@ BEGIN
       AND (p.title, p.description, p.start_date, p.end_date, p.evaluation_metric, p.max_submissions_per_day)
           IS DISTINCT FROM (c.title, c.description, c.start_date, c.end_date, c.evaluation_metric, c.max_submissions_per_day);
     PERFORM set_config('kaggle.filling', 'off', true);
-    UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 day' WHERE s.competition_id = c.id;
+    UPDATE sync_state s
+    SET describe_at = CASE WHEN s.due_at IS NULL THEN 'infinity' ELSE clock_timestamp() + interval '1 day' END
+    WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
 COMMENT ON FUNCTION kaggle.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS

@@ -5,7 +5,7 @@ RETURNS kaggle.sync_runs
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
     wanted constant bigint := find_competition(wait_for_sync.kaggle_competition_id);
-    until constant timestamptz := clock_timestamp() + timeout;
+    until constant timestamptz := clock_timestamp() + coalesce(timeout, '60 seconds');
     first_run bigint;          -- the first attempt that covers what was asked
     asked boolean;
     running bigint;

@@ -28,15 +28,13 @@ COMMENT ON FUNCTION kaggle.is_pruned(kaggle.boards, timestamptz) IS
 CREATE OR REPLACE FUNCTION kaggle.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    -- The board may have told its direction after that moment only: as long as all scores were equal it could not.
+    -- A board may tell another direction later, or tell it later only: what the last run until then knew counts.
     SELECT CASE
         WHEN competition.higher_is_better IS NOT NULL THEN competition.higher_is_better
-        WHEN board.higher_is_better IS NULL OR board.observed_at <= at THEN board.higher_is_better
-        WHEN (SELECT min(v.score) < max(v.score)
-              FROM (SELECT e.score FROM leaderboard_entries e WHERE e.board_id = board.id AND e.valid_from <= at
-                    UNION ALL
-                    SELECT h.score FROM leaderboard_history h WHERE h.board_id = board.id AND h.valid_from <= at) v)
-            THEN board.higher_is_better
+        WHEN board.observed_at <= at THEN board.higher_is_better
+        ELSE (SELECT r.higher_is_better FROM sync_runs r
+              WHERE r.board_id = board.id AND r.observed_at <= at AND r.higher_is_better IS NOT NULL
+              ORDER BY r.observed_at DESC LIMIT 1)
     END
 $$;
 COMMENT ON FUNCTION kaggle.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS

@@ -24,23 +24,24 @@ DECLARE
     linked_ids bigint[];
 BEGIN
     IF $2 IS NOT NULL THEN
-        SELECT * INTO event FROM events e WHERE e.slug = $2;
+        SELECT * INTO event FROM events e WHERE e.slug = lower($2);
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $2),
-                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', $2, $2);
+                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', lower($2), $2);
         END IF;
     END IF;
 
-    -- What is new goes in with one statement, and so asks for all syncs with one job.
+    -- What is new goes in with one statement, and so asks for all syncs with one job; in an order that all sessions
+    -- share, since each waits for a slug that another has inserted.
     WITH created AS (
         INSERT INTO competitions (kaggle_competition_id, event_id, status)
         SELECT n.slug, event.id, event.status
-        FROM (SELECT DISTINCT ON (lower(t.slug)) t.slug, g.place
+        FROM (SELECT DISTINCT ON (lower(t.slug)) t.slug
               FROM unnest($1) WITH ORDINALITY AS g (text, place), try_slug(g.text) t
               WHERE t.slug IS NOT NULL
                 AND NOT EXISTS (SELECT FROM competitions c WHERE lower(c.kaggle_competition_id) = lower(t.slug))
               ORDER BY lower(t.slug), g.place) n
-        ORDER BY n.place
+        ORDER BY lower(n.slug)
         ON CONFLICT DO NOTHING
         RETURNING id
     ) SELECT array_agg(id) INTO created_ids FROM created;
@@ -52,6 +53,7 @@ BEGIN
         FROM unnest($1) AS g (text), try_slug(g.text) t
         JOIN competitions c ON lower(c.kaggle_competition_id) = lower(t.slug)
         WHERE event.id IS NOT NULL
+        ORDER BY c.id
         ON CONFLICT DO NOTHING
         RETURNING competition_id
     ) SELECT array_agg(competition_id) INTO linked_ids FROM linked;
@@ -59,7 +61,7 @@ BEGIN
     RETURN QUERY
     SELECT c.id, coalesce(c.kaggle_competition_id, left(g.text, 200)),
            CASE WHEN t.slug IS NULL THEN 'rejected: ' || t.refusal
-                WHEN g.place > min(g.place) OVER (PARTITION BY coalesce(lower(t.slug), g.place::text)) THEN 'already there'
+                WHEN g.place > min(g.place) OVER (PARTITION BY lower(t.slug)) THEN 'already there'
                 WHEN c.id = ANY (created_ids) THEN 'created'
                 WHEN c.id = ANY (linked_ids) THEN 'linked'
                 ELSE 'already there' END

@@ -211,10 +211,11 @@ BEGIN
         RETURN;
     END IF;
     UPDATE sync_runs r
-    SET outcome = made.outcome, added = made.added, removed = made.removed, updated = made.updated, moved = made.moved
+    SET outcome = made.outcome, added = made.added, removed = made.removed, updated = made.updated, moved = made.moved,
+        higher_is_better = made.higher_is_better
     WHERE r.id = replay_run.run_id
-      AND (r.outcome, r.added, r.removed, r.updated, r.moved)
-          IS DISTINCT FROM (made.outcome, made.added, made.removed, made.updated, made.moved);
+      AND (r.outcome, r.added, r.removed, r.updated, r.moved, r.higher_is_better)
+          IS DISTINCT FROM (made.outcome, made.added, made.removed, made.updated, made.moved, made.higher_is_better);
     IF made.outcome = 'changed' AND NOT EXISTS (SELECT FROM sync_runs r WHERE r.id = replay_run.run_id) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_in_use',
             MESSAGE = 'a run was pruned meanwhile', HINT = 'Run it again.';

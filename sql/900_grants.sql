@@ -60,7 +60,8 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-    REVOKE INSERT, UPDATE, DELETE ON kaggle.sync_condition FROM pgleaderboard_worker;
+    REVOKE INSERT, UPDATE, DELETE ON kaggle.sync_condition, kaggle.applied_files, kaggle.alembic_version
+        FROM pgleaderboard_worker;
     REVOKE EXECUTE ON FUNCTION kaggle.set_sync_condition(regprocedure) FROM pgleaderboard_worker;
     -- The staging tables are temporary.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());

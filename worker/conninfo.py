@@ -31,12 +31,16 @@ def parts_of(url: str) -> dict[str, Any]:
 
 
 def kept_alive(url: str, *, connect_timeout: int = 10) -> str:
-    """The URL with time-outs for a server that vanishes without a word, where it names none itself. Seconds."""
+    """The URL with time-outs for a server that vanishes without a word, where it names none itself.
+
+    connect_timeout: seconds.
+    """
     given = parts_of(url)
     wanted = {
         "connect_timeout": connect_timeout,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,  # milliseconds; keepalives say nothing while data waits to be acknowledged
     }
     return make_conninfo(url, **{name: value for name, value in wanted.items() if name not in given})

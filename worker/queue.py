@@ -51,7 +51,7 @@ class _Manager(manager.JobManager):
 class QueueWorker(worker.Worker):
     """procrastinate's worker, without its listener: `wake` is called by ours."""
 
-    def __init__(self, app: procrastinate.App, *, concurrency: int, wait: bool, patience: float) -> None:
+    def __init__(self, app: procrastinate.App, *, concurrency: int, wait: bool, patience: float | None) -> None:
         super().__init__(
             app,
             queues=[QUEUE],

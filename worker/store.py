@@ -117,9 +117,13 @@ class Store:
         )
 
     def ask_condition(self, competition_id: int) -> str:
-        """Ask the user's condition for automatic syncs, in a transaction of its own: yes, no, or what went wrong."""
+        """Ask the user's condition for automatic syncs, in a transaction of its own: yes, no, or what went wrong.
+
+        The transaction is rolled back: a setting, a temporary table or a trigger at its end that somebody else's code
+        left on our connection would act with our rights.
+        """
         try:
-            with self._pool.connection() as connection, connection.transaction():
+            with self._pool.connection() as connection, connection.transaction(force_rollback=True):
                 connection.execute("SELECT set_config('statement_timeout', %s, true)", (CONDITION_TIMEOUT,))
                 answer = connection.execute("SELECT kaggle.ask_condition(%s)", (competition_id,)).fetchone()
         except psycopg.errors.QueryCanceled:
@@ -143,6 +147,10 @@ class Store:
             (run_id, decision.message, decision.kind, decision.retry_in, credential, decision.block_for),
         )
         return outcome
+
+    def block(self, credential: str, pause: timedelta) -> None:
+        """Send no request of this credential for so long."""
+        self._scalar("SELECT kaggle.block_budget(%s, %s)", (credential, pause))
 
     def let_go(self, worker_id: int, competition_id: int, retry_in: timedelta, error: str) -> None:
         """Give up this worker's attempt at a competition, if one runs; it is tried again after a while."""

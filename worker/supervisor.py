@@ -17,11 +17,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import Any
 
 import procrastinate
 import psycopg
 from psycopg import sql
+from psycopg_pool import PoolClosed
 
 from worker import __version__
 from worker.conninfo import kept_alive
@@ -41,6 +43,7 @@ THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived 
 PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
 RECONNECT = 0.25  # seconds between tries to reach the database
 PRUNE_EVERY = 3600.0
+SILENCE = 30.0  # seconds without an answer, after which a connection is given up
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
 SLOW_START = 30  # seconds that one which keeps us waiting gets for the first connection
@@ -137,7 +140,7 @@ class Supervisor:
             async with self._session(wait=False) as session:
                 while not self._stop.is_set():
                     await self._sweep(session, thorough=True)
-                    await session.worker.run()  # type: ignore[no-untyped-call]
+                    await self._until_drained(session)
                     left = await session.connection.execute(
                         "SELECT count(*) FROM kaggle.wanted(%s, true)", (self._work.kaggle.fingerprint,)
                     )
@@ -147,6 +150,33 @@ class Supervisor:
                     await self._until_granted(session)
         except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
             raise _as_ours(error) from error
+
+    async def _until_drained(self, session: _Session) -> None:
+        """Run the queue's worker until there is no job, however long the last ones take; PATIENCE if asked to stop."""
+        queue = asyncio.create_task(session.worker.run(), name="queue")  # type: ignore[no-untyped-call]
+        try:
+            while not (queue.done() or session.worker.lost.is_set()):
+                stopped = await self._stopped_within(LONGEST_PAUSE, queue)
+                if stopped:
+                    session.worker.stop()  # type: ignore[no-untyped-call]
+                    await asyncio.wait({queue}, timeout=PATIENCE)
+                    return
+                await self._sweep(session, thorough=False)  # the heart beats, and what falls due meanwhile is done, too
+            if queue.done():
+                queue.result()
+            else:
+                raise psycopg.OperationalError("the queue's worker lost its connection")
+        finally:
+            if not queue.done():
+                self._dying.add(queue)
+                queue.add_done_callback(self._bury)
+
+    async def _stopped_within(self, seconds: float, *others: asyncio.Task[Any]) -> bool:
+        """Wait until asked to stop, until one of the others is done, or for so long. Returns whether to stop."""
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        await asyncio.wait({stopping, *others}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        return self._stop.is_set()
 
     async def _wake_database(self) -> None:
         """Connect once, so that a database that sleeps is awake; a wrong password or name is told at once."""
@@ -178,8 +208,9 @@ class Supervisor:
         (pause,) = await answer.fetchone() or (0.0,)
         if pause > LONGEST_WAIT:
             raise Transient(f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), max(0.05, pause))
+        until = time.monotonic() + max(0.05, pause)
+        while (left := until - time.monotonic()) > 0 and not await self._stopped_within(min(left, LONGEST_PAUSE)):
+            await self._sweep(session, thorough=False)
 
     @asynccontextmanager
     async def _session(self, *, wait: bool) -> AsyncIterator[_Session]:
@@ -189,7 +220,7 @@ class Supervisor:
         connection = await psycopg.AsyncConnection.connect(
             kept_alive(work.direct_url), autocommit=True, application_name="pgleaderboard worker"
         )
-        store = Store(work.url, connections=work.concurrency + 1)
+        store = Store(kept_alive(work.url), connections=work.concurrency + 1)
         async with connection:
             registered = await connection.execute(
                 "SELECT kaggle.register_worker(%s, %s, %s)",
@@ -199,14 +230,16 @@ class Supervisor:
             syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, work.ended)
             await in_thread(store.open)
             app = queue_app(
-                work.direct_url,
+                kept_alive(work.direct_url),
                 sync=lambda competition_id: self._sync(syncer, competition_id),
                 describe=lambda competition_id: self._describe(syncer, competition_id),
                 sweep=self._ask_for_sweep,
             )
             try:
                 async with app.open_async():
-                    worker = QueueWorker(app, concurrency=work.concurrency, wait=wait, patience=PATIENCE)
+                    worker = QueueWorker(
+                        app, concurrency=work.concurrency, wait=wait, patience=PATIENCE if wait else None
+                    )
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     yield _Session(worker_id, connection, worker, store)
             finally:
@@ -265,7 +298,10 @@ class Supervisor:
     async def _prune_for_ever(self, store: Store) -> None:
         """Beside the sweeps: a long pruning must not stop the heartbeat."""
         while True:
-            await in_thread(lambda: self._prune(store))
+            try:
+                await in_thread(lambda: self._prune(store))
+            except psycopg.Error as error:
+                log.warning("old runs and history could not be pruned: %s", _as_ours(error))
             await asyncio.sleep(PRUNE_EVERY)
 
     def _prune(self, store: Store) -> None:
@@ -293,11 +329,19 @@ class Supervisor:
 
     async def _sweep(self, session: _Session, *, thorough: bool) -> float:
         """Sweep once. Returns the seconds until the next one."""
-        answer = await session.connection.execute(
-            "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 FROM kaggle.sweep(%s, %s, %s, %s)",
-            (session.worker_id, self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
+        asking = asyncio.create_task(
+            session.connection.execute(
+                "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 "
+                "FROM kaggle.sweep(%s, %s, %s, %s)",
+                (session.worker_id, self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
+            )
         )
-        queued, wake_in = await answer.fetchone() or (0, None)
+        # A proxy may hold a connection open to a server that is gone. To cancel would be to wait for an answer.
+        if not (await asyncio.wait({asking}, timeout=SILENCE))[0]:
+            await session.connection.close()
+            asking.cancel()
+            raise psycopg.OperationalError(f"no answer for {SILENCE:.0f} s")
+        queued, wake_in = await asking.result().fetchone() or (0, None)
         if queued:
             log.debug("sweep queued %s jobs", queued)
         return LONGEST_PAUSE if wake_in is None else min(LONGEST_PAUSE, max(0.02, wake_in))
@@ -326,19 +370,27 @@ class Supervisor:
 
     async def _let_go(self, syncer: Syncer, competition_id: int, why: str) -> None:
         """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
-        for pause in (0.1, 1.0, 5.0, 20.0, 60.0):
+        for pause in chain((0.1, 1.0, 5.0), repeat(20.0)):
             try:
                 await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY, why))
+            except PoolClosed:
+                return  # the session has ended, and all is let go
             except psycopg.Error:
-                await asyncio.sleep(pause)  # the database may be away; then the session ends, and all is let go
+                await asyncio.sleep(pause)  # the database may be away
             else:
                 return
 
     async def _describe(self, syncer: Syncer, competition_id: int) -> None:
         try:
             ending: Ending = await in_thread(lambda: syncer.describe(competition_id))
-        except psycopg.Error as error:
-            log.warning("metadata could not be written: %s", _as_ours(error), extra={"competition_id": competition_id})
+        except Exception as error:  # whatever it was, it must be seen: procrastinate's own log is off
+            fault = not isinstance(error, psycopg.OperationalError)
+            log.warning(
+                "metadata could not be written: %s",
+                _as_ours(error),
+                extra={"competition_id": competition_id},
+                exc_info=error if fault else None,
+            )
             return
         if ending == "waits":
             self._sweep_now.set()
@@ -412,7 +464,7 @@ def _check_schema(direct_url: str) -> None:
 
 
 def _as_ours(error: Exception) -> PgleaderboardError:
-    """One line about a database that cannot be reached, without its password."""
+    """One line about a database that cannot be reached, or refuses, without its password."""
     if isinstance(error, PgleaderboardError):
         return error
     if isinstance(error, procrastinate.exceptions.ConnectorException) and error.__cause__:
@@ -422,4 +474,6 @@ def _as_ours(error: Exception) -> PgleaderboardError:
         words in said for words in ("password authentication failed", "no password supplied", "does not exist")
     ):
         return NeedsPerson(f"cannot use the database: {said}")
+    if isinstance(error, psycopg.Error) and error.sqlstate and not isinstance(error, psycopg.OperationalError):
+        return Transient(f"the database refused: {error.diag.message_primary}")
     return Transient(f"the database is out of reach: {said}")

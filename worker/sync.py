@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Literal
 
 from worker import board
-from worker.errors import PgleaderboardError
+from worker.errors import PgleaderboardError, Transient
 from worker.kaggle_api import Kaggle
 from worker.retry import decide
 from worker.store import Applied, Begun, Store
@@ -132,6 +132,8 @@ class Syncer:
         try:
             said = self.kaggle.describe(slug)
         except PgleaderboardError as error:
+            if isinstance(error, Transient) and error.throttled and error.retry_after:
+                self.store.block(self.kaggle.fingerprint, error.retry_after)
             log.warning("metadata could not be read: %s", error, extra={"competition": slug})
             return "failed"
         self.store.fill_from_kaggle(competition_id, link_revision, said)

@@ -40,7 +40,8 @@ def fill(database: Database, competitions: int, served: Served) -> None:
     db.execute(
         "INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,"
         " last_attempt_at, last_success_at, last_credential)"
-        " SELECT id, 0, nextval('kaggle.run_ids'), now() + '5 hours', '5 hours', now() + '1 day', now(), now(), %s"
+        " SELECT id, link_revision, nextval('kaggle.run_ids'), now() + '5 hours', '5 hours', now() + '1 day',"
+        " now(), now(), %s"
         " FROM kaggle.competitions",
         (CREDENTIAL.fingerprint,),
     )

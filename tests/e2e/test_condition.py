@@ -164,11 +164,9 @@ def test_it_runs_as_its_own_owner(db: Connection, worker: MakeWorker) -> None:
     db.execute(f"CREATE ROLE {role}")
     try:
         db.execute(f"GRANT pgleaderboard_reader TO {role}")
-        db.execute("CREATE TABLE public.said (who text)")
-        db.execute(f"GRANT INSERT ON public.said TO {role}")
         make = (
             "CREATE OR REPLACE FUNCTION public.theirs(kaggle.competitions) RETURNS boolean LANGUAGE sql {} "
-            "AS 'INSERT INTO public.said VALUES (current_user); SELECT true'"
+            f"AS $$ SELECT current_user = '{role}' $$"
         )
         db.execute(make.format(""))
         db.execute(f"ALTER FUNCTION public.theirs OWNER TO {role}")
@@ -180,7 +178,6 @@ def test_it_runs_as_its_own_owner(db: Connection, worker: MakeWorker) -> None:
         with worker():
             insert(db)
             assert synced(db) == ("inserted", "changed")
-            assert value(db, "SELECT DISTINCT who FROM public.said") == role
             db.execute(make.format(""))  # the owner makes it an ordinary one again
             insert(db, OTHER)
             eventually(

@@ -425,7 +425,9 @@ def test_a_sweep_names_the_moment_when_the_next_sync_is_due(
     session.commit()
     moment = datetime.now(UTC)
     sweep = "SELECT wake_at FROM kaggle.sweep(%s, '', 0, true)"
-    move_time(db, "UPDATE kaggle.sync_state SET due_at = %s, describe_at = 'infinity'", moment + timedelta(seconds=90))
+    move_time(
+        db, "UPDATE kaggle.sync_state SET due_at = %s, describe_at = '2999-01-01'", moment + timedelta(seconds=90)
+    )
     assert moment + timedelta(seconds=90) == value(db, sweep, worker_id)
     insert(db, OTHER, start_date=moment + timedelta(seconds=60))
     assert moment + timedelta(seconds=60) == value(db, sweep, worker_id)

@@ -301,7 +301,7 @@ def test_null_is_the_default_on_insert(db: Connection) -> None:
     insert(db, **{"kaggle_competition_id": "titanic"} | dict.fromkeys(every))
     assert stored(db, ", ".join(DEFAULTS)) == [tuple(DEFAULTS.values())]
     assert stored(db, OPTIONAL) == [(None,) * 10]
-    assert stored(db, "created_at IS NOT NULL AND updated_at IS NOT NULL AND link_revision = 0") == [(True,)]
+    assert stored(db, "created_at IS NOT NULL AND updated_at IS NOT NULL AND link_revision > 0") == [(True,)]
 
 
 def test_a_null_id_is_the_next_one(db: Connection) -> None:

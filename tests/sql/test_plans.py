@@ -61,7 +61,8 @@ def fill(db: Connection, competitions: int, teams: int) -> None:
         """
         INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,
             last_attempt_at, last_success_at)
-        SELECT id, 0, nextval('kaggle.run_ids'), now() + '1 hour', '5 minutes', now() + '1 day', now(), now()
+        SELECT id, link_revision, nextval('kaggle.run_ids'), now() + '1 hour', '5 minutes', now() + '1 day',
+            now(), now()
         FROM kaggle.competitions
         """
     )

@@ -230,7 +230,7 @@ def test_the_worker_prunes_by_itself(
     for _ in range(2):
         syncs.sync(zip_of(BOARDS[-1]))
     db.execute("UPDATE kaggle.sync_runs SET finished_at = finished_at - interval '20 days' WHERE outcome = 'unchanged'")
-    db.execute("UPDATE kaggle.sync_state SET last_run_id = NULL, describe_at = 'infinity'")
+    db.execute("UPDATE kaggle.sync_state SET last_run_id = NULL, describe_at = '2999-01-01'")
     kept = db.execute("SELECT count(*) FROM kaggle.leaderboard_history WHERE valid_until > now() - '2.5 d'::interval")
     kept_versions = (kept.fetchone() or (0,))[0]
     assert kept_versions > 0

@@ -36,8 +36,8 @@ VIEWS = {
 BELOW_VIEWS = {"participant_entries"}  # read by the views, in their owner's name
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
-OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget", "applied_files", "alembic_version"}
-ONLY_READ_BY_THE_WORKER = {"sync_condition"}
+OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget"}
+ONLY_READ_BY_THE_WORKER = {"sync_condition", "applied_files", "alembic_version"}
 QUEUE = {
     "procrastinate_jobs",
     "procrastinate_workers",
@@ -73,6 +73,9 @@ WORKER_CALLS = EDITOR_CALLS | {
     "forget_what_kaggle_filled",
     "complete_event",
     "queue_job",
+    "block_budget",
+    "let_dates_act_on",
+    "merged_after",
     "ask_for_sync",
     "notice_if_no_worker",
     "competitions_inserted",

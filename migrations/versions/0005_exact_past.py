@@ -1,4 +1,4 @@
-"""Ranks are counted in an index alone, now and a day ago.
+"""Ranks are counted in an index alone; a run knows the direction of its metric; revisions of links never repeat.
 
 The SQL lies beside this file, under the same name.
 """
