@@ -6,9 +6,12 @@ import asyncio
 import logging
 from typing import Any, cast
 
+import psycopg
 import pytest
+from psycopg_pool import PoolClosed
 
 from worker.supervisor import Supervisor, run_until_signalled
+from worker.sync import Syncer
 
 
 class LeavesATask:
@@ -41,3 +44,41 @@ def test_what_a_lost_session_leaves_is_ended_quietly(caplog: pytest.LogCaptureFi
 
     assert supervisor.task.done()
     assert caplog.records == []
+
+
+class AwayFor:
+    """A store whose database is away for so many calls; after that, `ends` if that is given."""
+
+    def __init__(self, calls: int, ends: Exception | None = None) -> None:
+        self.left = calls
+        self.ends = ends
+        self.let_go_of: list[int] = []
+
+    def let_go(self, worker_id: int, competition_id: int, retry_in: object, error: str) -> None:
+        """Fail, or note it."""
+        self.left -= 1
+        if self.left >= 0:
+            raise psycopg.OperationalError("away")
+        if self.ends:
+            raise self.ends
+        self.let_go_of.append(competition_id)
+
+
+@pytest.mark.parametrize(("ends", "let_go_of"), [(None, [7]), (PoolClosed("the session has ended"), [])])
+def test_an_attempt_is_let_go_however_long_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, ends: Exception | None, let_go_of: list[int]
+) -> None:
+    """Else it would stay running for as long as its worker lives; the end of the session ends it, too."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("worker.supervisor.asyncio.sleep", sleep)
+    store = AwayFor(50, ends)
+    syncer = cast(Syncer, type("Fake", (), {"store": store, "worker_id": 1})())
+
+    asyncio.run(Supervisor(cast(Any, None))._let_go(syncer, 7, "why"))
+
+    assert store.let_go_of == let_go_of
+    assert max(pauses) <= 20

@@ -1,0 +1,148 @@
+"""`pgleaderboard work --once`, as cron runs it, with syncs that take their time; and a connection that says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Connection, MakeWorker, make_kaggle
+from psycopg.conninfo import make_conninfo
+
+from tests.asking import OTHER, SLUG, eventually, insert, runs, synced, value
+from worker.simulator import Simulator
+from worker.simulator.faults import Hold
+from worker.supervisor import Supervisor, Work
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps come fast, and what is told to stop gets no time to speak of."""
+    monkeypatch.setattr("worker.supervisor.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("worker.supervisor.PATIENCE", 0.1)
+
+
+@pytest.fixture
+def hold(simulator: Simulator) -> Iterator[Hold]:
+    """Keeps a download back until it is released."""
+    fault = Hold()
+    simulator.faults.put(SLUG, fault, method="DownloadLeaderboard")
+    yield fault
+    fault.release()
+
+
+def once(url: str, simulator: Simulator, concurrency: int = 4) -> Supervisor:
+    """A worker for one round."""
+    kaggle = make_kaggle(simulator.url)
+    return Supervisor(
+        Work(url, url, kaggle, concurrency=concurrency, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30))
+    )
+
+
+def test_it_waits_for_its_last_sync_and_lives_meanwhile(
+    url: str, db: Connection, simulator: Simulator, hold: Hold
+) -> None:
+    """However long a download takes; its heart beats, and what is asked meanwhile is done as well."""
+    insert(db)
+
+    def meanwhile() -> None:
+        hold.arrived.wait(30)
+        seen = "SELECT max(seen_at)::text FROM kaggle.worker_processes"
+        for _ in range(2):
+            eventually(db, True, f"SELECT ({seen}) > %s", value(db, seen))
+        insert(db, OTHER)
+        hold.release()
+
+    waiter = threading.Thread(target=meanwhile)
+    waiter.start()
+    supervisor = once(url, simulator)
+    asyncio.run(supervisor.run_once())
+    waiter.join()
+    assert (runs(db), runs(db, OTHER)) == ([("inserted", "changed")],) * 2
+    assert supervisor.failed == 0
+
+
+def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simulator, hold: Hold) -> None:
+    """What runs gets its patience, what waits is not begun, and both are wanted still."""
+    insert(db)
+
+    async def told_to_stop() -> None:
+        supervisor = once(url, simulator, concurrency=1)
+        running = asyncio.create_task(supervisor.run_once())
+        await asyncio.to_thread(hold.arrived.wait, 30)
+        await asyncio.to_thread(insert, db, OTHER)
+        supervisor.stop()
+        await running
+
+    asyncio.run(told_to_stop())
+    assert (runs(db), runs(db, OTHER)) == ([], [])
+    assert value(db, "SELECT count(*) FROM kaggle.wanted('', false) WHERE task = 'sync'") == 2
+
+
+class Proxy:
+    """Stands before the server's Unix socket. `freeze` has what is connected hear nothing more, and stay connected."""
+
+    def __init__(self, server: Path, path: Path) -> None:
+        self._server = server
+        self._age = 0
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen()
+        self._open = [self._listening]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def freeze(self) -> None:
+        """From now on nothing passes on the connections that there are."""
+        self._age += 1
+
+    def close(self) -> None:
+        """End all of them."""
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._server))
+                self._open += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(*pair, self._age), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, age: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if age == self._age:
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_direct_connection_that_says_nothing_is_replaced(
+    url: str, db: Connection, worker: MakeWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy may keep it open to a server that is gone: another one is made, and syncs go on."""
+    host = str(db.info.host)
+    if not host.startswith("/"):
+        pytest.skip("the server has no Unix socket that a proxy could stand before")
+    monkeypatch.setattr("worker.supervisor.SILENCE", 0.5)
+    name = f".s.PGSQL.{db.info.port}"
+    proxy = Proxy(Path(host) / name, tmp_path / name)
+    try:
+        with worker(direct_url=make_conninfo(url, host=str(tmp_path))):
+            insert(db)
+            synced(db)
+            first = value(db, "SELECT max(id) FROM kaggle.workers")
+            proxy.freeze()
+            eventually(db, True, "SELECT max(id) > %s FROM kaggle.workers", first)
+            insert(db, OTHER)
+            assert synced(db, OTHER) == ("inserted", "changed")
+    finally:
+        proxy.close()
