@@ -7,6 +7,7 @@ time, so only the SDK is imported, and lazily: it takes half a second.
 
 from __future__ import annotations
 
+import base64
 import email.utils
 import errno
 import hashlib
@@ -15,6 +16,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError as TransportError
+from urllib3.exceptions import NameResolutionError
+from urllib3.util.connection import allowed_gai_family
 
 from worker.board import CHUNK
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
@@ -49,6 +53,7 @@ class Credential:
     """What shows Kaggle who asks.
 
     source: where it was found, for people. fingerprint: tells two credentials apart without giving them away.
+    refresh_token: what stays in oauth_file, whose access token the SDK renews.
     """
 
     source: str
@@ -56,18 +61,18 @@ class Credential:
     username: str | None = None
     key: str | None = field(default=None, repr=False)
     oauth_file: Path | None = None
+    refresh_token: str | None = field(default=None, repr=False)
 
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of a hash."""
-        secret = self.token or f"{self.username}:{self.key}"
-        if self.oauth_file:
-            secret = self.oauth_file.read_text()
+        secret = self.token or self.refresh_token or f"{self.username}:{self.key}"
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
-    def hidden_in(self, text: str) -> str:
-        """The text without the secret, should somebody have echoed it."""
-        for secret in (self.token, self.key):
+    def hidden_in(self, text: str, access_token: str | None = None) -> str:
+        """The text without the secret in any form that was sent, should somebody have echoed it."""
+        basic = base64.b64encode(f"{self.username}:{self.key}".encode("latin-1", "replace")).decode()
+        for secret in (basic, self.token, self.key, self.refresh_token, access_token):
             if secret:
                 text = text.replace(secret, "***")
         return text
@@ -101,7 +106,7 @@ def find_credential(settings: Settings) -> Credential | None:
     if (config / "kaggle.json").is_file():
         return _from_kaggle_json(config / "kaggle.json")
     if (folder / "credentials.json").is_file():
-        return Credential(str(folder / "credentials.json"), oauth_file=folder / "credentials.json")
+        return _from_oauth_file(folder / "credentials.json")
     return None
 
 
@@ -114,6 +119,16 @@ def _from_kaggle_json(file: Path) -> Credential:
     if not (isinstance(username, str) and isinstance(key, str) and username and key):
         raise NeedsPerson(f"cannot read the Kaggle credential in {file}: username and key must be text")
     return Credential(str(file), username=username, key=key)
+
+
+def _from_oauth_file(file: Path) -> Credential:
+    try:
+        refresh_token = json.loads(file.read_text())["refresh_token"]
+    except (OSError, ValueError, KeyError, TypeError):
+        refresh_token = None
+    if not (isinstance(refresh_token, str) and refresh_token):
+        raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
+    return Credential(str(file), oauth_file=file, refresh_token=refresh_token)
 
 
 @dataclass(frozen=True)
@@ -179,7 +194,7 @@ class Kaggle:
         request = ApiDownloadLeaderboardRequest()
         request.competition_name = slug
         with self._line(slug) as line:
-            response: requests.Response = line.competitions.download_leaderboard(request)
+            response: requests.Response = line.ask(lambda kaggle: kaggle.download_leaderboard(request))
             received = 0
             with response:
                 for chunk in response.iter_content(CHUNK):
@@ -202,7 +217,7 @@ class Kaggle:
         request = ApiGetCompetitionRequest()
         request.competition_name = slug
         with self._line(slug) as line:
-            answer = line.competitions.get_competition(request)
+            answer = line.ask(lambda kaggle: kaggle.get_competition(request))
             return Description(
                 title=_text(answer.title),
                 description=_text(answer.description),
@@ -222,7 +237,7 @@ class Kaggle:
         request = ApiListCompetitionsRequest()
         request.search = text
         with self._line(None) as line:
-            answer = line.competitions.list_competitions(request)
+            answer = line.ask(lambda kaggle: kaggle.list_competitions(request))
             found = [
                 Found(
                     # Kaggle names a competition by its URL here.
@@ -249,18 +264,20 @@ class Kaggle:
         try:
             line = self._idle.pop()
         except IndexError:
-            line = _Line(self._url, self._timeout, self._answered)
+            line = _Line(self._url, self._credential, self._timeout, self._answered)
+        line.begin(self._deadline)
         watch = threading.Timer(self._deadline, line.cut)
         watch.daemon = True
         watch.start()
         try:
-            line.sign_in(self._credential)
+            line.sign_in()
             yield line
         except (PgleaderboardError, *_FAILURES) as error:
-            known = error if isinstance(error, PgleaderboardError) else explain(error, slug, self._timeout)
-            known.args = (self._credential.hidden_in(str(known)),)
+            known = (
+                error if isinstance(error, PgleaderboardError) else explain(error, slug, self._timeout, line.hidden_in)
+            )
             line.close()
-            if line.was_cut:
+            if line.is_late:
                 raise Transient(f"Kaggle did not finish within {self._deadline:g} s") from error
             raise known from error.__cause__ if known is error else error
         except BaseException:
@@ -268,7 +285,7 @@ class Kaggle:
             raise
         finally:
             watch.cancel()
-        if line.was_cut:  # a body without a length ends without an error when it is cut
+        if line.is_late:  # a body without a length ends without an error when it is cut
             line.close()
             raise Transient(f"Kaggle did not finish within {self._deadline:g} s")
         self._idle.append(line)
@@ -277,28 +294,55 @@ class Kaggle:
 class _Line:
     """One client of the SDK with its connections, which can be cut from outside."""
 
-    def __init__(self, url: str, timeout: float, answered: Callable[[str], object]) -> None:
+    _oauth = threading.Lock()  # the SDK does not write its file in one piece
+
+    def __init__(self, url: str, credential: Credential, timeout: float, answered: Callable[[str], object]) -> None:
         self._url = url
+        self._credential = credential
         self._timeout = timeout
         self._answered = answered
         self._wires = _Wires()
         self._client: KaggleClient | None = None
+        self._token: str | None = None
 
-    def sign_in(self, credential: Credential) -> None:
-        """Make the client, once. An OAuth credential may ask Kaggle for a new token first."""
+    def begin(self, deadline: float) -> None:
+        """Count the seconds of a request from now."""
+        self._wires.until = time.monotonic() + deadline
+
+    def sign_in(self, refused: str | None = None) -> None:
+        """Make the client, once. An OAuth credential asks for a new token where its own expired or was refused."""
         if self._client is not None:
             return
-        token = credential.token
-        if credential.oauth_file:
-            from kagglesdk import KaggleCredentials
+        self._token = self._credential.token
+        if self._credential.oauth_file:
+            with self._oauth:
+                self._token = self._oauth_token(self._credential.oauth_file, refused)
+        self._client = self._made(self._credential.username, self._credential.key, self._token)
 
-            self._client = self._made(None, None, None)
-            stored = KaggleCredentials.load(self._client, str(credential.oauth_file))
-            token = stored.get_access_token() if stored else None
-            self.close()
-            if not token:
-                raise NeedsPerson(f"cannot use {credential.oauth_file}: run `kaggle auth login` again")
-        self._client = self._made(credential.username, credential.key, token)
+    def _oauth_token(self, file: Path, refused: str | None) -> str:
+        from kagglesdk import KaggleCredentials
+
+        self._client = self._made(None, None, None)
+        stored = KaggleCredentials.load(self._client, str(file))
+        token: str | None = stored.get_access_token() if stored else None
+        if token and token == refused:
+            stored.refresh_access_token()
+            token = stored.get_access_token()
+        self.close()
+        if not token:
+            raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
+        return token
+
+    def ask(self, question: Callable[[Any], Any]) -> Any:
+        """Put a question to the SDK; once more under a new token where Kaggle refuses that of an OAuth credential."""
+        try:
+            return question(self._competitions)
+        except requests.HTTPError as error:
+            if not (self._credential.oauth_file and error.response is not None and _status(error.response) == 401):
+                raise
+        self.close()
+        self.sign_in(refused=self._token)
+        return question(self._competitions)
 
     def _made(self, username: str | None, key: str | None, token: str | None) -> KaggleClient:
         from kagglesdk import KaggleClient, KaggleEnv
@@ -321,13 +365,17 @@ class _Line:
         return made
 
     @property
-    def competitions(self) -> Any:
+    def _competitions(self) -> Any:
         assert self._client is not None
         return self._client.competitions.competition_api_client
 
     @property
-    def was_cut(self) -> bool:
-        return self._wires.cut
+    def is_late(self) -> bool:
+        return self._wires.cut or time.monotonic() >= self._wires.until
+
+    def hidden_in(self, text: str) -> str:
+        """The text without what this client signs in with."""
+        return self._credential.hidden_in(text, self._token)
 
     def cut(self) -> None:
         self._wires.shut_down()
@@ -347,8 +395,15 @@ class _Wires:
 
     def __init__(self) -> None:
         self.cut = False
+        self.until = 0.0  # as time.monotonic() counts
         self._copies: list[socket.socket] = []
         self._lock = threading.Lock()
+
+    def time_left(self) -> float:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise ConnectionAbortedError("cut at the deadline")
+        return left
 
     def note(self, made: socket.socket) -> None:
         with self._lock:
@@ -392,7 +447,14 @@ class _Adapter(HTTPAdapter):
 
         def noted(connection: type[HTTPConnection]) -> type[HTTPConnection]:
             class Noted(connection):  # type: ignore[misc, valid-type]
+                timeout: float
+
                 def _new_conn(self) -> socket.socket:
+                    try:
+                        addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+                    except socket.gaierror as error:
+                        raise NameResolutionError(self.host, self, error) from error
+                    self.timeout = min(self.timeout, wires.time_left() / len(addresses))  # it tries each
                     made: socket.socket = super()._new_conn()
                     wires.note(made)
                     return made
@@ -426,15 +488,16 @@ class _Adapter(HTTPAdapter):
             self._answered(status)
 
 
-def explain(error: Exception, slug: str | None, timeout: float) -> PgleaderboardError:
+def explain(error: Exception, slug: str | None, timeout: float, hidden_in: Callable[[str], str]) -> PgleaderboardError:
     """Decide what a failed request means: passes by itself, or needs a person.
 
-    The messages hold nothing of the error's own text but Kaggle's short answer: URLs there may be signed.
+    The messages hold nothing of the error's own text but Kaggle's short answer, the secrets hidden in it: URLs there
+    may be signed.
     """
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Transient("this machine has no space left for the download")
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _explain_status(error.response, slug)
+        return _explain_status(error.response, slug, hidden_in)
     if isinstance(error, requests.exceptions.SSLError):
         return Transient(
             "no secure connection to Kaggle: its certificate was not accepted, or TLS broke off; "
@@ -460,14 +523,11 @@ def explain(error: Exception, slug: str | None, timeout: float) -> Pgleaderboard
     return Transient("Kaggle's answer cannot be understood; it may be under maintenance")
 
 
-def _explain_status(response: requests.Response, slug: str | None) -> PgleaderboardError:
-    status = response.status_code
-    said = _said(response)
-    if status < 400:  # an error in the body of a 200
-        try:
-            status = int(response.json()["code"])
-        except (ValueError, KeyError, TypeError):
-            status = 500
+def _explain_status(
+    response: requests.Response, slug: str | None, hidden_in: Callable[[str], str]
+) -> PgleaderboardError:
+    status = _status(response)
+    said = _said(response, hidden_in)
     if status == 429:
         pause = retry_after(response.headers.get("Retry-After"))
         return Transient(
@@ -494,6 +554,15 @@ def _explain_status(response: requests.Response, slug: str | None) -> Pgleaderbo
     return NeedsPerson(f"Kaggle refused the request for {slug} (status {status}){said}")
 
 
+def _status(response: requests.Response) -> int:
+    if response.status_code >= 400:
+        return response.status_code
+    try:  # an error in the body of a 200
+        return int(response.json()["code"])
+    except (ValueError, KeyError, TypeError):
+        return 500
+
+
 def retry_after(header: str | None) -> timedelta | None:
     """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date; None where it is missing or nonsense."""
     if header is None:
@@ -509,13 +578,13 @@ def retry_after(header: str | None) -> timedelta | None:
     return pause if timedelta(0) <= pause <= LONGEST_PAUSE else None
 
 
-def _said(response: requests.Response) -> str:
-    """Kaggle's own short message, where it gave one."""
+def _said(response: requests.Response, hidden_in: Callable[[str], str]) -> str:
+    """Kaggle's own short message, where it gave one. Hidden first: a secret cut short would not be recognised."""
     try:
         message = response.json().get("message")
     except (ValueError, AttributeError, requests.RequestException):
         return ""
-    return f": {' '.join(str(message).split())[:200]}" if message else ""
+    return f": {' '.join(hidden_in(str(message)).split())[:200]}" if message else ""
 
 
 def _host(error: requests.RequestException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import http.client
 import io
 import json
 import os
@@ -15,12 +16,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.util import connection as urllib3_connection
 
 from tests import conftest
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
@@ -188,6 +191,50 @@ def test_fingerprints_tell_credentials_apart() -> None:
     assert Kaggle("http://127.0.0.1:9", None, timeout=1, deadline=1, limit=1).fingerprint == ""
 
 
+def test_a_new_access_token_makes_no_other_credential(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget and a pause are kept by fingerprint: they outlive the renewal of a token, not another login."""
+
+    def fingerprint(refresh_token: str, access_token: str) -> str:
+        stored = json.dumps({"refresh_token": refresh_token, "access_token": access_token})
+        credential = found(home, monkeypatch, {}, {".kaggle/credentials.json": stored})
+        assert credential is not None
+        return credential.fingerprint
+
+    first = fingerprint("refresh", "one")
+    assert fingerprint("refresh", "two") == first
+    assert fingerprint("another", "two") != first
+
+
+def test_an_oauth_file_that_vanishes_is_named(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fingerprint stays what it was; the next request that needs the file says what to do."""
+    kaggle = make_kaggle(simulator.url, credential=found(home, monkeypatch, {}, {".kaggle/credentials.json": OAUTH}))
+    before = kaggle.fingerprint
+    (home / ".kaggle/credentials.json").unlink()
+
+    assert kaggle.fingerprint == before
+    with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again"):
+        downloaded(kaggle)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfegeheim", b'"geheim"', b'{"access_token": "geheim"}', b'{"refresh_token": ["geheim"]}'],
+)
+def test_a_broken_oauth_file_is_named_and_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """As kaggle.json is."""
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle/credentials.json").write_bytes(content)
+
+    with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again") as caught:
+        find_credential(Settings.load())
+
+    assert "geheim" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -299,6 +346,7 @@ class Raw:
     def __init__(self, answer: Callable[[socket.socket, int], None]) -> None:
         self.connections = 0
         self.requests = 0
+        self.asked: list[tuple[str, str | None]] = []  # Kaggle's method and the value of Authorization
         self._answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
@@ -319,12 +367,10 @@ class Raw:
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection, connection.makefile("rb") as lines:
             while line := lines.readline():
-                length = 0
-                while line.strip():
-                    name, _, value = line.partition(b":")
-                    length = int(value) if name.lower() == b"content-length" else length
-                    line = lines.readline()
-                lines.read(length)
+                method = line.split()[1].rpartition(b"/")[2].decode()
+                headers = http.client.parse_headers(lines)
+                lines.read(int(headers.get("Content-Length", "0")))
+                self.asked.append((method, headers["Authorization"]))
                 self.requests += 1
                 self._answer(connection, self.requests)
 
@@ -449,6 +495,35 @@ def test_a_silent_server_is_given_up_at_the_deadline_if_that_comes_first(simulat
         downloaded(make_kaggle(simulator.url, deadline=0.3))
 
 
+@pytest.mark.parametrize("addresses", [1, 3])
+def test_connecting_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
+    """A host that takes no connection gets no more time than is left, all its addresses together."""
+    waits: list[float] = []
+    connect, look_up = urllib3_connection.create_connection, socket.getaddrinfo
+
+    def recorded(address: Any, timeout: float, **options: Any) -> socket.socket:
+        waits.append(timeout)
+        return connect(address, timeout, **options)
+
+    monkeypatch.setattr(urllib3_connection, "create_connection", recorded)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked: look_up(*asked) * addresses)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        kaggle = make_kaggle(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=2, deadline=0.4)
+        with pytest.raises(Transient, match=r"did not finish within 0\.4 s"):
+            downloaded(kaggle)
+
+    (wait,) = waits
+    assert 0 < wait * addresses <= 0.4
+
+
+def test_connecting_is_given_up_at_the_time_out_if_that_comes_first() -> None:
+    """A long deadline makes nobody more patient."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        kaggle = make_kaggle(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.2)
+        with pytest.raises(Transient, match=r"did not answer for 0\.2 s"):
+            downloaded(kaggle)
+
+
 def test_a_line_that_was_cut_is_not_used_again() -> None:
     """The next request goes over a new connection, which then serves those after it."""
 
@@ -562,6 +637,77 @@ def test_a_client_that_nobody_needs_any_more_closes_its_connections(
     assert [str(each.exc_value) for each in complaints] == []
 
 
+# A token that is renewed
+
+REFUSED = whole(b'{"code": 401, "message": "Unauthenticated"}', "401 Unauthorized", Content_Type="application/json")
+RENEWED = whole(b'{"token": "second", "expiresIn": 43200}', Content_Type="application/json")
+
+
+def oauth(home: Path, monkeypatch: pytest.MonkeyPatch, access_token: str) -> Credential:
+    """The credential of a file whose access token seems good for an hour."""
+    until = datetime.now(UTC) + timedelta(hours=1)
+    stored = {
+        "refresh_token": "refresh",
+        "access_token": access_token,
+        "access_token_expiration": until.isoformat(),
+    }
+    credential = found(home, monkeypatch, {}, {".kaggle/credentials.json": json.dumps(stored)})
+    assert credential is not None
+    return credential
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[Raw]:
+    """A server that gives these answers one after the other."""
+    with raw(lambda connection, number: connection.sendall(answers[number - 1])) as server:
+        yield server
+
+
+def test_an_access_token_that_expired_is_renewed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that has worked for hours asks for a new token when Kaggle refuses the old one, and then again."""
+    with answering(whole(b"board"), REFUSED, RENEWED, whole(b"board"), whole(b"board")) as server:
+        kaggle = make_kaggle(server.url, credential=oauth(home, monkeypatch, "first"))
+        assert [downloaded(kaggle) for _ in range(3)] == [b"board"] * 3
+
+    assert server.asked == [
+        ("DownloadLeaderboard", "Bearer first"),
+        ("DownloadLeaderboard", "Bearer first"),
+        ("GenerateAccessToken", None),
+        ("DownloadLeaderboard", "Bearer second"),
+        ("DownloadLeaderboard", "Bearer second"),
+    ]
+    assert json.loads((home / ".kaggle/credentials.json").read_text())["access_token"] == "second"
+
+
+def test_a_token_that_somebody_else_renewed_is_taken_from_the_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection learns by itself that the token expired; one of them asks for a new one."""
+    with answering(whole(b"board"), REFUSED, whole(b"board")) as server:
+        kaggle = make_kaggle(server.url, credential=oauth(home, monkeypatch, "first"))
+        downloaded(kaggle)
+        oauth(home, monkeypatch, "second")
+        assert downloaded(kaggle) == b"board"
+
+    assert [authorization for _, authorization in server.asked] == ["Bearer first", "Bearer first", "Bearer second"]
+
+
+def test_a_new_token_that_is_refused_needs_a_person(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One renewal, one more request, and that is all."""
+    with answering(REFUSED, RENEWED, REFUSED) as server:
+        kaggle = make_kaggle(server.url, credential=oauth(home, monkeypatch, "first"))
+        with pytest.raises(NeedsPerson, match="401"):
+            downloaded(kaggle)
+
+    assert len(server.asked) == 3
+
+
+def test_a_token_that_cannot_be_renewed_is_asked_with_once(simulator: Simulator) -> None:
+    """Without an OAuth file a 401 needs a person at once."""
+    simulator.auth_required = "Bearer another"
+    with pytest.raises(NeedsPerson, match="401"):
+        downloaded(make_kaggle(simulator.url))
+    assert len(simulator.requests) == 1
+
+
 # What it says
 
 
@@ -662,6 +808,28 @@ def test_a_message_of_kaggle_is_shown_on_one_short_line(simulator: Simulator) ->
         downloaded(make_kaggle(simulator.url))
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("credential", "header"), CREDENTIALS, ids=["Bearer", "Basic"])
+def test_a_header_that_kaggle_echoes_is_hidden(simulator: Simulator, credential: Credential, header: str) -> None:
+    """The key as it is and as Basic sends it; half of one that the end of a long message cuts, too."""
+    secret = header.split()[1]
+    for before in ("got ", "x" * 188 + " "):
+        simulator.faults.put("titanic", Status(400, message=f"{before}{header} geheim"))
+        with pytest.raises(NeedsPerson, match="400") as caught:
+            downloaded(make_kaggle(simulator.url, credential=credential))
+        assert secret[:4] not in str(caught.value)
+        assert "geheim" not in str(caught.value)
+
+
+def test_an_access_token_that_kaggle_echoes_is_hidden(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although it stands in the file alone; so is the token that it is renewed with."""
+    simulator.faults.put("titanic", Status(400, message="no Bearer oauth-access, no refresh-geheim"))
+    credential = replace(oauth(home, monkeypatch, "oauth-access"), refresh_token="refresh-geheim")
+    with pytest.raises(NeedsPerson, match=r": no Bearer \*\*\*, no \*\*\*$"):
+        downloaded(make_kaggle(simulator.url, credential=credential))
 
 
 def test_a_download_beyond_the_limit_is_given_up(simulator: Simulator) -> None:
