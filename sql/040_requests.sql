@@ -136,6 +136,26 @@ CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.compet
 COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Removes everything that hangs on them.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.tell_status() RETURNS void
+LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+    SELECT pg_notify('kaggle_status', '{"type": "status"}')
+$$;
+COMMENT ON FUNCTION kaggle.tell_status() IS
+    'Tells who watches kaggle.sync_status, on the channel kaggle_status, that something else than a board has changed.';
+
+CREATE OR REPLACE FUNCTION kaggle.competitions_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    PERFORM tell_status();
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle.competitions_changed() IS 'Trigger: tells who watches the status.';
+
+CREATE OR REPLACE TRIGGER competitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.competitions
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_changed();
+COMMENT ON TRIGGER competitions_changed ON kaggle.competitions IS 'Tells who watches the status.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.sync_now(kaggle_competition_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN

@@ -10,6 +10,7 @@ BEGIN
     INSERT INTO worker_processes (version, credential, follow_up)
     VALUES (register_worker.version, register_worker.credential, register_worker.follow_up) RETURNING id INTO new_id;
     PERFORM pg_advisory_lock(presence_key(), new_id::integer);
+    PERFORM tell_status();
     RETURN new_id;
 END $$;
 COMMENT ON FUNCTION kaggle.register_worker(text, text, interval[]) IS
@@ -21,6 +22,7 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
     DELETE FROM worker_processes w WHERE w.id = unregister_worker.worker_id;
     PERFORM abandon_runs(unregister_worker.worker_id);
+    PERFORM tell_status();
 END $$;
 COMMENT ON FUNCTION kaggle.unregister_worker(bigint) IS
     'A worker says goodbye; what it still ran is begun anew by others.';

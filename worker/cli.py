@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -40,6 +41,7 @@ cli.add_typer(boards_)
 cli.add_typer(archives)
 cli.add_typer(doctor)
 _out = Console(highlight=False, soft_wrap=True)
+log = logging.getLogger(__name__)
 
 Simulate = Annotated[
     bool, typer.Option("--simulate", help="Play Kaggle with the built-in simulator: boards are invented.")
@@ -48,8 +50,16 @@ Simulate = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number
     try:
         cli()
+    except OSError as error:
+        if {"-v", "--verbose"} & set(sys.argv):
+            raise
+        typer.echo(f"pgleaderboard: {logs.harmless(error.strerror or str(error))}", err=True)
+        sys.exit(1)
     except Exception as error:
         if {"-v", "--verbose"} & set(sys.argv):
             raise
@@ -175,7 +185,7 @@ def work(
             app.database(settings, simulated=simulated) as found,
             app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
-            typer.echo(f"{found.description}; {which_kaggle}", err=True)
+            log.info("%s; %s", found.description, which_kaggle)
             supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
             if once:
                 asyncio.run(run_until_signalled(supervisor, once=True))

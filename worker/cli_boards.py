@@ -275,8 +275,15 @@ def _lines(
 
 
 def _told(connection: Connection) -> None:
-    """Show what the database remarks, e.g. that no worker is running."""
-    connection.add_notice_handler(lambda said: typer.echo(f"{said.severity}: {said.message_primary}", err=True))
+    """Show what the database remarks, e.g. that no worker is running; the same once."""
+    told: set[str | None] = set()
+
+    def tell(said: psycopg.errors.Diagnostic) -> None:
+        if said.message_primary not in told:
+            told.add(said.message_primary)
+            typer.echo(f"{said.severity}: {said.message_primary}", err=True)
+
+    connection.add_notice_handler(tell)
 
 
 def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> None:
@@ -288,7 +295,7 @@ def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> Non
         for slug in slugs:
             try:
                 with reading.in_words(connection):
-                    run = reading.wait(connection, slug, timedelta(seconds=max(0.0, until - time.monotonic())))
+                    run = reading.wait(connection, slug, timedelta(seconds=max(0, round(until - time.monotonic()))))
             except Transient as error:
                 failed += 1
                 tell(f"{slug}: {error}")

@@ -98,8 +98,6 @@ def say(line: str) -> None:
 
 def screen() -> Console:
     """Where screens are drawn: stdout, with colours only on a terminal and without NO_COLOR."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number
     console = Console(highlight=False, emoji=False, markup=False)
     return Console(highlight=False, emoji=False, markup=False, color_system=None) if console.no_color else console
 

@@ -31,6 +31,7 @@ Findings = Iterator["Finding"]
 
 TESTED_SERVERS = range(15, 19)
 TESTED_QUEUE = "3.10."
+LOCKED_FOR = "5s"  # that a check waits for a lock
 HEARD_WITHIN = 5.0  # seconds that a notification may take
 STUCK_AFTER = timedelta(minutes=10)  # a worker sweeps every 4 s, and a sync has its deadline
 CLOCK_WARNING, CLOCK_PROBLEM = 5.0, 60.0  # seconds; from a few minutes on TLS refuses Kaggle's certificate
@@ -76,11 +77,13 @@ def examine(patient: Patient) -> Findings:
         yield from kaggle(patient, None)
         return
     with connection:
+        if not _is_pooled(connection):  # else it would stay there for somebody else
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", (LOCKED_FOR,))
         yield from server(connection)
         yield from clock(connection, patient.clock)
         yield from listen(connection, patient)
         installed = True
-        for found in schema(connection):
+        for found in _guarded(connection, schema(connection)):
             installed = installed and found.level == "ok"
             yield found
         if not installed:
@@ -98,10 +101,21 @@ def examine(patient: Patient) -> Findings:
             syncs(connection),
             condition(connection),
         ):
-            try:
-                yield from findings
-            except psycopg.errors.InsufficientPrivilege as error:
-                yield Finding("rights", "problem", _said(error), _grant_worker(connection))
+            yield from _guarded(connection, findings)
+
+
+def _guarded(connection: Connection, findings: Findings) -> Findings:
+    """The findings; what ends a check early is one, too."""
+    try:
+        yield from findings
+    except psycopg.errors.InsufficientPrivilege as error:
+        yield Finding("rights", "problem", _said(error), _grant_worker(connection))
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+        yield Finding("locks", "problem", _said(error), f"end the transaction in the way: {_holders(connection)}")
+    except psycopg.ProgrammingError as error:
+        yield Finding(
+            "schema", "problem", _said(error), "run pgleaderboard migrate --again; a table comes back from a backup"
+        )
 
 
 def server(connection: Connection) -> Findings:
@@ -541,6 +555,21 @@ def condition(connection: Connection) -> Findings:
 def _connect(url: str) -> Connection:
     parts: dict[str, Any] = {"connect_timeout": 10, "application_name": "pgleaderboard doctor"} | parts_of(url)
     return psycopg.connect(make_conninfo(**parts), autocommit=True, prepare_threshold=None)
+
+
+def _holders(connection: Connection) -> str:
+    """Who holds a table of ours so that nobody can read it."""
+    found: str = _value(
+        connection,
+        """
+        SELECT coalesce(string_agg(DISTINCT format('process %s (%s), on %s', l.pid, a.usename, l.relation::regclass),
+                                   '; '), 'it has ended meanwhile')
+        FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid()
+          AND c.relnamespace IN (to_regnamespace('kaggle'), to_regnamespace('procrastinate'))
+        """,
+    )
+    return found
 
 
 def _rows(connection: Connection, query: LiteralString, *values: object) -> list[Any]:

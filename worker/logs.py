@@ -7,7 +7,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal
+from unicodedata import category
 
+_JOINERS = "\u200c\u200d"  # within Persian words, and emoji made of several
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -31,8 +33,11 @@ def quiet() -> None:
 
 
 def harmless(text: str) -> str:
-    """Escape control and direction-changing characters."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Escape control and direction-changing characters. Other spaces become one, and what joins letters is kept."""
+    return "".join(
+        c if c.isprintable() or c in _JOINERS else " " if category(c) == "Zs" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def _details(record: logging.LogRecord) -> dict[str, object]:

@@ -135,7 +135,7 @@ class StatusView:
 
     @property
     def wake_in(self) -> float | None:
-        """When something falls due, a pause ends, or a worker has not been seen for too long.
+        """When something falls due, a pause ends, or a worker has not been seen for too long; a minute for the ages.
 
         While something is queued or runs, in a second: only ends that changed a board are notified.
         """
@@ -144,17 +144,17 @@ class StatusView:
         moments = [self.found.blocked_until, *(each.next_sync_at for each in self.found.competitions)]
         moments += [worker.seen_at + HEARTBEAT_LIMIT for worker in self.found.workers]
         ahead = [(each - self.found.at).total_seconds() for each in moments if each and each > self.found.at]
-        return min(ahead, default=None)
+        return min([*ahead, 60.0])
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """Each change of a board that is shown, and whatever is asked of a worker."""
-        if news.get("type") == "job_inserted":
+        """Each change of a board that is shown, whatever is asked of a worker, and workers that come and go."""
+        if news.get("type") in ("job_inserted", "status"):
             return True
         slug = str(news.get("kaggle_competition_id")).lower()
         return self.found.runs is None or slug in {str(each.slug).lower() for each in self.found.competitions}
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
-        """Workers and Kaggle first, then a line a competition, or one competition in full."""
+        """Workers and Kaggle first, then a line a competition, what fails above; or one competition in full."""
         lines = [*wrapped(self._summary(), width, "bold" if self.found.workers else "bold red"), Text()]
         if self.found.runs is not None:
             return lines + self._one(self.found.competitions[0], self.found.runs, width)
@@ -162,11 +162,15 @@ class StatusView:
 
     def _summary(self) -> str:
         found = self.found
-        queued, running = (sum(c.sync_state == state for c in found.competitions) for state in ("queued", "running"))
         workers = len(found.workers)
         said = ["no worker is running: pgleaderboard work" if not workers else f"{workers} worker{'s' * (workers > 1)}"]
         if found.runs is None:
-            said += [f"{len(found.competitions)} competitions", f"{queued} queued", f"{running} running"]
+            count = len(found.competitions)
+            said.append(f"{count} competition{'s' * (count != 1)}")
+            for state in ("queued", "running", "failing"):
+                there = sum(each.sync_state == state for each in found.competitions)
+                if there or state != "failing":
+                    said.append(f"{there} {state}")
         if found.blocked_until and found.blocked_until > found.at:
             said.append(f"Kaggle asked for a pause until {moment(found.blocked_until, seconds=True)} UTC")
         elif found.next_request_at and found.next_request_at > found.at:
@@ -193,6 +197,7 @@ class StatusView:
             Column("AGE", right=True),
             Column("NEXT", right=True),
         )
+        shown = sorted(self.found.competitions, key=lambda each: each.sync_state != "failing")
         rows = [
             (
                 (foreign(each.slug or each.title or ""), ""),
@@ -202,11 +207,11 @@ class StatusView:
                 ("never" if each.synced_at is None else while_(self.found.at - each.synced_at), ""),
                 (self._next(each), ""),
             )
-            for each in self.found.competitions
+            for each in shown
         ]
         header, *drawn = table(columns, rows, width)
         lines = [header]
-        for each, line in zip(self.found.competitions, drawn, strict=True):
+        for each, line in zip(shown, drawn, strict=True):
             lines.append(line)
             if said := _trouble(each):
                 lines += wrapped(f"  {foreign(said)}", width, "red", "  ")

@@ -46,6 +46,7 @@ PRUNE_EVERY = 3600.0
 SILENCE = 30.0  # seconds without an answer, after which a connection is given up
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
+STARTING = "it is starting"
 SLOW_START = 30  # seconds that one which keeps us waiting gets for the first connection
 
 
@@ -95,7 +96,7 @@ class Supervisor:
         self._sweep_now = asyncio.Event()
         self._dying: set[asyncio.Task[Any]] = set()
         self.failed = 0
-        self.waiting_for: str | None = "it is starting"
+        self.waiting_for: str | None = STARTING
         self.beat_at = time.monotonic()
 
     def stop(self) -> None:
@@ -108,6 +109,7 @@ class Supervisor:
 
         Raises PgleaderboardError for what no waiting mends: a wrong password, a schema that is missing or newer.
         """
+        kind: type[PgleaderboardError] | None = None
         while not self._stop.is_set():
             self.beat_at = time.monotonic()
             try:
@@ -120,11 +122,11 @@ class Supervisor:
                 if isinstance(ours, NeedsPerson):
                     raise ours from error
                 reason = str(ours)
-                if reason != self.waiting_for:
+                if self.waiting_for in (None, STARTING) or type(ours) is not kind:  # once an outage, whatever its words
                     # A programming error may mean that the database was migrated meanwhile: the next session checks.
                     fault = isinstance(error, psycopg.ProgrammingError)
                     log.warning("waiting: %s", reason, exc_info=error if fault else None)
-                    self.waiting_for = reason
+                self.waiting_for, kind = reason, type(ours)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), RECONNECT)
         self.waiting_for = "it was asked to stop"
@@ -222,6 +224,12 @@ class Supervisor:
         )
         store = Store(kept_alive(work.url), connections=work.concurrency + 1)
         async with connection:
+            (process,) = await (await connection.execute("SELECT pg_backend_pid()")).fetchone() or (0,)
+            if process != connection.info.backend_pid:  # a pooler makes one up
+                log.warning(
+                    "a pooler stands before the database: where it does not keep sessions nothing is heard; "
+                    "set PGLEADERBOARD_DIRECT_URL (pgleaderboard doctor tells more)"
+                )
             registered = await connection.execute(
                 "SELECT kaggle.register_worker(%s, %s, %s)",
                 (__version__, work.kaggle.fingerprint, work.follow_up and list(work.follow_up)),

@@ -42,7 +42,7 @@ class View(Protocol):
         """Seconds until it is out of date by itself; None = never."""
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """Whether a notification of `kaggle_leaderboard`, or of procrastinate's, is about it."""
+        """Whether a notification of `kaggle_leaderboard`, `kaggle_status` or procrastinate's is about it."""
 
     def draw(self, width: int | None, height: int | None) -> Sequence[Text]:
         """Its lines. width, height: cells that there are; None = no limit."""
@@ -77,7 +77,7 @@ def _follow(
     inbox: list[str] = []
     connection.add_notify_handler(lambda notify: inbox.append(notify.payload))
     # Before the first look: nothing is missed in between.
-    connection.execute(f'LISTEN kaggle_leaderboard; LISTEN "{CHANNEL}"')
+    connection.execute(f'LISTEN kaggle_leaderboard; LISTEN kaggle_status; LISTEN "{CHANNEL}"')
     while True:
         inbox.clear()
         begun = time.monotonic()
@@ -179,11 +179,12 @@ class _Display:
     console: Console
     update: Callable[[Any], None] | None
     view: View | None = None
+    drawn_at: str = ""
     note: str | None = None
 
     def show(self, view: View) -> None:
         """Draw it."""
-        self.view = view
+        self.view, self.drawn_at = view, _now()
         if self.update is None:
             for line in view.draw(None, None):
                 self.console.print(line, soft_wrap=True)
@@ -205,9 +206,13 @@ class _Display:
         width, height = self.console.size
         lines: list[Text] = []
         if self.view is not None:
-            lines += self.view.draw(width, height - 1)[: height - 1]
+            drawn = self.view.draw(width, height - 1)
+            lines += drawn[: height - 1]
+            if len(drawn) > height - 1:
+                lines[-1] = Text(f"\u2026 {len(drawn) - height + 2} more lines", style="dim")
         lines += [Text()] * (height - 1 - len(lines))
-        lines.append(Text(self.note or "Ctrl-C ends it", style="dim", no_wrap=True, overflow="ellipsis"))
+        foot = f"{self.note or 'Ctrl-C ends it'} \u00b7 as of {self.drawn_at}"
+        lines.append(Text(foot, style="dim", no_wrap=True, overflow="ellipsis"))
         with self.console:  # both in one write: nothing flickers
             self.console.control(Control.home())
             self.update(Group(*lines))
@@ -218,6 +223,11 @@ def _display(console: Console) -> Iterator[_Display]:
     """The terminal's other screen for as long as this lasts, where there is one."""
     if console.is_terminal and not console.is_dumb_terminal:
         with console.screen(hide_cursor=True) as screen:
-            yield _Display(console, screen.update)
+            # A name that is wider there than we think must not push the lines below it down.
+            console.file.write("\x1b[?7l")
+            try:
+                yield _Display(console, screen.update)
+            finally:
+                console.file.write("\x1b[?7h")
     else:
         yield _Display(console, None)

@@ -138,6 +138,32 @@ def test_a_broken_database(
     assert named(look(), check, level, said, remedy)
 
 
+@pytest.mark.parametrize(
+    "gone", ["VIEW kaggle.workers", "TABLE procrastinate.procrastinate_workers", "SCHEMA procrastinate"]
+)
+def test_what_is_missing_ends_no_other_check(look: Examine, db: Connection, gone: str) -> None:
+    """It is named, and Kaggle is looked at all the same."""
+    db.execute(f"DROP {gone} CASCADE")
+    found = look()
+    names = ("procrastinate", "kaggle.workers")
+    assert any(f.level == "problem" and any(name in f.said for name in names) for f in found), found
+    assert named(found, "kaggle", "ok", "", "")
+
+
+def test_a_forgotten_lock(
+    look: Examine, db: Connection, connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for; who holds it is named."""
+    monkeypatch.setattr("worker.doctor.LOCKED_FOR", "50ms")
+    holder = connect()
+    holder.execute("LOCK TABLE kaggle.sync_state")
+    process = holder.info.backend_pid
+    hits = {(f.level, f.remedy) for f in look() if f.check == "locks"}
+    assert hits == {
+        ("problem", f"end the transaction in the way: process {process} ({holder.info.user}), on kaggle.sync_state")
+    }
+
+
 def test_a_role_whose_sessions_fire_no_triggers(look: Examine, url: str) -> None:
     """session_replication_role, left behind by a restore, is found."""
     quiet = make_conninfo(url, options="-c session_replication_role=replica")

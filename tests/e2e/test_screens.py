@@ -326,7 +326,9 @@ def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker
             db.execute("SELECT kaggle.wait_for_sync(%s)", (slug,))
         shown = run("status", COLUMNS="80").stdout
         assert cells(shown) <= 80
-        assert shown.startswith("1 worker · 2 competitions · 0 queued · 0 running · Kaggle may be asked\n")
+        told = "1 worker · 2 competitions · 0 queued · 0 running · 1 failing · Kaggle may be asked COMPETITION"
+        assert " ".join(shown.split()).startswith(told)
+        assert shown.index("unknown-challenge-of-some-length") < shown.index("titanic")  # what fails goes first
         assert re.search(r"^titanic +idle +1744 +\S.* +\d+ s +in \d", shown, re.M), shown
         error = "Kaggle knows no competition unknown-challenge-of-some-length (404): check the slug in its URL"
         assert error in " ".join(shown.split())
@@ -362,7 +364,13 @@ def test_a_watched_status_notices_what_changes_no_board(url: str, db: Connection
     """A competition that is inserted, and a sync of it that fails, though neither changes a board."""
     with Terminal("status", "--watch", url=url) as shown:
         shown.until("no competition is followed")
-        db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('unknown-x')")
+        shown.until("as of ")
+        with worker():
+            shown.until("1 worker")
+        shown.until("no worker is running")
+        db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('unknown-x', false)")
+        shown.until("off")
+        db.execute("UPDATE kaggle.competitions SET auto_sync = true")
         shown.until("queued")
         with worker():
             shown.until("failing")
