@@ -16,7 +16,7 @@ from operator import ge
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
 LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
-GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 8 million entries
+GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 4 million entries
 
 
 class GapExhausted(Exception):
