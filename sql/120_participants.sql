@@ -111,20 +111,21 @@ COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.l
 -- A rank is a count of the order keys before one's own. One person's is counted over half a board on average, and a
 -- thousand people's must not be counted a thousand times: so a board is cut into eight stretches, what stands before a
 -- stretch is counted once, and a Memoize keeps that and the stretch's own keys for everybody who stands in it. OFFSET 0
--- keeps each step in one piece, since a Memoize asks by the columns of the step before. The rank a day ago is counted
--- in the same pass, among the versions that held already then, and in the versions that ended since.
+-- keeps a step in one piece, since a Memoize asks by the columns of the step before; not by the lists, which it would
+-- hash for each row. The rank a day ago is counted in the same pass, among the versions that held already then, and in
+-- the versions that ended since.
 CREATE OR REPLACE VIEW kaggle.participant_results AS
 SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, b.teams,
        m.team_id, m.team_name, m.score, kaggle.medal(here.rank, b.teams) AS medal_zone,
        CASE WHEN b.has_changed THEN
-                1 + n.above_then + width_bucket(m.order_key - 1, n.keys_then) + width_bucket(here.key_then - 1, b.ended)
+                1 + n.above_then + width_bucket(m.order_key - 1, n.keys_then) + width_bucket(back_then.order_key - 1, b.ended)
                   -- Who has moved since then passed those that stand between.
-                  + CASE WHEN here.key_then = m.order_key THEN 0
-                         ELSE sign(here.key_then - m.order_key)::bigint *
+                  + CASE WHEN back_then.order_key = m.order_key THEN 0
+                         ELSE sign(back_then.order_key - m.order_key)::bigint *
                               (SELECT count(*) FROM kaggle.leaderboard_entries k
                                WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.valid_from <= b.since
-                                 AND k.order_key >= least(here.key_then, m.order_key)
-                                 AND k.order_key < greatest(here.key_then, m.order_key)) END
+                                 AND k.order_key >= least(back_then.order_key, m.order_key)
+                                 AND k.order_key < greatest(back_then.order_key, m.order_key)) END
                   - here.rank
             WHEN NOT b.has_changed THEN 0
        END AS movement,
@@ -162,14 +163,14 @@ CROSS JOIN LATERAL (
                  ORDER BY o.order_key) AS keys_then
     FROM kaggle.leaderboard_entries k
     WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.order_key < stretch.begins) AS n
+CROSS JOIN LATERAL (SELECT n.above + width_bucket(m.order_key, n.keys) AS rank) AS here
 CROSS JOIN LATERAL (
-    SELECT n.above + width_bucket(m.order_key, n.keys) AS rank,
-           CASE WHEN m.valid_from <= b.since THEN m.order_key
+    SELECT CASE WHEN m.valid_from <= b.since THEN m.order_key
                 WHEN b.has_changed THEN
                     (SELECT h.order_key FROM kaggle.leaderboard_history h
                      WHERE h.board_id = m.board_id AND h.team_id = m.team_id AND h.valid_from <= b.since
                        AND h.valid_until > b.since AND NOT h.is_benchmark)
-           END AS key_then OFFSET 0) AS here;
+           END AS order_key OFFSET 0) AS back_then;
 COMMENT ON VIEW kaggle.participant_results IS 'Where each participant stands in each competition, found through the members of teams; also who was added after the last sync. Ask for one kaggle_username, one competition_id or for all.';
 COMMENT ON COLUMN kaggle.participant_results.kaggle_username IS 'The participant, as kaggle.participants spells it.';
 COMMENT ON COLUMN kaggle.participant_results.display_name IS 'Name for people; null = none.';

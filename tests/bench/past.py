@@ -35,7 +35,7 @@ def past(world: World) -> Iterator[Figure]:
 def people(world: World) -> Iterator[Figure]:
     """Row 17: participants on 100 boards of 5,000 teams, and the standing of five of those.
 
-    The boards are older than a day, and one team in 250 is newer, so that there are movements to be counted.
+    The boards are older than a day, and one team in fifty has moved since, so that there are movements to be counted.
     """
     boards, teams = world.scale.of(100, 10), world.scale.of(5_000, 500)
     registered = world.scale.of(1_000, 50)
@@ -50,8 +50,20 @@ def people(world: World) -> Iterator[Figure]:
             "INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, %s) n", (registered,)
         )
         database.db.execute("UPDATE kaggle.boards SET observed_from = now() - interval '2 days'")
+        database.db.execute("UPDATE kaggle.leaderboard_entries SET valid_from = now() - interval '2 days'")
         database.db.execute(
-            "UPDATE kaggle.leaderboard_entries SET valid_from = now() - interval '2 days' WHERE team_id % 250 <> 3"
+            """
+            WITH moved AS (
+                UPDATE kaggle.leaderboard_entries SET valid_from = now() - interval '3 hours' WHERE team_id % 50 = 3
+                RETURNING *
+            )
+            INSERT INTO kaggle.leaderboard_history (board_id, team_id, order_key, valid_from, valid_until,
+                first_seen_at, last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+            SELECT board_id, team_id, order_key + (3001::bigint << 39), now() - interval '2 days',
+                   valid_from, first_seen_at, last_submission_at, submission_count, is_benchmark, score, team_name,
+                   member_usernames
+            FROM moved
+            """
         )
         database.db.execute("VACUUM ANALYZE")
         (middle,) = database.db.execute(
