@@ -338,22 +338,24 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
         found = connection.execute(
             """
             SELECT n.rank, n.team_id, n.team_name, n.score, n.submission_count, n.last_submission_at,
-                   n.member_usernames, n.is_benchmark, t.rank, kaggle.medal(n.rank, count(n.rank) OVER ()), n.synced_at
-            FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity')) WITH ORDINALITY n
+                   n.member_usernames, n.is_benchmark, t.rank, kaggle.medal(n.rank, n.teams), n.synced_at, n.teams
+            FROM (SELECT *, count(a.rank) OVER () AS teams
+                  FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity'))
+                       WITH ORDINALITY a) n
             LEFT JOIN kaggle.leaderboard_as_of(%(slug)s, %(since)s::timestamptz) t
                 ON t.team_id = n.team_id AND NOT t.is_benchmark
+            WHERE n.rank <= %(top)s::bigint OR n.rank IS NULL OR %(top)s IS NULL
             ORDER BY n.ordinality
             """,
-            {"slug": known, "at": at, "since": since},
+            {"slug": known, "at": at, "since": since, "top": top if roster is None else None},
         ).fetchall()
     entries = []
-    for *facts, _ in found:
+    for *facts, _, _ in found:
         entry = Entry(*facts)
         members = [name.lower() for name in entry.member_usernames]
         if roster is None or not roster.isdisjoint(members):
             entries.append(replace(entry, participants=[people[name] for name in members if name in people]))
-    synced_at = found[0][-1] if found else None
-    teams = sum(row[0] is not None for row in found)
+    synced_at, teams = found[0][-2:] if found else (None, 0)
     return BoardNow(known, competition_id, kind, now, synced_at, since, teams, _cut(entries, top))
 
 
