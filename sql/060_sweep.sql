@@ -197,10 +197,13 @@ BEGIN
            CASE WHEN (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen) THEN greatest(grant_at, moment) END
     INTO queued, wake_at;
 
+    -- A date that passed and could not act (somebody holds the row, or refuses it) is for the next sweep.
     wake_at := least(wake_at,
         (SELECT min(s.next_sync_at) FROM sync_state s WHERE s.running_run_id IS NULL AND s.next_sync_at > moment),
-        (SELECT min(c.start_date) FROM competitions c WHERE c.start_date > c.dates_checked_at AND c.start_date < 'infinity'),
-        (SELECT min(c.end_date) FROM competitions c WHERE c.end_date > c.dates_checked_at AND c.end_date < 'infinity'));
+        (SELECT min(c.start_date) FROM competitions c
+         WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
+        (SELECT min(c.end_date) FROM competitions c
+         WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
 END $$;
 COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
     'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';

@@ -504,6 +504,26 @@ def test_ten_thousand_starts_pass_at_once(db: Connection, connect: Connect) -> N
     assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == MANY
 
 
+def test_a_date_that_a_users_constraint_refuses_stops_no_other(db: Connection) -> None:
+    """The sweep lets all other dates act; the refused one acts once nothing refuses it any more."""
+    worker_id = value(db, "SELECT kaggle.register_worker('test', '')")
+    refused, other = insert(db), insert(db, OTHER)
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    db.execute(
+        f"ALTER TABLE kaggle.competitions ADD CONSTRAINT it_goes_on CHECK (id <> {refused} OR status <> 'completed')"
+    )
+    for table in ("competitions", "events"):
+        past = "end_date = now() - interval '1 s', dates_checked_at = now() - interval '1 h'"
+        move_time(db, f"UPDATE kaggle.{table} SET {past}")
+    statuses = "SELECT id, status FROM kaggle.competitions UNION ALL SELECT 0, status FROM kaggle.events ORDER BY 1"
+    sweep = "SELECT wake_at FROM kaggle.sweep(%s, '', 0, false)"
+    assert value(db, sweep, worker_id) is None  # the next sweep, not at once
+    assert rows(db, statuses) == [(0, "completed"), (refused, "ongoing"), (other, "completed")]
+    db.execute("ALTER TABLE kaggle.competitions DROP CONSTRAINT it_goes_on")
+    rows(db, sweep, worker_id)
+    assert rows(db, statuses) == [(0, "completed"), (refused, "completed"), (other, "completed")]
+
+
 def pass_end(db: Connection) -> None:
     """The end of every competition passes."""
     move_time(
