@@ -5,7 +5,8 @@ RETURNS kaggle.sync_runs
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
     wanted constant bigint := find_competition(wait_for_sync.kaggle_competition_id);
-    until constant timestamptz := clock_timestamp() + coalesce(timeout, '60 seconds');
+    patience constant interval := coalesce(timeout, '60 seconds');
+    until constant timestamptz := clock_timestamp() + patience;
     first_run bigint;          -- the first attempt that covers what was asked
     asked boolean;
     running bigint;
@@ -52,7 +53,7 @@ BEGIN
         END IF;
         IF clock_timestamp() >= until THEN
             RAISE EXCEPTION USING ERRCODE = 'query_canceled',
-                MESSAGE = format('no sync of %L finished within %s', wait_for_sync.kaggle_competition_id, timeout),
+                MESSAGE = format('no sync of %L finished within %s', wait_for_sync.kaggle_competition_id, patience),
                 DETAIL = (SELECT format('sync_state is %s', s.sync_state)
                           FROM sync_status s WHERE s.competition_id = wanted),
                 HINT = coalesce((SELECT s.problem FROM sync_status s WHERE s.competition_id = wanted),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -1030,6 +1031,21 @@ def test_waiting_times_out_with_the_reason(db: Connection) -> None:
         db.execute("SELECT kaggle.wait_for_sync(%s, '50 ms')", (SLUG,))
     assert timed_out.value.diag.message_detail == "sync_state is queued"
     assert timed_out.value.diag.message_hint == "no worker is running: start one with pgleaderboard work"
+
+
+def test_waiting_for_null_is_waiting_as_by_default(db: Connection, connect: Connect) -> None:
+    """It sleeps between two looks, and ends when it is cancelled."""
+    insert(db)
+    session = connect()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(session.execute, "SELECT kaggle.wait_for_sync(%s, NULL)", (SLUG,))
+        try:
+            asleep = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+            eventually(db, "PgSleep", asleep, session.info.backend_pid)
+        finally:
+            session.cancel_safe()
+        with pytest.raises(errors.QueryCanceled, match="user request"):
+            waiting.result(PATIENCE)
 
 
 @pytest.mark.parametrize("unknown", ["nowhere", "https://www.kaggle.com/c/nowhere"])
