@@ -377,7 +377,7 @@ COMMENT ON FUNCTION kaggle.shakeup(text) IS
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
-    horizon constant timestamptz := clock_timestamp() - greatest(older_than, '0');
+    horizon constant timestamptz := clock_timestamp() - CASE WHEN older_than < '0' THEN '0' ELSE older_than END;
     target bigint := 0;
     pruned bigint := 0;
     of_board bigint;

@@ -106,6 +106,18 @@ def test_no_chunk_gives_a_wrong_answer(compete: Compete, db: Connection, connect
     assert db.execute("SELECT * FROM kaggle.movers('a-board', %s)", (timedelta(hours=25),)).fetchall() != []
 
 
+@pytest.mark.parametrize("older_than", ["-1 day", None])
+def test_what_holds_now_is_never_pruned(compete: Compete, db: Connection, older_than: str | None) -> None:
+    """A horizon does not lie in the future; without one nothing goes."""
+    syncs = compete()
+    play(syncs)
+    before = syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
+    pruned = syncs.scalar("SELECT kaggle.prune_history(%s)", older_than)
+    assert pruned == (before if older_than else 0)
+    assert as_of(db, "a-board", syncs.scalar("SELECT now()")) == shown(BOARDS[-1]) == syncs.leaderboard()
+    assert syncs.scalar("SELECT history_from <= now() FROM kaggle.boards") is (True if older_than else None)
+
+
 def test_rank_history_begins_at_the_horizon(compete: Compete, db: Connection) -> None:
     """How each team stood at the horizon, then each change; and what a user's teams were."""
     syncs = compete()
