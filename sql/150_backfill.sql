@@ -152,7 +152,7 @@ BEGIN
     END IF;
     -- A slug that none can have, until it takes the old board's.
     INSERT INTO boards (competition_id, slug, kind, higher_is_better, teams, digest, observed_from, history_from)
-    VALUES (old.competition_id, old.slug || ' rebuilt', old.kind, CASE WHEN is_older THEN old.higher_is_better END, 0,
+    VALUES (old.competition_id, old.slug || ' rebuilt', old.kind, CASE WHEN is_older THEN known_direction(NULL, old, open_rebuild.at) END, 0,
             CASE WHEN is_older THEN old.digest END, CASE WHEN is_older THEN old.observed_from END, old.history_from)
     RETURNING id INTO new_id;
     IF is_older THEN

@@ -623,6 +623,49 @@ def test_files_from_before_2023(world: World) -> None:
     assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
 
 
+def of_scores(*scores: int) -> bytes:
+    """A board of teams 1, 2, … with these scores, in this order."""
+    return csv_of([entry.but(score=Decimal(n)) for entry, n in zip(teams(1, 2), scores, strict=True)])
+
+
+def directions(world: World, slug: str) -> list[bool | None]:
+    """Whether higher was better, as far as each run of a competition knew."""
+    known = (
+        "SELECT kaggle.known_direction(c, b, r.observed_at) FROM kaggle.sync_runs r "
+        "JOIN kaggle.competitions c ON c.id = r.competition_id JOIN kaggle.boards b ON b.id = r.board_id "
+        "WHERE c.kaggle_competition_id = %s ORDER BY r.observed_at"
+    )
+    return [direction for (direction,) in world.rows(known, slug)]
+
+
+def test_each_moment_knows_the_direction_of_then(world: World) -> None:
+    """One that flips later does not reach back to what is brought between equal scores, nor to a final standing."""
+    ((night,),) = world.rows(
+        "INSERT INTO kaggle.events (slug, title, end_date) VALUES ('night', 'Night', %s) RETURNING id", at(26)
+    )
+    slug = world.compete(event_id=night, metric_min_value=0, metric_max_value=10)
+    standing = "SELECT kaggle_username, points::int FROM kaggle.event_standings ORDER BY 1"
+    for minute, content in {10: of_scores(9, 8), 25: of_scores(6, 6), 30: of_scores(1, 2)}.items():
+        world.sync(slug, at(minute), content)
+    assert world.rows(standing) == [("user1", 60), ("user2", 60)]
+    world.backfill(slug, world.file(slug, at(20), of_scores(7, 7)))
+    assert directions(world, slug) == [True, True, True, False]
+    assert world.rows(standing) == [("user1", 60), ("user2", 60)]
+    world.backfill(slug, world.file(slug, at(5), of_scores(5, 5)))
+    assert directions(world, slug) == [None, True, True, True, False]
+    assert world.rows(standing) == [("user1", 60), ("user2", 60)]
+
+
+def test_a_run_with_equal_scores_learns_the_direction_from_an_older_file(world: World) -> None:
+    """It knew the one from before it, and so it does when that is another."""
+    slug = world.compete()
+    for minute, content in {10: of_scores(9, 8), 20: of_scores(7, 7), 30: of_scores(9, 8)}.items():
+        world.sync(slug, at(minute), content)
+    assert directions(world, slug) == [True, True, True]
+    world.backfill(slug, world.file(slug, at(15), of_scores(1, 2)))
+    assert directions(world, slug) == [True, False, False, True]
+
+
 def test_no_room_between_neighbours(world: World) -> None:
     """Newcomers at one place use up every gap, while boards are appended and while they are replayed."""
     slug = world.compete()
