@@ -226,6 +226,45 @@ def test_a_later_direction_does_not_change_a_final_standing(db: Connection, comp
     assert standing(db) == [(1, "a", "100"), (1, "b", "100")]
 
 
+def test_a_direction_told_only_later_changes_no_final_standing(db: Connection, compete: Compete) -> None:
+    """All scores were equal at each sync until the end, though not over time."""
+    syncs = compete("a", event_id=event(db), metric_min_value=0, metric_max_value=10)
+    for score in ("6", "7"):
+        syncs.sync(zip_of([team("a", score), team("b", score)]))
+    db.execute("UPDATE kaggle.events SET end_date = %s", (syncs.run()[6],))
+    syncs.sync(zip_of([team("a", "7"), team("b", "8")]))
+    assert standing(db) == [(1, "a", "100"), (1, "b", "100")]
+
+
+def test_a_direction_that_flips_changes_no_final_standing(db: Connection, compete: Compete) -> None:
+    """Higher was better until the end; lower is now."""
+    syncs = compete("a", event_id=event(db), metric_min_value=0, metric_max_value=10)
+    syncs.sync(zip_of([team("a", "8"), team("b", "6")]))
+    db.execute("UPDATE kaggle.events SET end_date = %s", (syncs.run()[6],))
+    syncs.sync(zip_of([team("b", "6"), team("a", "8")]))
+    assert standing(db) == [(1, "a", "80"), (2, "b", "60")]
+
+
+@pytest.mark.parametrize("moment", ["end_date", "frozen_at"])
+def test_merged_history_changes_no_final_standing(db: Connection, compete: Compete, moment: str) -> None:
+    """history_interval merges what lies on one side of the end, and of frozen_at, but nothing across it."""
+    syncs = compete("a", event_id=event(db), history_interval=timedelta(hours=1))
+    for order in ("xyz", "yxz"):
+        syncs.sync(zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
+    versions = syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
+    assert versions == 0
+    until = syncs.scalar("SELECT clock_timestamp()")
+    board, final = syncs.at(until), [(1, "y", "100"), (2, "x", "50"), (3, "z", "0")]
+    db.execute(f"UPDATE kaggle.events SET {moment} = %s", (until,))
+    for order in ("zxy", "yzx", "xzy"):
+        syncs.sync(zip_of([team(name, str(8 - n)) for n, name in enumerate(order)]))
+        assert standing(db) == final
+        assert syncs.at(until) == board
+        names = db.execute("SELECT team_name FROM kaggle.leaderboard_as_of('a', %s) ORDER BY rank", (until,))
+        assert [name for (name,) in names] == ["y", "x", "z"]
+        assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 3
+
+
 def test_a_standing_beyond_the_pruned_horizon(db: Connection, compete: Compete) -> None:
     """Asked for by function it raises and names the board and the horizon; the view leaves that event out, no other."""
     night = event(db)
