@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
 from conftest import Connection, MakeWorker
@@ -13,12 +15,16 @@ from tests.asking import (
     eventually,
     insert,
     move_time,
+    rows,
     runs,
     status,
     sweep_soon,
     synced,
     value,
 )
+from tests.boards import teams, zip_of
+from tests.syncs import WORKER, Syncs
+from worker.store import Begun, Store
 
 NAME = "public.only_featured(kaggle.competitions)"
 
@@ -189,3 +195,63 @@ def test_it_runs_as_its_own_owner(db: Connection, worker: MakeWorker) -> None:
     finally:
         db.execute(f"DROP OWNED BY {role}")
         db.execute(f"DROP ROLE {role}")
+
+
+def test_what_it_leaves_behind_is_taken_back(db: Connection, store: Store) -> None:
+    """Somebody else's settings and temporary tables do not stay on the worker's connection."""
+    db.execute(
+        "CREATE FUNCTION public.leaves(kaggle.competitions) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER AS $$ "
+        "BEGIN PERFORM set_config('search_path', 'public', false); CREATE TABLE pg_temp.staged_rows_1 (mine text); "
+        "RETURN true; END $$"
+    )
+    db.execute("SELECT kaggle.set_sync_condition('public.leaves(kaggle.competitions)')")
+    has = "SELECT pg_backend_pid(), current_setting('search_path'), to_regclass('pg_temp.staged_rows_1')"
+    with store._pool.connection() as connection:
+        before = rows(connection, has)
+    assert store.ask_condition(insert(db)) == "yes"
+    with store._pool.connection() as connection:
+        assert before == rows(connection, has)
+
+
+def answered(syncs: Syncs, says: str) -> Begun:
+    """An attempt is wanted, and the condition is asked and says this of it."""
+    assert syncs.again().action == "ask"
+    return syncs.store.begin_sync(syncs.competition, WORKER, "credential", 0, says)
+
+
+WANTED = "SELECT task, competition_id FROM kaggle.wanted('credential', true) WHERE task = 'sync'"
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_what_one_put_off_is_considered_anew_without_it(
+    db: Connection, compete: Callable[..., Syncs], another: bool
+) -> None:
+    """Once it is taken away or another one is set: no sync_interval has to pass first."""
+    condition(db, "RETURN 1 / 0 = 1;")
+    syncs = compete(auto_sync=True)
+    assert answered(syncs, "division by zero").action == "none"
+    assert syncs.again().action == "none"
+    assert str(status(db, "problem", "a-board")).endswith("division by zero")
+    db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+    if another:
+        condition(db, "RETURN true;")
+    else:
+        db.execute("SELECT kaggle.set_sync_condition(NULL)")
+    assert status(db, "problem", "a-board") is None
+    assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
+    assert rows(db, WANTED) == [("sync", syncs.competition)]
+    begun = answered(syncs, "yes") if another else syncs.again()
+    assert (begun.action, begun.reason) == ("sync", "inserted")
+
+
+def test_one_that_refuses_another_kaggle_id_is_not_asked_at_once_again(
+    db: Connection, compete: Callable[..., Syncs]
+) -> None:
+    """It has said no to the new link; a sweep does not find that link unanswered."""
+    syncs = compete(auto_sync=True)
+    syncs.sync(zip_of(teams(1)))
+    condition(db, "RETURN false;")
+    db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    assert answered(syncs, "no").action == "none"
+    assert rows(db, WANTED) == []
+    assert syncs.again().action == "none"
