@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.asking import OTHER, PATIENCE, SLUG, eventually, insert, value
+from tests.asking import OTHER, PATIENCE, SLUG, eventually, insert, sweep_soon, value
 from worker.simulator import Fault, Page, Reset, Simulator, Status
 
 Connection = psycopg.Connection[Any]
@@ -402,3 +402,48 @@ def test_a_past_start_that_kaggle_says_does_not_begin_an_upcoming_competition(
         db.execute("SELECT kaggle.wait_for_sync('titanic')")
         told(db)
     assert db.execute("SELECT status, start_date < now() FROM kaggle.competitions").fetchall() == [("upcoming", True)]
+
+
+@pytest.mark.parametrize("why", ["somebody holds the row", "Kaggle failed"])
+def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
+    db: Connection, connect: Connect, worker: MakeWorker, simulator: Simulator, why: str
+) -> None:
+    """A completed competition is asked about until it is filled in, then no more, until it is ongoing again."""
+    insert(db, status="completed")
+    idle = connect()
+    if why == "Kaggle failed":
+        simulator.faults.put(SLUG, Status(500), method=METHOD)
+    else:
+        idle.execute("UPDATE kaggle.competitions SET description = 'Not yet committed'")
+    simulator.faults.put(SLUG, says(**EVERYTHING | {"deadline": YESTERDAY}), times=None, method=METHOD)
+    asked = "SELECT describe_at > '-infinity' FROM kaggle.sync_state"
+    jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs"
+    with worker():
+        db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
+        assert synced(db) == "changed"
+        eventually(db, True, asked)
+        eventually(db, 0, jobs)
+        assert row(db, "title") == (None,)
+        assert value(db, "SELECT due_at FROM kaggle.sync_state") is None
+        idle.rollback()
+        db.execute("UPDATE kaggle.sync_state SET describe_at = now()")
+        sweep_soon(db)
+        eventually(db, True, "SELECT describe_at = 'infinity' FROM kaggle.sync_state")
+        assert row(db, "title, end_date, status") == ("From Kaggle", YESTERDAY, "completed")
+        assert value(db, "SELECT count(*) FROM kaggle.wanted('', false)") == 0
+        db.execute("UPDATE kaggle.competitions SET status = 'ongoing'")
+        assert synced(db) == "unchanged"
+        eventually(db, True, "SELECT describe_at BETWEEN now() + interval '2 h' AND now() + interval '2 d' "
+                             "FROM kaggle.sync_state")  # fmt: skip
+    assert [request.method for request in simulator.requests].count(METHOD) == 3
+
+
+def test_too_many_requests_for_it_pause_everything(db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
+    """A 429 is for all of a credential's requests, those for boards too."""
+    simulator.faults.put(SLUG, Status(429, {"Retry-After": "1000"}), method=METHOD)
+    with worker():
+        insert(db)
+        assert synced(db) == "changed"
+        eventually(db, True, "SELECT coalesce(max(blocked_until), '-infinity') > now() + interval '15 min' "
+                             "FROM kaggle.kaggle_budget")  # fmt: skip
+    assert value(db, "SELECT blocked_until < now() + interval '1000 s' FROM kaggle.sync_status")
