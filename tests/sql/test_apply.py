@@ -580,6 +580,21 @@ def test_history_interval_keeps_departures(compete: Callable[..., Syncs]) -> Non
     assert [syncs.at(moment) for moment in moments] == [places(teams(*ids)) for ids in ((1, 2), (1,), (1, 2))]
 
 
+def test_a_reused_id_is_another_competition(syncs: Syncs) -> None:
+    """It is deleted and another one inserted under its id while its sync runs: the download is not the other's."""
+    syncs.sync(zip_of(teams(1, 2)))
+    run_id = syncs.begin().run_id
+    with syncs.db.transaction():
+        syncs.db.execute("DELETE FROM kaggle.competitions WHERE id = %s", (syncs.competition,))
+        syncs.db.execute(
+            "INSERT INTO kaggle.competitions (id, kaggle_competition_id) VALUES (%s, 'b-board')", (syncs.competition,)
+        )
+    assert syncs.end(run_id, zip_of(teams(2, 1, 3))).outcome == "skipped"
+    assert syncs.leaderboard() == []
+    assert syncs.end(syncs.again().run_id, zip_of(teams(4), slug="b-board")).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(4))
+
+
 def test_private_after_public(syncs: Syncs) -> None:
     """The private board is another board: it takes the public one's place, whose versions stay as they are."""
     syncs.sync(zip_of(teams(1, 2, 3)))
