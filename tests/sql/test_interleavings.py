@@ -579,6 +579,26 @@ def test_a_shorter_interval_given_during_a_sync_counts_from_its_start(db: Connec
     assert soon
 
 
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_job_fetched_since_the_snapshot_ends_no_transaction(
+    db: Connection, hands: Hands, editor: Connection, connect: Connect, level: str
+) -> None:
+    """Above READ COMMITTED a session still sees jobs waiting that were fetched since: it puts its own beside them."""
+    row = once_synced(db, hands, EDITS["sync_now"])
+    db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+    editor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+    editor.execute("SELECT FROM kaggle.competitions")
+    for each in (hands, Hands(connect())):
+        each.fetch()
+        assert each.job is not None
+    editor.execute("SELECT kaggle.sync_now(%(slug)s)", row)
+    editor.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('one'), ('two')")
+    editor.commit()
+    assert jobs(db) == [("sweep", None), ("sync", row["id"])]
+    hands.work_off()
+    assert Counter(slug for _, slug in hands.begun) == Counter(["one", "two", row["slug"]])
+
+
 # The notification, which a worker wakes up by.
 
 
