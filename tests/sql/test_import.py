@@ -79,3 +79,26 @@ def test_an_unknown_event_raises(db: Connection) -> None:
     with pytest.raises(psycopg.errors.NoDataFound, match="no event 'nowhere'"):
         imported(db, ["titanic"], "nowhere")
     assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (0,)
+
+
+def test_all_sessions_insert_in_one_order(db: Connection) -> None:
+    """Whatever the order of the list: each session waits for a slug that another has inserted, and none in a ring."""
+    assert [slug for slug, _ in imported(db, ["night", "Day", "titanic", "a"])] == ["night", "Day", "titanic", "a"]
+    in_order = db.execute("SELECT kaggle_competition_id FROM kaggle.competitions ORDER BY id").fetchall()
+    assert in_order == [("a",), ("Day",), ("night",), ("titanic",)]
+
+
+def test_a_slug_that_is_the_place_of_a_rejected_one(db: Connection) -> None:
+    """It is not there already."""
+    assert imported(db, ["not a slug", "1"])[1] == ("1", "created")
+
+
+def test_an_event_in_whatever_spelling(db: Connection) -> None:
+    """Its slug is small; what the hint says makes one that is found."""
+    with pytest.raises(psycopg.errors.NoDataFound, match="no event 'Night'") as unknown:
+        imported(db, ["titanic"], "Night")
+    hint = unknown.value.diag.message_hint
+    assert hint is not None
+    db.execute(hint.encode())
+    assert imported(db, ["titanic"], "Night") == [("titanic", "created")]
+    assert imported(db, ["titanic"], "NIGHT") == [("titanic", "already there")]
