@@ -383,7 +383,7 @@ def _expect_one_line(world: World, tally: Tally, words: str, **settings: str) ->
     tally.tries += 1
     tally.recovered(time.monotonic() - begun)
     # Which database and which Kaggle is said before.
-    lines = [line for line in ended.stderr.splitlines() if not line.startswith("PostgreSQL of DATABASE_URL")]
+    lines = [line for line in ended.stderr.splitlines() if "PostgreSQL of DATABASE_URL" not in line]
     tally.expect(
         ended.returncode == 1 and len(lines) == 1 and words in lines[0],
         f"exit status {ended.returncode} and not one line with {words!r}: {ended.stderr[-2000:]}",
