@@ -17,7 +17,7 @@ import typer
 from worker import app, archive, reading, release, uninstall
 from worker.archive_store import ArchiveStore, Snapshot
 from worker.board import Kind
-from worker.console import Verbose, fail, one_line, progress, say, settings_for
+from worker.console import Verbose, fail, one_line, progress, say, settings_for, show_notices
 from worker.errors import PgleaderboardError, Transient
 from worker.export import export as write_files
 from worker.kaggle_api import Kaggle
@@ -163,9 +163,7 @@ def add(
         settings = settings_for(verbose)
         with _session(settings) as connection:
             if not dry_run:
-                connection.add_notice_handler(
-                    lambda said: typer.echo(f"{said.severity}: {said.message_primary}", err=True)
-                )
+                show_notices(connection)
             if event is not None:
                 _, event = reading.known_event(connection, event)
             rows = import_competitions(connection, slugs, event, keep=not dry_run)

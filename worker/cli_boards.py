@@ -16,7 +16,7 @@ from rich.text import Text
 
 from worker import app, plot, reading
 from worker.archive import moment_of
-from worker.console import Verbose, fail, one_line, paged, progress, say, screen, settings_for, width_of
+from worker.console import Verbose, fail, one_line, paged, progress, say, screen, settings_for, show_notices, width_of
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
 from worker.screens import BoardView, StandingView, StatusView, changes, moment, printed
 from worker.settings import Settings
@@ -274,18 +274,6 @@ def _lines(
     return lines
 
 
-def _told(connection: Connection) -> None:
-    """Show what the database remarks, e.g. that no worker is running; the same once."""
-    told: set[str | None] = set()
-
-    def tell(said: psycopg.errors.Diagnostic) -> None:
-        if said.message_primary not in told:
-            told.add(said.message_primary)
-            typer.echo(f"{said.severity}: {said.message_primary}", err=True)
-
-    connection.add_notice_handler(tell)
-
-
 def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> None:
     """Wait for syncs that were asked for, tell each outcome, exit 1 if one failed or time ran out."""
     failed = 0
@@ -319,7 +307,7 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
     Example: pgleaderboard sync titanic digit-recognizer --wait
     """
     with one_line(verbose=verbose), reading.session(settings_for(verbose), direct=wait) as connection:
-        _told(connection)
+        show_notices(connection)
         known = _all_known(connection, slugs)
         reading.ask_for_syncs(connection, known)
         if wait:
@@ -363,7 +351,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
     Example: pgleaderboard resume titanic --wait
     """
     with one_line(verbose=verbose), reading.session(settings_for(verbose), direct=wait) as connection:
-        _told(connection)
+        show_notices(connection)
         begun = []
         for slug in _all_known(connection, slugs):
             is_change, status, start = reading.set_auto_sync(connection, slug, True)
@@ -399,7 +387,7 @@ def retry(
         if bool(slugs) == failed:
             raise typer.BadParameter("say either --failed or the slugs of competitions")
         with reading.session(settings_for(verbose), direct=wait) as connection:
-            _told(connection)
+            show_notices(connection)
             failing = reading.failing(connection)
             wanted = failing if failed else _all_known(connection, slugs or [])
             for slug in (each for each in wanted if each not in failing):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import psycopg
 import typer
@@ -55,6 +55,18 @@ def settings_for(verbose: bool) -> Settings:
     settings = Settings.load()
     logs.configure(settings.log_format, verbose=verbose)
     return settings
+
+
+def show_notices(connection: psycopg.Connection[Any]) -> None:
+    """Show on stderr what the database remarks, e.g. that no worker is running; the same once."""
+    told: set[str | None] = set()
+
+    def tell(said: psycopg.errors.Diagnostic) -> None:
+        if said.message_primary not in told:
+            told.add(said.message_primary)
+            typer.echo(f"{said.severity}: {said.message_primary}", err=True)
+
+    connection.add_notice_handler(tell)
 
 
 def fail(message: str) -> NoReturn:

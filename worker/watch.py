@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
 import psycopg
+from psycopg import sql
 from rich.console import Console, Group
 from rich.control import Control
 from rich.text import Text
@@ -77,7 +78,8 @@ def _follow(
     inbox: list[str] = []
     connection.add_notify_handler(lambda notify: inbox.append(notify.payload))
     # Before the first look: nothing is missed in between.
-    connection.execute(f'LISTEN kaggle_leaderboard; LISTEN kaggle_status; LISTEN "{CHANNEL}"')
+    for channel in ("kaggle_leaderboard", "kaggle_status", CHANNEL):
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
     while True:
         inbox.clear()
         begun = time.monotonic()

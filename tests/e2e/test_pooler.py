@@ -24,7 +24,7 @@ from tests.pooler import pgbouncer
 from worker import migrate
 from worker.errors import NeedsPerson, Transient
 from worker.simulator import Simulator, Status
-from worker.supervisor import Supervisor, Work
+from worker.supervisor import Supervisor, Work, running
 
 
 @pytest.fixture
@@ -101,6 +101,25 @@ def test_the_whole_job_behind_pgbouncer(plain: str, simulator: Simulator, worker
             eventually(db, 0, "SELECT count(*) FROM kaggle.boards WHERE competition_id = %s", competition_id)
             assert value(db, "SELECT count(*) FROM kaggle.workers") == 1
         assert value_of(plain, "SELECT count(*) FROM kaggle.worker_processes") == 0
+
+
+def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -> None:
+    """The worker's log says which setting is missing, before whatever else goes wrong there."""
+    assert migrate.migrate(plain)
+    named = threading.Event()
+
+    class Named(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "set PGLEADERBOARD_DIRECT_URL" in record.getMessage():
+                named.set()
+
+    logger, handler = logging.getLogger("worker.supervisor"), Named()
+    logger.addHandler(handler)
+    try:
+        with pgbouncer(plain) as pooled, running(once(pooled, simulator)):
+            assert named.wait(30)
+    finally:
+        logger.removeHandler(handler)
 
 
 def move_to_retry(url: str) -> None:

@@ -104,7 +104,8 @@ def test_the_log_has_one_line_an_event(url: str, db: Connection, simulator: Simu
         process.send_signal(signal.SIGTERM)
         lines += process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 0
-    told = [json.loads(line) for line in lines[1:]]  # the first line says which database and which Kaggle
+    which, *told = [json.loads(line) for line in lines]
+    assert which["event"].startswith("PostgreSQL of DATABASE_URL; Kaggle at ")
     assert [line["event"] for line in told] == [
         "worker ready",
         "sync changed",
