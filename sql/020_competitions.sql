@@ -93,9 +93,15 @@ BEGIN
         PERFORM refuse('sync_interval_is_at_least_a_minute',
             format('sync_interval is %s', NEW.sync_interval),
             'Kaggle is asked at most once a minute for one competition: give 1 minute or more.');
-    ELSIF NEW.sync_interval > '100 years' THEN
+    ELSIF NEW.sync_interval > '36525 days' THEN
         PERFORM refuse('sync_interval_is_at_most_a_century', format('sync_interval is %s', NEW.sync_interval),
             'Set auto_sync to false to have no sync by the clock.');
+    ELSIF extract(year FROM NEW.sync_interval) <> 0 OR extract(month FROM NEW.sync_interval) <> 0 THEN
+        PERFORM refuse('sync_interval_has_no_months', format('sync_interval is %s', NEW.sync_interval),
+            'The length of a month varies: give days, hours and minutes.');
+    ELSIF extract(year FROM NEW.history_interval) <> 0 OR extract(month FROM NEW.history_interval) <> 0 THEN
+        PERFORM refuse('history_interval_has_no_months', format('history_interval is %s', NEW.history_interval),
+            'The length of a month varies: give days, hours and minutes.');
     ELSIF NEW.end_date < NEW.start_date THEN
         PERFORM refuse('competition_does_not_end_before_it_starts',
             format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),

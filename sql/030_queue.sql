@@ -4,8 +4,7 @@ CREATE OR REPLACE FUNCTION kaggle.queue_job(task text, competition_id bigint, pr
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, procrastinate, pg_temp AS $$
 DECLARE
     waiting bigint;
-    args constant jsonb := CASE WHEN competition_id IS NULL THEN '{}'
-                                ELSE jsonb_build_object('competition_id', competition_id) END;
+    args constant jsonb := jsonb_strip_nulls(jsonb_build_object('competition_id', competition_id));
 BEGIN
     -- A waiting job that we lock cannot be fetched before we commit, so it will see what we write now.
     -- One that somebody else has locked may be fetched earlier: then another job is put beside it. So it is above
@@ -13,7 +12,7 @@ BEGIN
     IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
         SELECT job.id INTO waiting FROM procrastinate_jobs job
         WHERE job.status = 'todo' AND job.task_name = task AND job.scheduled_at IS NULL
-          AND (job.args ->> 'competition_id')::bigint IS NOT DISTINCT FROM queue_job.competition_id
+          AND coalesce((job.args ->> 'competition_id')::bigint, 0) = coalesce(queue_job.competition_id, 0)
         LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
 
@@ -29,7 +28,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle.queue_job(text, bigint, integer) IS
-    'The only way into the queue: makes sure that a job of this task (sync, describe, sweep) for this competition (null for sweep) starts after the caller has committed.';
+    'The only way into the queue: makes sure that a job of this task (sync, describe, remove, sweep) for this competition (null for the last two) starts after the caller has committed.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.presence_key() RETURNS integer
@@ -38,14 +37,18 @@ COMMENT ON FUNCTION kaggle.presence_key() IS
     'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.live_workers() RETURNS SETOF kaggle.worker_processes
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
-    SELECT w.* FROM worker_processes w
+CREATE OR REPLACE FUNCTION kaggle.live_workers()
+RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    PERFORM refuse_hidden_rows();
+    RETURN QUERY
+    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w
     WHERE w.seen_at > clock_timestamp() - interval '30 seconds'
       AND EXISTS (SELECT FROM pg_locks l
                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    AND l.classid = presence_key()::oid AND l.objid = w.id::oid)
-$$;
+                    AND l.classid = presence_key()::oid AND l.objid = w.id::oid);
+END $$;
 COMMENT ON FUNCTION kaggle.live_workers() IS
     'Workers whose connection holds its lock and whose heartbeat is younger than 30 s.';

@@ -2,23 +2,28 @@
 -- on ten thousand rows asks once, with one job that fans out (kaggle.sweep). A change that means nothing
 -- here finds no row in the comparison and costs nothing more.
 
+CREATE OR REPLACE FUNCTION kaggle.queue_syncs(competition_ids bigint[], priority integer) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    IF cardinality(competition_ids) = 1 THEN
+        PERFORM queue_job('sync', competition_ids[1], priority);
+    ELSIF cardinality(competition_ids) > 1 THEN
+        PERFORM queue_job('sweep', NULL, priority);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.queue_syncs(bigint[], integer) IS
+    'Makes sure that a job comes for the requests of these competitions; null or an empty array is none.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.ask_for_sync(competition_ids bigint[], reasons text[], priority integer)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    IF coalesce(cardinality(competition_ids), 0) = 0 THEN
-        RETURN;
-    END IF;
-    INSERT INTO sync_requests (competition_id, reason)
-    SELECT * FROM unnest(competition_ids, reasons);
-    IF cardinality(competition_ids) = 1 THEN
-        PERFORM queue_job('sync', competition_ids[1], priority);
-    ELSE
-        PERFORM queue_job('sweep', NULL, priority);
-    END IF;
+    INSERT INTO sync_requests (competition_id, reason) SELECT * FROM unnest(competition_ids, reasons);
+    PERFORM queue_syncs(competition_ids, priority);
 END $$;
 COMMENT ON FUNCTION kaggle.ask_for_sync(bigint[], text[], integer) IS
-    'Appends a request for each competition and makes sure that a job comes for them.';
+    'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.notice_if_no_worker() RETURNS void
@@ -37,15 +42,16 @@ CREATE OR REPLACE FUNCTION kaggle.competitions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 DECLARE
     ids bigint[];
+    reasons text[];
 BEGIN
     INSERT INTO event_competitions (event_id, competition_id)
     SELECT n.event_id, n.id FROM new_rows n WHERE n.event_id IS NOT NULL
     ON CONFLICT DO NOTHING;
 
-    SELECT array_agg(n.id ORDER BY n.id) INTO ids FROM new_rows n
+    SELECT array_agg(n.id ORDER BY n.id), array_agg('inserted'::text) INTO ids, reasons FROM new_rows n
     WHERE n.kaggle_competition_id IS NOT NULL AND n.status = 'ongoing' AND n.auto_sync;
     IF ids IS NOT NULL THEN
-        PERFORM ask_for_sync(ids, array_fill('inserted'::text, ARRAY[cardinality(ids)]), 5);
+        PERFORM ask_for_sync(ids, reasons, 5);
         PERFORM notice_if_no_worker();
     END IF;
     RETURN NULL;
@@ -107,15 +113,14 @@ COMMENT ON TRIGGER competitions_updated ON kaggle.competitions IS 'Asks for a sy
 
 CREATE OR REPLACE FUNCTION kaggle.competitions_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
-DECLARE
-    ids bigint[];
 BEGIN
-    SELECT array_agg(o.id ORDER BY o.id) INTO ids FROM old_rows o;
-    PERFORM ask_for_sync(ids, array_fill('deleted'::text, ARRAY[cardinality(ids)]), 5);
+    INSERT INTO sync_requests (competition_id, reason, link_revision)
+    SELECT o.id, 'deleted', o.link_revision FROM old_rows o ORDER BY o.id;
+    PERFORM queue_syncs(array_agg(o.id), 5) FROM old_rows o;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kaggle.competitions_deleted() IS
-    'Trigger: has the worker remove the board, history and runs of what was deleted.';
+    'Trigger: notes the link revisions that were deleted, and has the worker remove the boards, history and runs of them.';
 
 CREATE OR REPLACE TRIGGER competitions_deleted AFTER DELETE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_deleted();
@@ -125,15 +130,16 @@ COMMENT ON TRIGGER competitions_deleted ON kaggle.competitions IS 'Has the worke
 CREATE OR REPLACE FUNCTION kaggle.competitions_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    TRUNCATE sync_state, sync_requests, sync_runs, boards, leaderboard_entries, leaderboard_history;
+    INSERT INTO sync_requests (reason, link_revision) VALUES ('deleted', nextval('link_revisions'));
+    PERFORM queue_job('sweep', NULL, 5);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kaggle.competitions_truncated() IS
-    'Trigger: removes everything that hangs on competitions at once; with RESTART IDENTITY their numbers come again.';
+    'Trigger: notes in one row the link revision up to which everything was deleted, and has the worker remove it. It takes no lock that a sync could hold; ids that come again (RESTART IDENTITY) come with later revisions.';
 
 CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.competitions
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_truncated();
-COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Removes everything that hangs on them.';
+COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.tell_status() RETURNS void

@@ -8,31 +8,51 @@
 --
 -- These functions are called by the worker only; they lock one row of sync_state and never one of competitions.
 
+CREATE OR REPLACE FUNCTION kaggle.grant_spacing(requests_per_minute integer) RETURNS interval
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+    -- 60.5 s instead of 60: grants at the exact spacing would put one too many into some 60 s.
+    SELECT CASE WHEN requests_per_minute > 0 THEN make_interval(secs => 60.5 / requests_per_minute) END
+$$;
+COMMENT ON FUNCTION kaggle.grant_spacing(integer) IS
+    'Time between two requests to Kaggle at so many a minute; null without a limit.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.next_grant(credential text, requests_per_minute integer) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    spacing constant interval := grant_spacing(requests_per_minute);
+BEGIN
+    -- A moment further ahead than it can have been set was set by a clock that was ahead.
+    UPDATE kaggle_budget b
+    SET next_grant_at = least(b.next_grant_at, clock_timestamp() + spacing),
+        blocked_until = least(b.blocked_until, clock_timestamp() + b.blocked_for)
+    WHERE b.credential = next_grant.credential
+      AND (b.next_grant_at > clock_timestamp() + spacing OR b.blocked_until > clock_timestamp() + b.blocked_for);
+    RETURN (SELECT greatest(CASE WHEN spacing IS NOT NULL THEN b.next_grant_at END, b.blocked_until)
+            FROM kaggle_budget b WHERE b.credential = next_grant.credential);
+END $$;
+COMMENT ON FUNCTION kaggle.next_grant(text, integer) IS
+    'When the next request of this credential may go out; null where none ever has. It is at most one spacing away, or the pause that Kaggle asked for, though the clock may have been ahead for a while.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.take_grant(
     credential text, requests_per_minute integer, OUT granted boolean, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
-DECLARE
-    moment timestamptz := clock_timestamp();
-    -- 60.5 s instead of 60: grants at the exact spacing would put one too many into some 60 s.
-    spacing constant interval := CASE WHEN requests_per_minute > 0
-                                      THEN make_interval(secs => 60.5 / requests_per_minute) END;
 BEGIN
-    IF spacing IS NULL THEN
-        SELECT b.blocked_until INTO wake_at FROM kaggle_budget b WHERE b.credential = take_grant.credential;
-        granted := coalesce(wake_at, '-infinity') <= moment;
-        RETURN;
+    IF requests_per_minute > 0 THEN
+        INSERT INTO kaggle_budget (credential) SELECT take_grant.credential
+        WHERE NOT EXISTS (SELECT FROM kaggle_budget b WHERE b.credential = take_grant.credential)
+        ON CONFLICT DO NOTHING;
+        UPDATE kaggle_budget b SET next_grant_at = clock_timestamp() + grant_spacing(requests_per_minute)
+        WHERE b.credential = take_grant.credential
+          AND greatest(b.next_grant_at, b.blocked_until) <= clock_timestamp();
+        granted := FOUND;
+    ELSE
+        granted := NOT EXISTS (SELECT FROM kaggle_budget b
+                               WHERE b.credential = take_grant.credential AND b.blocked_until > clock_timestamp());
     END IF;
-    UPDATE kaggle_budget b SET next_grant_at = clock_timestamp() + spacing
-    WHERE b.credential = take_grant.credential
-      AND greatest(b.next_grant_at, b.blocked_until) <= clock_timestamp();
-    granted := FOUND;
     IF NOT granted THEN
-        SELECT greatest(b.next_grant_at, b.blocked_until) INTO wake_at
-        FROM kaggle_budget b WHERE b.credential = take_grant.credential;
-        IF NOT FOUND THEN
-            INSERT INTO kaggle_budget (credential) VALUES (take_grant.credential) ON CONFLICT DO NOTHING;
-            SELECT * INTO granted, wake_at FROM take_grant(take_grant.credential, requests_per_minute);
-        END IF;
+        wake_at := next_grant(credential, requests_per_minute);
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
@@ -41,10 +61,11 @@ COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
 
 CREATE OR REPLACE FUNCTION kaggle.block_budget(credential text, block_for interval) RETURNS void
 LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
-    INSERT INTO kaggle_budget AS b (credential, blocked_until)
-    VALUES (block_budget.credential, clock_timestamp() + block_for)
+    INSERT INTO kaggle_budget AS b (credential, blocked_until, blocked_for)
+    VALUES (block_budget.credential, clock_timestamp() + block_for, block_for)
     ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
-    DO UPDATE SET blocked_until = greatest(b.blocked_until, excluded.blocked_until)
+    DO UPDATE SET blocked_until = excluded.blocked_until, blocked_for = excluded.blocked_for
+    WHERE b.blocked_until < excluded.blocked_until
 $$;
 COMMENT ON FUNCTION kaggle.block_budget(text, interval) IS
     'Kaggle asks for a pause (429): no request of this credential goes out for so long.';
@@ -53,14 +74,15 @@ COMMENT ON FUNCTION kaggle.block_budget(text, interval) IS
 CREATE OR REPLACE FUNCTION kaggle.sync_pace(
     competition kaggle.competitions, completed_at timestamptz, worker_id bigint) RETURNS interval
 LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
-    SELECT CASE
+    -- In seconds: a day of an interval is not always 24 hours where the session's time zone has summer time.
+    SELECT make_interval(secs => extract(epoch FROM CASE
         WHEN NOT competition.auto_sync OR competition.kaggle_competition_id IS NULL THEN NULL
         WHEN competition.status = 'ongoing' THEN competition.sync_interval
         WHEN competition.status = 'completed' THEN CASE
             WHEN since < phases[1] THEN competition.sync_interval
             WHEN since < phases[1] + phases[2] THEN greatest(competition.sync_interval, '1 hour')
             WHEN since < phases[1] + phases[2] + phases[3] THEN greatest(competition.sync_interval, '1 day') END
-    END
+    END)::float8)
     FROM (SELECT clock_timestamp() - completed_at AS since,
                  coalesce((SELECT w.follow_up FROM worker_processes w WHERE w.id = worker_id),
                           ARRAY['2 hours', '1 day', '30 days']::interval[]) AS phases) AS follow_up
@@ -69,9 +91,31 @@ COMMENT ON FUNCTION kaggle.sync_pace(kaggle.competitions, timestamptz, bigint) I
     'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as that worker was told, since the private board and removals follow; null = none.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.hold_state(competition_id bigint) RETURNS kaggle.sync_state
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    state sync_state;
+BEGIN
+    PERFORM refuse_hidden_rows();
+    INSERT INTO sync_state (competition_id) SELECT hold_state.competition_id
+    WHERE NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = hold_state.competition_id)
+    ON CONFLICT DO NOTHING;
+    SELECT * INTO state FROM sync_state s WHERE s.competition_id = hold_state.competition_id FOR UPDATE;
+    IF state.link_revision IS NULL THEN
+        UPDATE sync_state s
+        SET link_revision = (SELECT c.link_revision FROM competitions c WHERE c.id = s.competition_id)
+        WHERE s.competition_id = hold_state.competition_id
+        RETURNING * INTO state;
+    END IF;
+    RETURN state;
+END $$;
+COMMENT ON FUNCTION kaggle.hold_state(bigint) IS
+    'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.begin_sync(
     competition_id bigint, worker_id bigint, credential text, requests_per_minute integer,
-    condition_says text DEFAULT NULL,
+    condition_says text DEFAULT NULL, job_id bigint DEFAULT NULL,
     OUT action text, OUT run_id bigint, OUT slug text, OUT reason text,
     OUT sync_interval interval, OUT failures integer, OUT failing_for interval, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
@@ -85,26 +129,28 @@ DECLARE
     granted boolean;
 BEGIN
     action := 'none';
-    INSERT INTO sync_state (competition_id) SELECT begin_sync.competition_id
-    WHERE NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = begin_sync.competition_id)
-    ON CONFLICT DO NOTHING;
-    SELECT * INTO state FROM sync_state s WHERE s.competition_id = begin_sync.competition_id FOR UPDATE;
+    state := hold_state(begin_sync.competition_id);
     IF state.running_run_id IS NOT NULL THEN
         RETURN;          -- the end of that attempt looks for requests again, under this row lock
     END IF;
 
-    -- Requests first, then the row: whoever's request is seen, that edit is seen too.
+    -- Requests first, then the row: whoever's request is seen, that edit is seen too. Then what was deleted: whoever's
+    -- row is seen, the deletion of the row that had its id before is seen too.
     SELECT array_agg(r.id) INTO seen_requests
     FROM sync_requests r WHERE r.competition_id = begin_sync.competition_id;
     SELECT * INTO competition FROM competitions c WHERE c.id = begin_sync.competition_id;
-    IF NOT FOUND THEN
+    IF is_deleted(state) THEN
         action := 'remove';
+        RETURN;
+    ELSIF competition.id IS NULL THEN          -- hidden, missing for less than an hour, or removed by another job
+        DELETE FROM sync_state s
+        WHERE s.competition_id = begin_sync.competition_id AND s.link_revision IS NULL AND seen_requests IS NULL;
         RETURN;
     END IF;
 
     -- After a failure, what was tried waits for the retry; what was asked since does not.
     retry_now := coalesce(state.retry_at, '-infinity') <= clock_timestamp()
-                 OR (state.last_error_kind = 'person' AND state.last_credential IS DISTINCT FROM credential);
+                 OR (state.last_error_kind = 'person' AND NOT credential = ANY (state.tried_credentials));
     SELECT r.reason INTO asked FROM sync_requests r
     WHERE r.id = ANY (seen_requests) AND request_holds(r.reason, competition) AND (retry_now OR NOT r.tried)
     ORDER BY r.tried, r.reason = 'manual' DESC, r.id DESC LIMIT 1;
@@ -120,8 +166,7 @@ BEGIN
         state.due_interval := pace;
     END IF;
     IF asked IS NULL AND pace IS NOT NULL THEN
-        asked := CASE WHEN state.link_revision IS NULL THEN 'scheduled'       -- it arrived without triggers
-                      WHEN state.link_revision <> competition.link_revision THEN 'linked'
+        asked := CASE WHEN state.link_revision <> competition.link_revision THEN 'linked'
                       WHEN state.retry_at IS NOT NULL AND retry_now
                           THEN CASE WHEN state.consecutive_failures > 0 THEN 'retry' ELSE 'scheduled' END
                       WHEN state.retry_at IS NULL AND coalesce(state.due_at, '-infinity') <= clock_timestamp()
@@ -148,8 +193,12 @@ BEGIN
         state.failing_since := NULL;
         state.last_error := NULL;
         state.last_error_kind := NULL;
+        state.tried_credentials := '{}';
         state.describe_at := '-infinity';
         state.retry_at := NULL;
+    END IF;
+    IF NOT credential = ANY (state.tried_credentials) THEN
+        state.tried_credentials := state.tried_credentials || credential;
     END IF;
     IF asked <> 'manual' AND EXISTS (SELECT FROM sync_condition) THEN
         IF condition_says IS NULL THEN
@@ -159,8 +208,9 @@ BEGIN
             UPDATE sync_requests r SET tried = true WHERE r.id = ANY (seen_requests) AND NOT r.tried;
             UPDATE sync_state s
             SET condition_says = begin_sync.condition_says,
-                retry_at = clock_timestamp() + competition.sync_interval, completed_at = state.completed_at,
-                link_revision = competition.link_revision, last_credential = credential,
+                retry_at = clock_timestamp() + competition.sync_interval, retry_interval = competition.sync_interval,
+                completed_at = state.completed_at, missing_since = NULL,
+                link_revision = competition.link_revision, tried_credentials = state.tried_credentials,
                 describe_at = state.describe_at, consecutive_failures = state.consecutive_failures,
                 failing_since = state.failing_since, last_error = state.last_error,
                 last_error_kind = state.last_error_kind
@@ -189,15 +239,16 @@ BEGIN
     UPDATE sync_requests r SET run_id = begin_sync.run_id WHERE r.id = ANY (seen_requests);
     UPDATE sync_state s
     SET running_run_id = begin_sync.run_id, running_worker_id = begin_sync.worker_id,
-        running_since = clock_timestamp(), running_reason = asked, link_revision = competition.link_revision,
-        last_run_id = begin_sync.run_id, last_attempt_at = clock_timestamp(), last_credential = credential,
+        running_job_id = begin_sync.job_id, running_since = clock_timestamp(), running_reason = asked,
+        link_revision = competition.link_revision, last_run_id = begin_sync.run_id,
+        last_attempt_at = clock_timestamp(), tried_credentials = state.tried_credentials, missing_since = NULL,
         due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
         describe_at = state.describe_at, completed_at = state.completed_at, condition_says = NULL,
         consecutive_failures = state.consecutive_failures, failing_since = state.failing_since, last_error = state.last_error, last_error_kind = state.last_error_kind
     WHERE s.competition_id = begin_sync.competition_id;
 END $$;
-COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer, text) IS
-    'Begins an attempt if one is wanted now. condition_says: what kaggle.ask_condition said: yes, no, or an error; null = not asked. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the competition is gone).';
+COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer, text, bigint) IS
+    'Begins an attempt if one is wanted now. condition_says: what kaggle.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle.remove_deleted).';
 
 
 CREATE OR REPLACE FUNCTION kaggle.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
@@ -217,18 +268,21 @@ CREATE OR REPLACE FUNCTION kaggle.hold_fence(
     run_id bigint, OUT state kaggle.sync_state, OUT competition kaggle.competitions, OUT standing text)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
+    PERFORM refuse_hidden_rows();
     SELECT * INTO state FROM sync_state s WHERE s.running_run_id = hold_fence.run_id FOR UPDATE;
     IF NOT FOUND THEN
         standing := 'superseded';
         RETURN;
     END IF;
     SELECT * INTO competition FROM competitions c WHERE c.id = state.competition_id;
-    standing := CASE WHEN competition.id IS NULL THEN 'deleted'
+    standing := CASE WHEN competition.id IS NULL AND row_security_active('kaggle.competitions')
+                         THEN 'hidden by row level security'
+                     WHEN competition.id IS NULL THEN 'deleted'
                      WHEN competition.link_revision <> state.link_revision THEN 'linked elsewhere'
                      ELSE 'held' END;
 END $$;
 COMMENT ON FUNCTION kaggle.hold_fence(bigint) IS
-    'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted or linked elsewhere (the download is discarded).';
+    'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
 
 
 CREATE OR REPLACE FUNCTION kaggle.end_run(
@@ -250,14 +304,15 @@ BEGIN
     run.replaced_characters := coalesce(run.replaced_characters, 0);
     INSERT INTO sync_runs VALUES (run.*);
 
-    IF competition.status IS DISTINCT FROM 'completed' THEN
+    IF competition.status <> 'completed' THEN
         state.completed_at := NULL;
     ELSIF succeeded AND EXISTS (SELECT FROM sync_requests r WHERE r.competition_id = state.competition_id
                                                              AND r.run_id = run.id AND r.reason = 'completed') THEN
         state.completed_at := state.running_since;
     END IF;
     -- The next due time is counted from the previous one; times that passed unserved are left out.
-    pace := sync_pace(competition, state.completed_at, state.running_worker_id);
+    pace := CASE WHEN competition.id IS NULL THEN state.due_interval
+                 ELSE sync_pace(competition, state.completed_at, state.running_worker_id) END;
     IF state.due_interval <> pace THEN
         due := due - state.due_interval + pace;
     END IF;
@@ -270,9 +325,11 @@ BEGIN
     END IF;
 
     UPDATE sync_state s
-    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
-        due_at = due, due_interval = pace, completed_at = state.completed_at,
+    SET running_run_id = NULL, running_worker_id = NULL, running_job_id = NULL, running_since = NULL,
+        running_reason = NULL, due_at = due, due_interval = pace, completed_at = state.completed_at,
         retry_at = CASE WHEN failed THEN clock_timestamp() + retry_in END,
+        retry_interval = CASE WHEN failed THEN retry_in END,
+        tried_credentials = CASE WHEN succeeded THEN '{}' ELSE s.tried_credentials END,
         last_success_at = CASE WHEN succeeded THEN run.finished_at ELSE s.last_success_at END,
         consecutive_failures = CASE WHEN failed THEN s.consecutive_failures + 1
                                     WHEN succeeded THEN 0 ELSE s.consecutive_failures END,
@@ -285,8 +342,8 @@ BEGIN
     IF failed THEN
         UPDATE sync_requests r SET run_id = NULL, tried = true
         WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
-    ELSIF run.outcome = 'skipped' THEN    -- what was asked is still to do, for another link
-        UPDATE sync_requests r SET run_id = NULL
+    ELSIF run.outcome = 'skipped' THEN    -- what was asked is still to do, and was never tried with the other link
+        UPDATE sync_requests r SET run_id = NULL, tried = false
         WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
     ELSE
         DELETE FROM sync_requests r WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
@@ -342,7 +399,8 @@ CREATE OR REPLACE FUNCTION kaggle.abandon_run(competition_id bigint, run_id bigi
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
     UPDATE sync_state s
-    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL
+    SET running_run_id = NULL, running_worker_id = NULL, running_job_id = NULL, running_since = NULL,
+        running_reason = NULL
     WHERE s.competition_id = abandon_run.competition_id;
     UPDATE sync_requests r SET run_id = NULL
     WHERE r.competition_id = abandon_run.competition_id AND r.run_id = abandon_run.run_id;
@@ -370,20 +428,20 @@ COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
     'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_go(worker_id bigint, competition_id bigint, retry_in interval, error text)
+CREATE OR REPLACE FUNCTION kaggle.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
 RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     let_go_of bigint;
 BEGIN
     SELECT s.running_run_id INTO let_go_of FROM sync_state s
-    WHERE s.competition_id = let_go.competition_id AND s.running_worker_id = let_go.worker_id FOR UPDATE;
+    WHERE s.competition_id = let_go.competition_id AND s.running_job_id = let_go.job_id FOR UPDATE;
     IF let_go_of IS NULL THEN
         RETURN;
     END IF;
     UPDATE sync_state s
-    SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, running_reason = NULL,
-        retry_at = clock_timestamp() + retry_in, consecutive_failures = s.consecutive_failures + 1,
+    SET running_run_id = NULL, running_worker_id = NULL, running_job_id = NULL, running_since = NULL,
+        running_reason = NULL, retry_at = clock_timestamp() + retry_in, retry_interval = retry_in, consecutive_failures = s.consecutive_failures + 1,
         failing_since = coalesce(s.failing_since, clock_timestamp()),
         last_error = let_go.error, last_error_kind = 'ours'
     WHERE s.competition_id = let_go.competition_id;
@@ -394,4 +452,4 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval, text) IS
-    'A living worker gives up an attempt whose end the database refused, so that no run could say why; it is tried again after a while.';
+    'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';

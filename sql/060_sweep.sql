@@ -1,5 +1,5 @@
 -- What no trigger can say: a date that passed, a sync that is due, a worker that died, a request whose job
--- was lost, rows that arrived without triggers. Correctness rests on this; the queue only makes it fast.
+-- was lost, rows that arrived or left without triggers, a clock that was ahead. Correctness rests on this; the queue only makes it fast.
 
 CREATE OR REPLACE FUNCTION kaggle.register_worker(version text, credential text, follow_up interval[] DEFAULT NULL)
 RETURNS bigint
@@ -107,53 +107,87 @@ COMMENT ON FUNCTION kaggle.rescue() IS
 
 -- statement_timestamp() where clock_timestamp() would do: an index can be searched for it.
 CREATE OR REPLACE FUNCTION kaggle.wanted(credential text, thorough boolean)
-RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz)
+RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz, asks_kaggle boolean)
 LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
-    -- asked for, and not taken by an attempt
-    SELECT 'sync', r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END, min(r.asked_at)
-    FROM sync_requests r
-    WHERE r.run_id IS NULL AND NOT r.tried
-      AND NOT EXISTS (SELECT FROM sync_state s
-                      WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
-    GROUP BY r.competition_id
+    -- What asks Kaggle, of the competitions that are seen.
+    SELECT w.task, w.competition_id, w.priority, w.since, true
+    FROM (
+        -- asked for, and not taken by an attempt
+        SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END AS priority,
+               min(r.asked_at) AS since
+        FROM sync_requests r
+        WHERE r.run_id IS NULL AND NOT r.tried
+          AND NOT EXISTS (SELECT FROM sync_state s
+                          WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
+        GROUP BY r.competition_id
+        UNION ALL
+        -- due by the clock
+        SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
+        WHERE s.running_run_id IS NULL AND s.next_sync_at <= statement_timestamp()
+        UNION ALL
+        -- failing, and not tried with this credential
+        SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
+        WHERE thorough AND s.running_run_id IS NULL AND s.last_error_kind = 'person'
+          AND NOT wanted.credential = ANY (s.tried_credentials) AND s.next_sync_at > clock_timestamp()
+        UNION ALL
+        -- arrived, or was switched on, without triggers (a restore, a replica)
+        SELECT 'sync', c.id, 0, c.updated_at FROM competitions c
+        LEFT JOIN sync_state s ON s.competition_id = c.id
+        WHERE thorough AND c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL
+          AND s.running_run_id IS NULL
+          AND (s.next_sync_at IS NULL OR s.link_revision <> c.link_revision)
+        UNION ALL
+        -- Kaggle's metadata: once for a slug, daily while ongoing
+        SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
+        WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL) w
+    WHERE EXISTS (SELECT FROM competitions c WHERE c.id = w.competition_id)
     UNION ALL
-    -- due by the clock
-    SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
-    WHERE s.running_run_id IS NULL AND s.next_sync_at <= statement_timestamp()
+    -- What hangs on competitions that were deleted, one by one, together, or unseen by a trigger.
+    SELECT 'sync', r.competition_id, 5, r.asked_at, false FROM sync_requests r
+    WHERE r.reason = 'deleted' AND r.run_id IS NULL AND r.competition_id IS NOT NULL
     UNION ALL
-    -- failing under another credential
-    SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
-    WHERE thorough AND s.running_run_id IS NULL AND s.last_error_kind = 'person'
-      AND s.last_credential <> wanted.credential AND s.next_sync_at > clock_timestamp()
+    SELECT 'sync', s.competition_id, 5, NULL, false FROM sync_state s
+    WHERE s.running_run_id IS NULL
+      AND coalesce(s.link_revision, 0) <= (SELECT max(r.link_revision) FROM sync_requests r
+                                           WHERE r.reason = 'deleted' AND r.competition_id IS NULL)
     UNION ALL
-    -- arrived, or was switched on, without triggers (a restore, a replica)
-    SELECT 'sync', c.id, 0, c.updated_at FROM competitions c
-    LEFT JOIN sync_state s ON s.competition_id = c.id
-    WHERE thorough AND c.status = 'ongoing' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL
-      AND s.running_run_id IS NULL
-      AND (s.next_sync_at IS NULL OR s.link_revision <> c.link_revision)
+    SELECT 'sync', s.competition_id, 5, s.missing_since, false FROM sync_state s
+    WHERE thorough AND s.running_run_id IS NULL AND s.missing_since IS NOT NULL AND is_deleted(s)
     UNION ALL
-    -- deleted without triggers
-    SELECT 'sync', s.competition_id, -5, NULL FROM sync_state s
-    WHERE thorough AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = s.competition_id)
-    UNION ALL
-    -- Kaggle's metadata: once for a slug, daily while ongoing
-    SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
-    WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL
+    SELECT 'remove', NULL, -5, NULL, false WHERE thorough AND EXISTS (SELECT FROM boards b WHERE b.competition_id IS NULL)
 $$;
 COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
-    'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers.';
+    'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.pull_back_schedules() RETURNS void
+LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+    UPDATE sync_state s
+    SET due_at = least(s.due_at, clock_timestamp() + s.due_interval),
+        retry_at = least(s.retry_at, clock_timestamp() + s.retry_interval),
+        describe_at = CASE WHEN s.describe_at < 'infinity'
+                           THEN least(s.describe_at, clock_timestamp() + interval '1 day') ELSE 'infinity' END
+    WHERE s.competition_id IN (
+        SELECT p.competition_id FROM sync_state p
+        WHERE p.running_run_id IS NULL
+          AND (p.due_at > clock_timestamp() + p.due_interval OR p.retry_at > clock_timestamp() + p.retry_interval
+               OR p.describe_at > clock_timestamp() + interval '1 day' AND p.describe_at < 'infinity')
+        FOR UPDATE SKIP LOCKED)
+$$;
+COMMENT ON FUNCTION kaggle.pull_back_schedules() IS
+    'A due time, a retry or a question for metadata lies at most as far ahead as when it was set: one further ahead was set by a clock that was ahead.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.sweep(
     worker_id bigint, credential text, requests_per_minute integer, thorough boolean,
-    OUT queued bigint, OUT wake_at timestamptz)
+    OUT queued bigint, OUT wake_at timestamptz, OUT missing bigint[])
 LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
 DECLARE
     moment constant timestamptz := clock_timestamp();
-    grant_at timestamptz := '-infinity';
-    places bigint;             -- how many jobs may be queued; null = all
+    grant_at timestamptz;
+    places bigint;             -- how many jobs that ask Kaggle may be queued; null = all
 BEGIN
+    PERFORM refuse_hidden_rows();
     queued := 0;
     UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = sweep.worker_id;
     IF NOT FOUND THEN
@@ -166,30 +200,35 @@ BEGIN
     END IF;
     PERFORM let_dates_act();
     PERFORM rescue();
+    IF thorough THEN
+        PERFORM pull_back_schedules();
+        missing := ARRAY(SELECT note_missing());
+    END IF;
 
     -- With a budget, jobs beyond the next grant would come only to be sent away.
-    SELECT greatest(b.next_grant_at, b.blocked_until) INTO grant_at
-    FROM kaggle_budget b WHERE b.credential = sweep.credential;
-    grant_at := coalesce(grant_at, '-infinity');
+    grant_at := coalesce(next_grant(sweep.credential, requests_per_minute), '-infinity');
     places := CASE WHEN grant_at > moment THEN 0 WHEN requests_per_minute > 0 THEN 1 END;
 
     WITH idle AS (
-        SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since
+        SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
+               bool_or(w.asks_kaggle) AS asks_kaggle
         FROM wanted(sweep.credential, thorough) w
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
                           WHERE j.status = 'todo' AND j.task_name = w.task
-                            AND (j.args ->> 'competition_id')::bigint = w.competition_id
+                            AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
                             -- One that another session holds (it asked again, and idles) cannot be fetched.
                             AND j.xmax NOT IN (SELECT l.transactionid FROM pg_locks l
                                                WHERE l.locktype = 'transactionid' AND l.granted
                                                  AND l.pid <> pg_backend_pid()))
         GROUP BY w.task, w.competition_id
     ), chosen AS (
-        SELECT * FROM idle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places
+        (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
+        UNION ALL
+        SELECT * FROM idle WHERE NOT asks_kaggle
     ), jobs AS (
         SELECT procrastinate_defer_jobs_v1(array_agg(
-            ROW('kaggle', c.task, c.priority, NULL, NULL, jsonb_build_object('competition_id', c.competition_id),
-                NULL)::procrastinate_job_to_defer_v1
+            ROW('kaggle', c.task, c.priority, NULL, NULL,
+                jsonb_strip_nulls(jsonb_build_object('competition_id', c.competition_id)), NULL)::procrastinate_job_to_defer_v1
             ORDER BY c.priority DESC, c.since, c.competition_id)) AS ids
         FROM chosen c HAVING count(*) > 0
     )
@@ -206,39 +245,7 @@ BEGIN
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
 END $$;
 COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
-    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known.';
-
-
-CREATE OR REPLACE FUNCTION kaggle.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
-RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
-DECLARE
-    boards_of bigint[];
-    removed bigint;
-BEGIN
-    IF EXISTS (SELECT FROM competitions c WHERE c.id = remove_deleted.competition_id) THEN
-        RETURN 0;
-    END IF;
-    SELECT array_agg(b.id) INTO boards_of FROM boards b WHERE b.competition_id = remove_deleted.competition_id;
-    DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM leaderboard_history WHERE board_id = ANY (boards_of) LIMIT at_most));
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    IF removed > 0 THEN RETURN removed; END IF;
-    DELETE FROM leaderboard_entries WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM leaderboard_entries WHERE board_id = ANY (boards_of) LIMIT at_most));
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    IF removed > 0 THEN RETURN removed; END IF;
-    DELETE FROM sync_runs WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id LIMIT at_most));
-    GET DIAGNOSTICS removed = ROW_COUNT;
-    IF removed > 0 THEN RETURN removed; END IF;
-    DELETE FROM boards b WHERE b.competition_id = remove_deleted.competition_id;
-    DELETE FROM sync_requests r WHERE r.competition_id = remove_deleted.competition_id;
-    DELETE FROM sync_state s WHERE s.competition_id = remove_deleted.competition_id;
-    RETURN 0;
-END $$;
-COMMENT ON FUNCTION kaggle.remove_deleted(bigint, integer) IS
-    'Removes at most that many rows of what hung on a deleted competition; call again until it returns 0.';
+    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle.note_missing.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
@@ -246,6 +253,7 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     pruned bigint;
 BEGIN
+    PERFORM refuse_hidden_rows();
     DELETE FROM sync_runs WHERE id = ANY (ARRAY(
         SELECT r.id FROM sync_runs r
         WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than

@@ -37,11 +37,19 @@ DECLARE
     wrong record;
     is_doubled boolean;
     first_position bigint;
+    last_position bigint;
     benchmarks bigint[];       -- their positions
 BEGIN
+    SELECT count(*) > count(DISTINCT team_id), min(position), max(position),
+           coalesce(array_agg(position ORDER BY position) FILTER (WHERE rank = 0), '{}')
+    INTO is_doubled, first_position, last_position, benchmarks FROM pg_temp.staged_rows_1;
+    -- An order key is the place in the file times 2^40, and a bigint.
+    IF last_position - first_position >= 1 << 23 THEN
+        RETURN format('the leaderboard has more than %s rows', 1 << 23);
+    END IF;
     IF NOT ranked THEN
         -- Files without ranks may hold a row for each improvement: a team's last row counts.
-        IF EXISTS (SELECT FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1) THEN
+        IF is_doubled THEN
             WITH every AS (DELETE FROM pg_temp.staged_rows_1 RETURNING *)
             INSERT INTO pg_temp.staged_rows_1
                 (rank, team_id, team_name, last_submission_at, score, submission_count, members)
@@ -51,13 +59,10 @@ BEGIN
         END IF;
         RETURN NULL;
     END IF;
-    SELECT count(*) > count(DISTINCT team_id), min(position),
-           coalesce(array_agg(position ORDER BY position) FILTER (WHERE rank = 0), '{}')
-    INTO is_doubled, first_position, benchmarks FROM pg_temp.staged_rows_1;
     IF is_doubled THEN
         SELECT team_id, count(*) AS times INTO wrong
         FROM pg_temp.staged_rows_1 GROUP BY team_id HAVING count(*) > 1 LIMIT 1;
-        RETURN format('TeamId %s stands there %s times', wrong.team_id, wrong.times);
+        RETURN format('the leaderboard contradicts itself: TeamId %s stands there %s times', wrong.team_id, wrong.times);
     END IF;
     -- Positions have no gaps: a rank is the place in the file without the benchmarks before it.
     SELECT s.rank, s.expected INTO wrong
@@ -65,12 +70,13 @@ BEGIN
           FROM pg_temp.staged_rows_1 WHERE rank IS DISTINCT FROM 0) s
     WHERE s.rank IS DISTINCT FROM s.expected ORDER BY s.position LIMIT 1;
     IF FOUND THEN
-        RETURN format('rank %s stands where rank %s was expected', coalesce(wrong.rank::text, '(empty)'), wrong.expected);
+        RETURN format('the leaderboard contradicts itself: rank %s stands where rank %s was expected',
+                      coalesce(wrong.rank::text, '(empty)'), wrong.expected);
     END IF;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kaggle.check_staging(boolean) IS
-    'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps. Without ranks, keeps each team''s last row.';
+    'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.board_of_run(run_id bigint, kind text) RETURNS bigint
@@ -154,8 +160,9 @@ COMMENT ON FUNCTION kaggle.board_for(kaggle.competitions, text) IS
 CREATE OR REPLACE FUNCTION kaggle.merged_after(
     competition_id bigint, observed_at timestamptz, history_interval interval) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    -- What a standing was frozen at is kept, however close the next version comes.
-    SELECT CASE WHEN history_interval IS NOT NULL THEN
+    -- What a standing was frozen at is kept, however close the next version comes; where events may be hidden, all is.
+    SELECT CASE WHEN history_interval IS NOT NULL AND NOT row_security_active('kaggle.events')
+                     AND NOT row_security_active('kaggle.event_competitions') THEN
         greatest(merged_after.observed_at - history_interval,
                  (SELECT max(m.at) FROM event_competitions x JOIN events e ON e.id = x.event_id
                   CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)

@@ -10,6 +10,7 @@ DECLARE
     granted boolean;
 BEGIN
     action := 'none';
+    PERFORM refuse_hidden_rows();
     SELECT c.kaggle_competition_id, c.link_revision INTO slug, begin_describe.link_revision
     FROM competitions c WHERE c.id = begin_describe.competition_id AND c.kaggle_competition_id IS NOT NULL;
     IF NOT FOUND THEN

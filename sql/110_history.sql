@@ -385,6 +385,7 @@ BEGIN
     -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
     -- takes the row of boards that a sync writes at its end: one that a sync holds is left for the next time, and a
     -- sync waits at most until a chunk commits.
+    PERFORM refuse_hidden_rows();
     WHILE pruned < at_most LOOP
         SELECT b.id INTO target FROM boards b
         WHERE b.id > target

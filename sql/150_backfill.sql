@@ -12,16 +12,14 @@
 --
 -- Like a sync these run with the rights of whoever calls them, who needs those of the worker.
 
-COMMENT ON COLUMN kaggle.sync_runs.reason IS
-    'What asked for it: a reason of kaggle.sync_requests, scheduled, retry, or backfill (read from a file).';
-
-
 CREATE OR REPLACE FUNCTION kaggle.begin_backfill(
-    kaggle_competition_id text, OUT competition_id bigint, OUT slug text)
+    kaggle_competition_id text, OUT competition_id bigint, OUT slug text, OUT link_revision bigint)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
+    PERFORM refuse_hidden_rows();
     competition_id := find_competition(begin_backfill.kaggle_competition_id);
-    SELECT c.kaggle_competition_id INTO slug FROM competitions c WHERE c.id = begin_backfill.competition_id;
+    SELECT c.kaggle_competition_id, c.link_revision INTO slug, begin_backfill.link_revision
+    FROM competitions c WHERE c.id = begin_backfill.competition_id;
     -- Waited for a moment: the session of one that has ended may still be closing.
     PERFORM pg_advisory_lock(hashtextextended('kaggle.begin_backfill', competition_id));
 EXCEPTION WHEN lock_not_available THEN
@@ -79,27 +77,25 @@ COMMENT ON FUNCTION kaggle.staged_is_known(bigint, timestamptz) IS
     'Whether the staged rows are the board as it is known at a moment at which it was seen. Where history_interval merges versions only the number of teams can tell.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.hold_competition(competition_id bigint, slug text) RETURNS kaggle.competitions
+CREATE OR REPLACE FUNCTION kaggle.hold_competition(competition_id bigint, link_revision bigint)
+RETURNS kaggle.competitions
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
+    state constant sync_state := hold_state(hold_competition.competition_id);
     competition competitions;
-    running bigint;
 BEGIN
-    INSERT INTO sync_state (competition_id) VALUES (hold_competition.competition_id) ON CONFLICT DO NOTHING;
-    SELECT s.running_run_id INTO running FROM sync_state s
-    WHERE s.competition_id = hold_competition.competition_id FOR UPDATE;
     SELECT * INTO competition FROM competitions c WHERE c.id = hold_competition.competition_id;
-    IF lower(competition.kaggle_competition_id) IS DISTINCT FROM lower(hold_competition.slug) THEN
+    IF competition.link_revision IS DISTINCT FROM hold_competition.link_revision OR is_deleted(state) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
-            MESSAGE = format('the competition %s was deleted or linked elsewhere meanwhile', hold_competition.slug);
+            MESSAGE = 'the competition was deleted or linked elsewhere meanwhile';
     END IF;
-    IF running IS NOT NULL THEN
-        PERFORM abandon_run(hold_competition.competition_id, running);
+    IF state.running_run_id IS NOT NULL THEN
+        PERFORM abandon_run(hold_competition.competition_id, state.running_run_id);
     END IF;
     RETURN competition;
 END $$;
-COMMENT ON FUNCTION kaggle.hold_competition(bigint, text) IS
-    'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another slug.';
+COMMENT ON FUNCTION kaggle.hold_competition(bigint, bigint) IS
+    'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another link revision.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs

@@ -28,6 +28,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA kaggle FROM PUBLIC;
 REVOKE ALL ON SCHEMA kaggle, procrastinate FROM PUBLIC;
 
 DO $$
+DECLARE
+    wanted text;
 BEGIN
     IF to_regrole('pgleaderboard_reader') IS NULL OR to_regrole('pgleaderboard_editor') IS NULL
        OR to_regrole('pgleaderboard_worker') IS NULL THEN
@@ -63,6 +65,11 @@ BEGIN
     REVOKE INSERT, UPDATE, DELETE ON kaggle.sync_condition, kaggle.applied_files, kaggle.alembic_version
         FROM pgleaderboard_worker;
     REVOKE EXECUTE ON FUNCTION kaggle.set_sync_condition(regprocedure) FROM pgleaderboard_worker;
+    -- A trigger needs no right of whoever fires it; on a table of the worker's own it would act with the owner's rights.
+    FOR wanted IN SELECT p.oid::regprocedure FROM pg_proc p
+                  WHERE p.pronamespace = 'kaggle'::regnamespace AND p.prorettype = 'trigger'::regtype LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM pgleaderboard_worker', wanted);
+    END LOOP;
     -- The staging tables are temporary.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO pgleaderboard_worker', current_database());
 END $$;

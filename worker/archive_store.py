@@ -37,10 +37,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Filling:
-    """The competition that is filled. now: the database's clock."""
+    """The competition that is filled. link_revision: of its row. now: the database's clock."""
 
     competition_id: int
     slug: str
+    link_revision: int
     now: datetime
 
 
@@ -81,14 +82,17 @@ class ArchiveStore:
         """
         try:
             row = self._connection.execute(
-                "SELECT competition_id, slug, clock_timestamp() FROM kaggle.begin_backfill(%s)", (slug,)
+                "SELECT competition_id, slug, link_revision, clock_timestamp() FROM kaggle.begin_backfill(%s)", (slug,)
             ).fetchone()
         except pg.NoDataFound as error:
             raise NeedsPerson(f"{_primary(error)}: add it first with `pgleaderboard add {slug}`") from error
         except (pg.CheckViolation, pg.ObjectInUse) as error:
             raise NeedsPerson(_primary(error)) from error
         assert row is not None
-        return Filling(*row)
+        filling = Filling(*row)
+        while self._value("SELECT kaggle.remove_deleted(%s)", filling.competition_id):
+            pass  # a competition that had this id before leaves no board to it
+        return filling
 
     def board(self, filling: Filling, kind: Kind) -> Known | None:
         """The board as it stands, None where there is none yet."""
@@ -121,7 +125,7 @@ class ArchiveStore:
                 "FROM kaggle.board_for(kaggle.hold_competition(%s, %s), %s) b",
                 snapshot.at,
                 filling.competition_id,
-                filling.slug,
+                filling.link_revision,
                 snapshot.board.kind,
             )
             if board_id is None:
@@ -157,7 +161,9 @@ class ArchiveStore:
                     continue
                 advance(0, 1)
             # From here on no sync of this competition begins or ends: what came meanwhile is the rest.
-            self._connection.execute("SELECT kaggle.hold_competition(%s, %s)", (filling.competition_id, filling.slug))
+            self._connection.execute(
+                "SELECT kaggle.hold_competition(%s, %s)", (filling.competition_id, filling.link_revision)
+            )
             for moment in self._moments(known, seen[-1].at):
                 if moment.changed:
                     self._replay(known, board_id, moment)
@@ -196,7 +202,7 @@ class ArchiveStore:
             raise NeedsPerson(f"{snapshot.name}: {error}") from error
         wrong = self._value("SELECT kaggle.check_staging(%s)", snapshot.board.layout.ranked)
         if wrong:
-            raise NeedsPerson(f"{snapshot.name}: the leaderboard contradicts itself: {wrong}")
+            raise NeedsPerson(f"{snapshot.name}: {wrong}")
 
     def _place(self, board_id: int) -> None:
         """Find out who moved on the board, whose order nobody else can change now, and give them their keys."""

@@ -90,11 +90,18 @@ class QueueWorker(worker.Worker):
             self.lost.set()
 
 
-Task = Callable[[int], Awaitable[Any]]
+def queue_app(
+    direct_url: str,
+    *,
+    sync: Callable[[int, int], Awaitable[Any]],
+    describe: Callable[[int], Awaitable[Any]],
+    remove: Callable[[], Awaitable[Any]],
+    sweep: Callable[[], Awaitable[Any]],
+) -> procrastinate.App:
+    """Build the procrastinate application on the direct connection, with what each kind of job does.
 
-
-def queue_app(direct_url: str, *, sync: Task, describe: Task, sweep: Callable[[], Awaitable[Any]]) -> procrastinate.App:
-    """Build the procrastinate application on the direct connection, with what each kind of job does."""
+    sync: takes the competition's id and the job's. describe: takes the competition's id.
+    """
 
     async def check(connection: psycopg.AsyncConnection[Any]) -> None:
         # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
@@ -116,13 +123,18 @@ def queue_app(direct_url: str, *, sync: Task, describe: Task, sweep: Callable[[]
     app = procrastinate.App(connector=connector)
     app.job_manager = _Manager(connector)
 
-    @app.task(name="sync", queue=QUEUE)
-    async def run_sync(competition_id: int) -> None:
-        await sync(competition_id)
+    @app.task(name="sync", queue=QUEUE, pass_context=True)
+    async def run_sync(context: job_context.JobContext, competition_id: int) -> None:
+        assert context.job.id is not None
+        await sync(competition_id, context.job.id)
 
     @app.task(name="describe", queue=QUEUE)
     async def run_describe(competition_id: int) -> None:
         await describe(competition_id)
+
+    @app.task(name="remove", queue=QUEUE)
+    async def run_remove() -> None:
+        await remove()
 
     @app.task(name="sweep", queue=QUEUE)
     async def run_sweep() -> None:

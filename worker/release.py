@@ -78,6 +78,14 @@ class Recorded:
     @classmethod
     def read(cls, connection: Psycopg) -> Recorded:
         """Read it from a database that `is_installed`."""
+        if value(
+            connection,
+            "SELECT row_security_active('kaggle.alembic_version') OR row_security_active('kaggle.applied_files')",
+        ):
+            raise NeedsPerson(
+                f'row level security hides what is installed from role "{connection.info.user}": '
+                f'ALTER ROLE "{connection.info.user}" BYPASSRLS, or make it the owner of the tables'
+            )
         versions = rows(connection, "SELECT version_num FROM kaggle.alembic_version")
         files = rows(connection, "SELECT name, digest FROM kaggle.applied_files")
         return cls(frozenset(version for (version,) in versions), dict(files))

@@ -104,16 +104,18 @@ class Store:
         credential: str,
         requests_per_minute: int,
         condition_says: str | None = None,
+        job_id: int | None = None,
     ) -> Begun:
         """Begin an attempt, if one is wanted now and Kaggle may be asked.
 
-        condition_says: the answer of `ask_condition`, where the action was to ask it.
+        condition_says: the answer of `ask_condition`, where the action was to ask it. job_id: of the job in the queue,
+        by which `let_go` knows the attempt.
         """
         return self._one(
             Begun,
             "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for "
-            "FROM kaggle.begin_sync(%s, %s, %s, %s, %s)",
-            (competition_id, worker_id, credential, requests_per_minute, condition_says),
+            "FROM kaggle.begin_sync(%s, %s, %s, %s, %s, %s)",
+            (competition_id, worker_id, credential, requests_per_minute, condition_says, job_id),
         )
 
     def ask_condition(self, competition_id: int) -> str:
@@ -152,9 +154,9 @@ class Store:
         """Send no request of this credential for so long."""
         self._scalar("SELECT kaggle.block_budget(%s, %s)", (credential, pause))
 
-    def let_go(self, worker_id: int, competition_id: int, retry_in: timedelta, error: str) -> None:
-        """Give up this worker's attempt at a competition, if one runs; it is tried again after a while."""
-        self._scalar("SELECT kaggle.let_go(%s, %s, %s, %s)", (worker_id, competition_id, retry_in, error))
+    def let_go(self, competition_id: int, job_id: int, retry_in: timedelta, error: str) -> None:
+        """Give up the attempt that a job began, if it still runs; it is tried again after a while."""
+        self._scalar("SELECT kaggle.let_go(%s, %s, %s, %s)", (competition_id, job_id, retry_in, error))
 
     def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
@@ -181,7 +183,7 @@ class Store:
                 stage(connection, board.layout, rows)
                 wrong = self._first(connection, "SELECT kaggle.check_staging(%s)", (board.layout.ranked,))
                 if wrong:
-                    raise NeedsPerson(f"the leaderboard contradicts itself: {wrong}")
+                    raise NeedsPerson(wrong)
                 # Rolling back to the savepoint lets go of the locks that reading took: a worker that freezes
                 # while it sends the places must not hold up a migration.
                 connection.execute("SAVEPOINT reading")
@@ -236,8 +238,13 @@ class Store:
         return outcome
 
     def remove_deleted(self, competition_id: int) -> None:
-        """Remove what hung on a deleted competition, chunk by chunk."""
+        """Remove what hung on a deleted competition, chunk by chunk, but for its boards, which nobody sees any more."""
         while self._scalar("SELECT kaggle.remove_deleted(%s)", (competition_id,)):
+            pass
+
+    def remove_detached(self) -> None:
+        """Remove the boards of deleted competitions, chunk by chunk."""
+        while self._scalar("SELECT kaggle.remove_detached()", ()):
             pass
 
     def prune_runs(self, older_than: timedelta) -> int:

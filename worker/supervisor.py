@@ -23,6 +23,7 @@ from typing import Any
 import procrastinate
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import PoolClosed
 
 from worker import __version__
@@ -124,7 +125,7 @@ class Supervisor:
                 reason = str(ours)
                 if self.waiting_for in (None, STARTING) or type(ours) is not kind:  # once an outage, whatever its words
                     # A programming error may mean that the database was migrated meanwhile: the next session checks.
-                    fault = isinstance(error, psycopg.ProgrammingError)
+                    fault = isinstance(error, psycopg.ProgrammingError) and not isinstance(error, InsufficientPrivilege)
                     log.warning("waiting: %s", reason, exc_info=error if fault else None)
                 self.waiting_for, kind = reason, type(ours)
                 with contextlib.suppress(TimeoutError):
@@ -150,7 +151,12 @@ class Supervisor:
                         await in_thread(lambda: self._prune(session.store))
                         return
                     await self._until_granted(session)
-        except (psycopg.OperationalError, procrastinate.exceptions.ConnectorException, OSError) as error:
+        except (
+            psycopg.OperationalError,
+            InsufficientPrivilege,
+            procrastinate.exceptions.ConnectorException,
+            OSError,
+        ) as error:
             raise _as_ours(error) from error
 
     async def _until_drained(self, session: _Session) -> None:
@@ -239,8 +245,9 @@ class Supervisor:
             await in_thread(store.open)
             app = queue_app(
                 kept_alive(work.direct_url),
-                sync=lambda competition_id: self._sync(syncer, competition_id),
+                sync=lambda competition_id, job_id: self._sync(syncer, competition_id, job_id),
                 describe=lambda competition_id: self._describe(syncer, competition_id),
+                remove=lambda: self._remove(store),
                 sweep=self._ask_for_sweep,
             )
             try:
@@ -339,8 +346,8 @@ class Supervisor:
         """Sweep once. Returns the seconds until the next one."""
         asking = asyncio.create_task(
             session.connection.execute(
-                "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 "
-                "FROM kaggle.sweep(%s, %s, %s, %s)",
+                "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "
+                "clock_timestamp() + kaggle.grace_for_missing() FROM kaggle.sweep(%s, %s, %s, %s)",
                 (session.worker_id, self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
             )
         )
@@ -349,14 +356,21 @@ class Supervisor:
             await session.connection.close()
             asking.cancel()
             raise psycopg.OperationalError(f"no answer for {SILENCE:.0f} s")
-        queued, wake_in = await asking.result().fetchone() or (0, None)
+        queued, wake_in, missing, removal = await asking.result().fetchone() or (0, None, None, None)
         if queued:
             log.debug("sweep queued %s jobs", queued)
+        for competition_id in missing or ():
+            log.warning(
+                "a competition is missing from kaggle.competitions, and no trigger saw its deletion: "
+                "its boards, history and runs are removed at %s, unless it is back by then",
+                f"{removal:%Y-%m-%d %H:%M:%S %Z}",
+                extra={"competition_id": competition_id},
+            )
         return LONGEST_PAUSE if wake_in is None else min(LONGEST_PAUSE, max(0.02, wake_in))
 
-    async def _sync(self, syncer: Syncer, competition_id: int) -> None:
+    async def _sync(self, syncer: Syncer, competition_id: int, job_id: int) -> None:
         try:
-            ending: Ending = await in_thread(lambda: syncer.sync(competition_id))
+            ending: Ending = await in_thread(lambda: syncer.sync(competition_id, job_id))
         except Exception as error:  # whatever it was, the attempt must not stay running
             fault = not isinstance(error, psycopg.OperationalError)
             log.warning(
@@ -366,8 +380,9 @@ class Supervisor:
                 exc_info=error if fault else None,
             )
             await self._let_go(
-                syncer,
+                syncer.store,
                 competition_id,
+                job_id,
                 f"the end of the sync was refused ({type(error).__name__}); the worker's log has the details",
             )
             return
@@ -376,11 +391,11 @@ class Supervisor:
         elif ending == "waits":
             self._sweep_now.set()
 
-    async def _let_go(self, syncer: Syncer, competition_id: int, why: str) -> None:
-        """Give up an attempt that this worker could not end: while it lives, no sweep would take it for lost."""
+    async def _let_go(self, store: Store, competition_id: int, job_id: int, why: str) -> None:
+        """Give up an attempt that a job could not end: while this worker lives, no sweep would take it for lost."""
         for pause in chain((0.1, 1.0, 5.0), repeat(20.0)):
             try:
-                await in_thread(lambda: syncer.store.let_go(syncer.worker_id, competition_id, FIRST_DELAY, why))
+                await in_thread(lambda: store.let_go(competition_id, job_id, FIRST_DELAY, why))
             except PoolClosed:
                 return  # the session has ended, and all is let go
             except psycopg.Error:
@@ -402,6 +417,12 @@ class Supervisor:
             return
         if ending == "waits":
             self._sweep_now.set()
+
+    async def _remove(self, store: Store) -> None:
+        try:
+            await in_thread(store.remove_detached)
+        except (psycopg.Error, PoolClosed) as error:
+            log.warning("boards of deleted competitions could not be removed: %s", _as_ours(error))
 
     async def _ask_for_sweep(self) -> None:
         self._sweep_now.set()
@@ -469,6 +490,7 @@ def running(supervisor: Supervisor) -> Iterator[None]:
 def _check_schema(direct_url: str) -> None:
     with psycopg.connect(kept_alive(direct_url), autocommit=True) as connection:
         check(connection)
+        connection.execute("SELECT kaggle.refuse_hidden_rows()")
 
 
 def _as_ours(error: Exception) -> PgleaderboardError:
@@ -483,5 +505,6 @@ def _as_ours(error: Exception) -> PgleaderboardError:
     ):
         return NeedsPerson(f"cannot use the database: {said}")
     if isinstance(error, psycopg.Error) and error.sqlstate and not isinstance(error, psycopg.OperationalError):
-        return Transient(f"the database refused: {error.diag.message_primary}")
+        words = (error.diag.message_primary, error.diag.message_hint)
+        return Transient(f"the database refused: {': '.join(filter(None, words))}")
     return Transient(f"the database is out of reach: {said}")

@@ -36,11 +36,11 @@ class Syncer:
     limit: int
     ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
-    def sync(self, competition_id: int) -> Ending:
+    def sync(self, competition_id: int, job_id: int) -> Ending:
         """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
-        begun = self._begin(competition_id)
+        begun = self._begin(competition_id, job_id)
         if begun.action == "ask":
-            begun = self._begin(competition_id, self.store.ask_condition(competition_id))
+            begun = self._begin(competition_id, job_id, self.store.ask_condition(competition_id))
         match begun.action:
             case "sync":
                 return self._attempt(begun)
@@ -52,9 +52,9 @@ class Syncer:
             case _:
                 return "nothing"
 
-    def _begin(self, competition_id: int, condition_says: str | None = None) -> Begun:
+    def _begin(self, competition_id: int, job_id: int, condition_says: str | None = None) -> Begun:
         return self.store.begin_sync(
-            competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute, condition_says
+            competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute, condition_says, job_id
         )
 
     def _attempt(self, begun: Begun) -> Ending:

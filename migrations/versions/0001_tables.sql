@@ -1,7 +1,7 @@
 -- The shape of all stored data. Its code (functions, triggers, views) lies in sql/.
 --
 -- Three kinds of table, and who writes them:
---   what people write     events, competitions, event_competitions
+--   what people write     events, competitions, event_competitions, participants, event_participants
 --   what the worker knows sync_requests (appended by triggers, consumed by syncs), sync_state, sync_runs,
 --                         kaggle_budget, worker_processes
 --   what Kaggle showed    boards, leaderboard_entries (now), leaderboard_history (before)
@@ -90,9 +90,13 @@ CREATE TABLE kaggle.competitions (
         CHECK (points_for_perfect_score >= 0 AND points_for_perfect_score < 'Infinity'::numeric),
     CONSTRAINT max_submissions_per_day_is_not_negative CHECK (max_submissions_per_day >= 0),
     CONSTRAINT sync_interval_is_at_least_a_minute CHECK (sync_interval >= '1 minute'),
-    CONSTRAINT sync_interval_is_at_most_a_century CHECK (sync_interval <= '100 years'),
+    CONSTRAINT sync_interval_is_at_most_a_century CHECK (sync_interval <= '36525 days'),
+    CONSTRAINT sync_interval_has_no_months
+        CHECK (extract(year FROM sync_interval) = 0 AND extract(month FROM sync_interval) = 0),
     CONSTRAINT history_interval_is_not_negative CHECK (history_interval >= '0'),
-    CONSTRAINT history_interval_is_at_most_a_century CHECK (history_interval <= '100 years'),
+    CONSTRAINT history_interval_is_at_most_a_century CHECK (history_interval <= '36525 days'),
+    CONSTRAINT history_interval_has_no_months
+        CHECK (extract(year FROM history_interval) = 0 AND extract(month FROM history_interval) = 0),
     CONSTRAINT metric_values_come_together_and_ascend
         CHECK ((metric_min_value IS NULL) = (metric_max_value IS NULL)
                AND (metric_min_value IS NULL OR metric_min_value < metric_max_value)
@@ -111,7 +115,7 @@ COMMENT ON COLUMN kaggle.competitions.rating_weight IS 'Factor of this competiti
 COMMENT ON COLUMN kaggle.competitions.max_submissions_per_day IS 'Submissions a team may make each day; null until known.';
 COMMENT ON COLUMN kaggle.competitions.is_featured IS 'For your own conditions; does nothing by itself.';
 COMMENT ON COLUMN kaggle.competitions.auto_sync IS 'False: synced only by kaggle.sync_now.';
-COMMENT ON COLUMN kaggle.competitions.sync_interval IS 'Time between syncs while ongoing, at least a minute.';
+COMMENT ON COLUMN kaggle.competitions.sync_interval IS 'Time between syncs while ongoing, at least a minute. A day is 24 hours; months are refused, since their length varies.';
 COMMENT ON COLUMN kaggle.competitions.history_interval IS 'Versions of an entry closer together than this are merged into the last; null = every sync is kept.';
 COMMENT ON COLUMN kaggle.competitions.higher_is_better IS 'Direction of the score; null = read off the board.';
 COMMENT ON COLUMN kaggle.competitions.metric_min_value IS 'Lowest value of the metric, for points; together with metric_max_value.';
@@ -165,26 +169,31 @@ CREATE INDEX event_competitions_competition ON kaggle.event_competitions (compet
 
 CREATE TABLE kaggle.sync_requests (
     id             bigint      GENERATED ALWAYS AS IDENTITY,
-    competition_id bigint      NOT NULL,
+    competition_id bigint,
     reason         text        NOT NULL,
+    link_revision  bigint,
     asked_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     asked_in       xid8        NOT NULL DEFAULT pg_current_xact_id(),
     run_id         bigint,
     tried          boolean     NOT NULL DEFAULT false,
     CONSTRAINT sync_requests_pkey PRIMARY KEY (id),
     CONSTRAINT request_reason_is_known CHECK (reason IN
-        ('inserted', 'ongoing', 'linked', 'auto_sync', 'completed', 'edited', 'interval', 'manual', 'deleted'))
+        ('inserted', 'ongoing', 'linked', 'auto_sync', 'completed', 'edited', 'interval', 'manual', 'deleted')),
+    CONSTRAINT deletion_names_its_link_revision CHECK ((reason = 'deleted') = (link_revision IS NOT NULL)),
+    CONSTRAINT only_a_truncation_names_no_competition CHECK (competition_id IS NOT NULL OR reason = 'deleted')
 );
 COMMENT ON TABLE kaggle.sync_requests IS 'Wishes for a sync, appended by triggers and sync_now in the transaction of whoever asks, and consumed by the sync that saw them. Nobody updates another''s row, so askers never wait for one another.';
 COMMENT ON COLUMN kaggle.sync_requests.id IS 'Order of insertion, not of commit.';
-COMMENT ON COLUMN kaggle.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone.';
+COMMENT ON COLUMN kaggle.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone. Null = all of them: kaggle.competitions was truncated.';
 COMMENT ON COLUMN kaggle.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, edited, interval, manual, deleted.';
+COMMENT ON COLUMN kaggle.sync_requests.link_revision IS 'Of a deletion: the row had this revision, and what hangs on it or on an earlier one goes. A row that was inserted again under the same id has a later one.';
 COMMENT ON COLUMN kaggle.sync_requests.asked_at IS 'When it was asked.';
 COMMENT ON COLUMN kaggle.sync_requests.asked_in IS 'The transaction that asked; wait_for_sync in the same one would wait for ever.';
 COMMENT ON COLUMN kaggle.sync_requests.run_id IS 'The running attempt that has taken it; null = waiting.';
 COMMENT ON COLUMN kaggle.sync_requests.tried IS 'An attempt for it has failed; it waits for sync_state.retry_at.';
 
 CREATE INDEX sync_requests_competition ON kaggle.sync_requests (competition_id);
+CREATE INDEX sync_requests_deleted ON kaggle.sync_requests (competition_id) WHERE reason = 'deleted';
 CREATE INDEX sync_requests_untried ON kaggle.sync_requests (competition_id) WHERE run_id IS NULL AND NOT tried;
 
 
@@ -192,14 +201,17 @@ CREATE TABLE kaggle.worker_processes (
     id         bigint      GENERATED ALWAYS AS IDENTITY,
     version    text        NOT NULL,
     credential text        NOT NULL,
+    follow_up  interval[],
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    CONSTRAINT worker_processes_pkey PRIMARY KEY (id)
+    CONSTRAINT worker_processes_pkey PRIMARY KEY (id),
+    CONSTRAINT follow_up_has_three_phases CHECK (cardinality(follow_up) = 3)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle.worker_processes IS 'Workers that have registered; kaggle.workers shows those that are alive.';
 COMMENT ON COLUMN kaggle.worker_processes.id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle.worker_processes.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle.worker_processes.credential IS 'Fingerprint of the Kaggle credential it uses; empty = none.';
+COMMENT ON COLUMN kaggle.worker_processes.follow_up IS 'How long after its final sync a completed competition is asked every sync_interval, then hourly, then daily; null = the default of kaggle.sync_pace.';
 COMMENT ON COLUMN kaggle.worker_processes.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle.worker_processes.seen_at IS 'Its last heartbeat.';
 
@@ -208,17 +220,19 @@ CREATE TABLE kaggle.kaggle_budget (
     credential    text        NOT NULL,
     next_grant_at timestamptz NOT NULL DEFAULT '-infinity',
     blocked_until timestamptz NOT NULL DEFAULT '-infinity',
+    blocked_for   interval,
     CONSTRAINT kaggle_budget_pkey PRIMARY KEY (credential)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle.kaggle_budget IS 'When Kaggle may be asked next, a row for each credential, shared by all workers.';
 COMMENT ON COLUMN kaggle.kaggle_budget.credential IS 'Fingerprint of the credential, never itself; empty = none.';
 COMMENT ON COLUMN kaggle.kaggle_budget.next_grant_at IS 'The next request may go out from then on; each grant moves it by one spacing.';
 COMMENT ON COLUMN kaggle.kaggle_budget.blocked_until IS 'Kaggle asked for a pause until then (429).';
+COMMENT ON COLUMN kaggle.kaggle_budget.blocked_for IS 'Length of that pause. It never ends later than this from now, whatever the clock said when it began; null = unknown.';
 
 
 CREATE TABLE kaggle.boards (
     id             bigint      GENERATED ALWAYS AS IDENTITY,
-    competition_id bigint      NOT NULL,
+    competition_id bigint,
     slug           text        NOT NULL,
     kind           text        NOT NULL,
     higher_is_better boolean,
@@ -232,7 +246,7 @@ CREATE TABLE kaggle.boards (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle.boards IS 'The identity of a board: a competition, a Kaggle slug, public or private. Another slug starts another board; the old one keeps its history.';
 COMMENT ON COLUMN kaggle.boards.id IS 'Identity of the board.';
-COMMENT ON COLUMN kaggle.boards.competition_id IS 'The competition; no foreign key, see kaggle.sync_requests.';
+COMMENT ON COLUMN kaggle.boards.competition_id IS 'The competition; no foreign key, see kaggle.sync_requests. Null = it was deleted: nobody sees the board any more, and its rows are being removed.';
 COMMENT ON COLUMN kaggle.boards.slug IS 'The Kaggle slug it was downloaded under.';
 COMMENT ON COLUMN kaggle.boards.kind IS 'public or private, told by the name of the file in Kaggle''s ZIP.';
 COMMENT ON COLUMN kaggle.boards.higher_is_better IS 'Read off the order of the scores; null = all scores equal so far.';
@@ -245,6 +259,7 @@ COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was
 
 CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards (competition_id, lower(slug), kind);
 CREATE INDEX boards_slug ON kaggle.boards (lower(slug));
+CREATE INDEX boards_detached ON kaggle.boards (id) WHERE competition_id IS NULL;
 
 
 CREATE TABLE kaggle.leaderboard_entries (
@@ -274,8 +289,24 @@ COMMENT ON COLUMN kaggle.leaderboard_entries.score IS 'Exact, with the decimals 
 COMMENT ON COLUMN kaggle.leaderboard_entries.team_name IS 'Byte for byte; U+0000, which PostgreSQL cannot hold, is stored as U+FFFD.';
 COMMENT ON COLUMN kaggle.leaderboard_entries.member_usernames IS 'Kaggle usernames of the members in the file''s order.';
 
-CREATE INDEX leaderboard_entries_order ON kaggle.leaderboard_entries (board_id, order_key);
-CREATE INDEX leaderboard_entries_benchmarks ON kaggle.leaderboard_entries (board_id) WHERE is_benchmark;
+-- What a rank is counted by, without a look at the table: the order of the teams, and since when each version holds.
+CREATE INDEX leaderboard_entries_order ON kaggle.leaderboard_entries (board_id, order_key) INCLUDE (valid_from)
+    WHERE NOT is_benchmark;
+CREATE INDEX leaderboard_entries_benchmarks ON kaggle.leaderboard_entries (board_id, order_key) WHERE is_benchmark;
+
+-- An index is computed by this function: its body is stored data too, and never changes. So it stands here, not in sql/.
+CREATE FUNCTION kaggle.lower_all(names text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT ARRAY(SELECT lower(left(name, 100) COLLATE "C") FROM unnest(names) AS name)
+$$;
+COMMENT ON FUNCTION kaggle.lower_all(text[]) IS 'The names in lower case, for the index over the members of teams; the letters beyond the hundredth, which no username has, are left out, since an index entry must be short.';
+
+-- Most teams have one member: a B-tree on the first costs a third of a GIN index on all of them, which is left the teams of several.
+CREATE INDEX leaderboard_entries_first_member
+    ON kaggle.leaderboard_entries (lower(left(member_usernames[1], 100) COLLATE "C"));
+CREATE INDEX leaderboard_entries_members
+    ON kaggle.leaderboard_entries USING gin (kaggle.lower_all(member_usernames) COLLATE "C")
+    WHERE cardinality(member_usernames) > 1;
 
 
 CREATE TABLE kaggle.leaderboard_history (
@@ -308,16 +339,28 @@ COMMENT ON COLUMN kaggle.leaderboard_history.score IS 'Exact, with the decimals 
 COMMENT ON COLUMN kaggle.leaderboard_history.team_name IS 'The name the team had then.';
 COMMENT ON COLUMN kaggle.leaderboard_history.member_usernames IS 'The members it had then.';
 
-CREATE INDEX leaderboard_history_validity ON kaggle.leaderboard_history (board_id, valid_until);
+-- Versions that ended since a moment, likewise.
+CREATE INDEX leaderboard_history_validity ON kaggle.leaderboard_history (board_id, valid_until)
+    INCLUDE (order_key, valid_from, is_benchmark);
+
+-- What held at a moment: versions of like lifetime that ended after it, and before it by no more than that lifetime.
+-- So a search reads what it finds and little else, however long the history. The class is the logarithm of the seconds.
+CREATE INDEX leaderboard_history_lifetime ON kaggle.leaderboard_history
+    (board_id, (floor(ln(greatest(date_part('epoch', valid_until - valid_from), 1)))), valid_until);
 
 
 CREATE SEQUENCE kaggle.run_ids AS bigint;
 COMMENT ON SEQUENCE kaggle.run_ids IS 'Numbers of attempts: the id of the run and the fence of its apply.';
 
+-- A competition that is deleted and inserted again under the same id must not repeat a revision.
+CREATE SEQUENCE kaggle.link_revisions AS bigint;
+COMMENT ON SEQUENCE kaggle.link_revisions IS 'Revisions of links between a competition and a board on Kaggle; none is ever repeated.';
+
 CREATE TABLE kaggle.sync_state (
     competition_id       bigint      NOT NULL,
     running_run_id       bigint,
     running_worker_id    bigint,
+    running_job_id       bigint,
     running_since        timestamptz,
     running_reason       text,
     link_revision        bigint,
@@ -325,6 +368,7 @@ CREATE TABLE kaggle.sync_state (
     due_at               timestamptz,
     due_interval         interval,
     retry_at             timestamptz,
+    retry_interval       interval,
     next_sync_at         timestamptz GENERATED ALWAYS AS (coalesce(retry_at, due_at)) STORED,
     describe_at          timestamptz NOT NULL DEFAULT '-infinity',
     last_attempt_at      timestamptz,
@@ -333,7 +377,10 @@ CREATE TABLE kaggle.sync_state (
     failing_since        timestamptz,
     last_error           text,
     last_error_kind      text,
-    last_credential      text,
+    tried_credentials    text[]      NOT NULL DEFAULT '{}',
+    completed_at         timestamptz,
+    condition_says       text,
+    missing_since        timestamptz,
     CONSTRAINT sync_state_pkey PRIMARY KEY (competition_id),
     CONSTRAINT running_columns_come_together CHECK (
         (running_run_id IS NULL) = (running_worker_id IS NULL)
@@ -345,13 +392,15 @@ COMMENT ON TABLE kaggle.sync_state IS 'Where the sync of each competition stands
 COMMENT ON COLUMN kaggle.sync_state.competition_id IS 'The competition; no foreign key, see kaggle.sync_requests.';
 COMMENT ON COLUMN kaggle.sync_state.running_run_id IS 'The attempt that runs now and alone may apply a board: the fence.';
 COMMENT ON COLUMN kaggle.sync_state.running_worker_id IS 'The worker that runs it.';
+COMMENT ON COLUMN kaggle.sync_state.running_job_id IS 'The job of the queue that began it, by which the worker gives it up where the number of the run did not reach it.';
 COMMENT ON COLUMN kaggle.sync_state.running_since IS 'The database''s clock when it began; the board it fetches holds from then.';
 COMMENT ON COLUMN kaggle.sync_state.running_reason IS 'What asked for it.';
-COMMENT ON COLUMN kaggle.sync_state.link_revision IS 'competitions.link_revision when the last attempt began.';
+COMMENT ON COLUMN kaggle.sync_state.link_revision IS 'competitions.link_revision when the last attempt began, or when this row was made; null = there was no such competition then.';
 COMMENT ON COLUMN kaggle.sync_state.last_run_id IS 'The attempt issued last.';
 COMMENT ON COLUMN kaggle.sync_state.due_at IS 'Next sync by the clock, counted from the previous due time; null = none.';
-COMMENT ON COLUMN kaggle.sync_state.due_interval IS 'The sync_interval that due_at was counted with.';
+COMMENT ON COLUMN kaggle.sync_state.due_interval IS 'The time between syncs that due_at was counted with. due_at never lies further ahead than that.';
 COMMENT ON COLUMN kaggle.sync_state.retry_at IS 'Next try after a failure; overrides due_at.';
+COMMENT ON COLUMN kaggle.sync_state.retry_interval IS 'How far ahead retry_at lay when it was set. It never lies further ahead, whatever the clock said then.';
 COMMENT ON COLUMN kaggle.sync_state.next_sync_at IS 'The earlier word of the two: retry_at, else due_at.';
 COMMENT ON COLUMN kaggle.sync_state.describe_at IS 'Kaggle''s metadata is asked for again from then on.';
 COMMENT ON COLUMN kaggle.sync_state.last_attempt_at IS 'When the last attempt began.';
@@ -360,7 +409,10 @@ COMMENT ON COLUMN kaggle.sync_state.consecutive_failures IS 'Failed attempts sin
 COMMENT ON COLUMN kaggle.sync_state.failing_since IS 'When the first of them ended.';
 COMMENT ON COLUMN kaggle.sync_state.last_error IS 'What went wrong last, in words.';
 COMMENT ON COLUMN kaggle.sync_state.last_error_kind IS 'transient (passes by itself), person (somebody must act) or ours (a fault of this program).';
-COMMENT ON COLUMN kaggle.sync_state.last_credential IS 'Fingerprint of the credential the last attempt used; another one tries again at once.';
+COMMENT ON COLUMN kaggle.sync_state.tried_credentials IS 'Fingerprints of the credentials that attempts have used since the last success; where a person must act, another one tries again at once.';
+COMMENT ON COLUMN kaggle.sync_state.completed_at IS 'When the final sync, the one after the completion, began; from then on it is asked again, ever less often. Null = not completed, or never synced as such.';
+COMMENT ON COLUMN kaggle.sync_state.condition_says IS 'Why the sync condition let no automatic sync begin last: no, or the error it raised; null = it did, or there is none.';
+COMMENT ON COLUMN kaggle.sync_state.missing_since IS 'The competition has been missing since then, and no trigger saw its deletion. What hangs on it is removed an hour later, unless the row is back.';
 
 CREATE INDEX sync_state_next ON kaggle.sync_state (next_sync_at) WHERE running_run_id IS NULL;
 CREATE INDEX sync_state_describe ON kaggle.sync_state (describe_at);
@@ -385,6 +437,7 @@ CREATE TABLE kaggle.sync_runs (
     error_kind     text,
     board_id       bigint,
     replaced_characters bigint NOT NULL DEFAULT 0,
+    higher_is_better boolean,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (id),
     CONSTRAINT outcome_is_known CHECK (outcome IN ('changed', 'unchanged', 'failed', 'skipped')),
     CONSTRAINT failed_runs_say_why CHECK (outcome <> 'failed' OR (error IS NOT NULL AND error_kind IS NOT NULL))
@@ -392,7 +445,7 @@ CREATE TABLE kaggle.sync_runs (
 COMMENT ON TABLE kaggle.sync_runs IS 'One row an attempt, written once at its end in the transaction that applies the board.';
 COMMENT ON COLUMN kaggle.sync_runs.id IS 'Number of the attempt.';
 COMMENT ON COLUMN kaggle.sync_runs.competition_id IS 'The competition.';
-COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: a reason of kaggle.sync_requests, scheduled or retry.';
+COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: a reason of kaggle.sync_requests, scheduled, retry, or backfill (read from a file).';
 COMMENT ON COLUMN kaggle.sync_runs.observed_at IS 'The board holds from then.';
 COMMENT ON COLUMN kaggle.sync_runs.started_at IS 'When the attempt began.';
 COMMENT ON COLUMN kaggle.sync_runs.finished_at IS 'When it ended.';
@@ -407,10 +460,65 @@ COMMENT ON COLUMN kaggle.sync_runs.error IS 'What went wrong, in words a user ca
 COMMENT ON COLUMN kaggle.sync_runs.error_kind IS 'transient, person or ours, as in kaggle.sync_state.';
 COMMENT ON COLUMN kaggle.sync_runs.board_id IS 'The board that was read.';
 COMMENT ON COLUMN kaggle.sync_runs.replaced_characters IS 'NUL characters of the file that were stored as U+FFFD.';
+COMMENT ON COLUMN kaggle.sync_runs.higher_is_better IS 'Whether higher scores are better, as far as the board has told it by this run; null = it did not tell, or the run changed nothing.';
 
 CREATE INDEX sync_runs_competition ON kaggle.sync_runs (competition_id, id);
+-- Up to when a board was known to be right at a moment.
+CREATE INDEX sync_runs_board ON kaggle.sync_runs (board_id, observed_at) WHERE board_id IS NOT NULL;
 CREATE INDEX sync_runs_quiet ON kaggle.sync_runs (finished_at) WHERE outcome <> 'changed';
 
--- The door and the sweep look for the waiting job of a competition; procrastinate has no index for that.
+
+CREATE TABLE kaggle.sync_condition (
+    function text    NOT NULL,
+    is_only  boolean NOT NULL DEFAULT true,
+    CONSTRAINT sync_condition_pkey PRIMARY KEY (is_only),
+    CONSTRAINT there_is_one_condition CHECK (is_only)
+);
+COMMENT ON TABLE kaggle.sync_condition IS 'The condition that is asked beside the built-in rule before an automatic sync; no row = none. Written by kaggle.set_sync_condition.';
+COMMENT ON COLUMN kaggle.sync_condition.function IS 'The function with its schema; as text, since a regprocedure column blocks pg_upgrade.';
+COMMENT ON COLUMN kaggle.sync_condition.is_only IS 'Always true: there is one row at most.';
+
+
+-- Whom people follow: participants, and who is registered for which event.
+--
+-- participants has exactly the two columns of a list of names, so that COPY needs no column list.
+
+CREATE TABLE kaggle.participants (
+    kaggle_username text NOT NULL,
+    display_name    text,
+    CONSTRAINT participants_pkey PRIMARY KEY (kaggle_username),
+    CONSTRAINT kaggle_username_is_a_name
+        CHECK (kaggle_username ~ '^(del=)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}$')
+);
+COMMENT ON TABLE kaggle.participants IS 'People to follow by their Kaggle username, on whatever board they stand. Names are compared without case.';
+COMMENT ON COLUMN kaggle.participants.kaggle_username IS 'The name in the URL of the profile, capitals kept; https://www.kaggle.com/NAME and @NAME are stored as NAME.';
+COMMENT ON COLUMN kaggle.participants.display_name IS 'Name for people; null or empty = none.';
+
+CREATE UNIQUE INDEX participant_is_one_without_regard_to_case
+    ON kaggle.participants (lower(kaggle_username COLLATE "C"));
+
+
+CREATE TABLE kaggle.event_participants (
+    event_id        bigint  NOT NULL,
+    kaggle_username text    NOT NULL,
+    excluded        boolean NOT NULL DEFAULT false,
+    note            text,
+    CONSTRAINT event_participants_pkey PRIMARY KEY (event_id, kaggle_username),
+    CONSTRAINT registered_for_an_existing_event
+        FOREIGN KEY (event_id) REFERENCES kaggle.events (id) ON DELETE CASCADE,
+    CONSTRAINT registered_is_an_existing_participant
+        FOREIGN KEY (kaggle_username) REFERENCES kaggle.participants (kaggle_username)
+        ON UPDATE CASCADE ON DELETE CASCADE
+);
+COMMENT ON TABLE kaggle.event_participants IS 'Who is registered for an event. An event with rows here ranks only those who are not excluded; one without ranks everybody.';
+COMMENT ON COLUMN kaggle.event_participants.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle.event_participants.kaggle_username IS 'The participant, in the spelling of kaggle.participants; a name that is not there yet is added to it.';
+COMMENT ON COLUMN kaggle.event_participants.excluded IS 'True: registered, but not ranked.';
+COMMENT ON COLUMN kaggle.event_participants.note IS 'For yourself, e.g. why someone is excluded.';
+
+CREATE INDEX event_participants_username ON kaggle.event_participants (kaggle_username);
+
+
+-- The door and the sweep look for the waiting job of a competition; procrastinate has no index for that. 0 = of none.
 CREATE INDEX pgleaderboard_waiting_jobs ON procrastinate.procrastinate_jobs
-    (((args ->> 'competition_id')::bigint), task_name) WHERE status = 'todo';
+    ((coalesce((args ->> 'competition_id')::bigint, 0)), task_name) WHERE status = 'todo';

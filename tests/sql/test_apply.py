@@ -369,6 +369,7 @@ def test_deleted_during_the_fetch(syncs: Syncs, archive: bytes) -> None:
     assert syncs.jobs() == 1
     assert syncs.again().action == "remove"
     syncs.store.remove_deleted(syncs.competition)
+    syncs.store.remove_detached()
     for table in ("boards", "leaderboard_entries", "leaderboard_history", "sync_runs", "sync_state", "sync_requests"):
         assert syncs.scalar(f"SELECT count(*) FROM kaggle.{table}") == 0
 
@@ -511,7 +512,7 @@ def test_nothing_is_left_in_a_temporary_folder(
         if fault:
             simulator.faults.put("titanic", fault)
         syncs.db.execute("SELECT kaggle.sync_now('titanic')")
-        assert syncer.sync(syncs.competition) == ending
+        assert syncer.sync(syncs.competition, 1) == ending
         assert list(tmp_path.iterdir()) == []
     assert seen == [[]]
     for line in kaggle._idle:
@@ -591,6 +592,8 @@ def test_a_reused_id_is_another_competition(syncs: Syncs) -> None:
         )
     assert syncs.end(run_id, zip_of(teams(2, 1, 3))).outcome == "skipped"
     assert syncs.leaderboard() == []
+    assert syncs.again().action == "remove"
+    syncs.store.remove_deleted(syncs.competition)
     assert syncs.end(syncs.again().run_id, zip_of(teams(4), slug="b-board")).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(4))
 

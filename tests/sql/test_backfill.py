@@ -488,7 +488,7 @@ def test_a_competition_that_is_linked_elsewhere_meanwhile(world: World, synced: 
     """The rebuild is given up, and nothing of it stays."""
     before = world.everything(synced)
     relink = "UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'"
-    with pytest.raises(NeedsPerson, match="a-board was deleted or linked elsewhere meanwhile"):
+    with pytest.raises(NeedsPerson, match="the competition was deleted or linked elsewhere meanwhile"):
         world.backfill(
             synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(relink) and None)
         )

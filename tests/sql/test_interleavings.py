@@ -192,7 +192,7 @@ def once_synced(db: Connection, hands: Hands, edit: Edit) -> dict[str, object]:
     hands.work_off()
     hands.ending = ending
     hands.begun.clear()
-    db.execute("UPDATE kaggle.sync_state SET describe_at = '2999-01-01' WHERE describe_at < '2999-01-01'")
+    db.execute("UPDATE kaggle.sync_state SET describe_at = clock_timestamp() + interval '23 hours'")
     db.execute("SELECT kaggle.sync_now(%(slug)s)", row)
     assert jobs(db) == [("sync", row["id"])]
     return row

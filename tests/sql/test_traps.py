@@ -233,7 +233,7 @@ def test_a_job_that_raises_is_deleted_too(db: Connection, worker: MakeWorker, mo
     """
     broken = threading.Event()
 
-    def breaks(self: object, competition_id: int) -> str:
+    def breaks(self: object, competition_id: int, job_id: int) -> str:
         broken.set()
         raise RuntimeError("a fault of ours")
 

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg_pool import PoolClosed
 
+from worker.store import Store
 from worker.supervisor import Supervisor, run_until_signalled
-from worker.sync import Syncer
 
 
 class LeavesATask:
@@ -54,7 +54,7 @@ class AwayFor:
         self.ends = ends
         self.let_go_of: list[int] = []
 
-    def let_go(self, worker_id: int, competition_id: int, retry_in: object, error: str) -> None:
+    def let_go(self, competition_id: int, job_id: int, retry_in: object, error: str) -> None:
         """Fail, or note it."""
         self.left -= 1
         if self.left >= 0:
@@ -76,9 +76,8 @@ def test_an_attempt_is_let_go_however_long_the_database_is_away(
 
     monkeypatch.setattr("worker.supervisor.asyncio.sleep", sleep)
     store = AwayFor(50, ends)
-    syncer = cast(Syncer, type("Fake", (), {"store": store, "worker_id": 1})())
 
-    asyncio.run(Supervisor(cast(Any, None))._let_go(syncer, 7, "why"))
+    asyncio.run(Supervisor(cast(Any, None))._let_go(cast(Store, store), 7, 1, "why"))
 
     assert store.let_go_of == let_go_of
     assert max(pauses) <= 20

@@ -1,0 +1,24 @@
+-- A row that row level security hides looks like one that was never there. So nothing is concluded from an absence where
+-- rows may be hidden: competitions that are seen are synced and the others are left alone, and of the tables that only
+-- the worker writes, a role must see every row.
+
+CREATE OR REPLACE FUNCTION kaggle.refuse_hidden_rows() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    hidden constant text := (
+        SELECT t.name FROM unnest(ARRAY[
+            'kaggle.sync_requests', 'kaggle.sync_state', 'kaggle.sync_runs', 'kaggle.sync_condition',
+            'kaggle.worker_processes', 'kaggle.kaggle_budget', 'kaggle.boards', 'kaggle.leaderboard_entries',
+            'kaggle.leaderboard_history', 'procrastinate.procrastinate_jobs', 'procrastinate.procrastinate_workers'
+        ]) AS t (name)
+        WHERE row_security_active(t.name) LIMIT 1);
+BEGIN
+    IF hidden IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('row level security hides rows of %s from role "%s"', hidden, current_user),
+            HINT = format('ALTER ROLE %I BYPASSRLS; or make it the owner of the table, without FORCE ROW LEVEL SECURITY.',
+                          current_user);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.refuse_hidden_rows() IS
+    'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role.';

@@ -1,0 +1,122 @@
+-- A competition that was deleted: what hung on it goes, in chunks, and only that.
+--
+--   DELETE    notes the link revision that the row had, in sync_requests
+--   TRUNCATE  notes one revision for all competitions
+--   neither   (a row that is missing) is noted in sync_state, and believed an hour later
+--
+-- A row that is inserted again under the same id has a later revision, and so nothing of the one before. The boards are
+-- detached first: nobody sees them from then on, and the row that comes next begins boards of its own.
+
+CREATE OR REPLACE FUNCTION kaggle.deleted_until(competition_id bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+    SELECT max(r.link_revision) FROM sync_requests r
+    WHERE r.reason = 'deleted' AND (r.competition_id = deleted_until.competition_id OR r.competition_id IS NULL)
+$$;
+COMMENT ON FUNCTION kaggle.deleted_until(bigint) IS
+    'The link revision up to which rows with this id were deleted, as far as that is still to be acted on; null = none was.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.grace_for_missing() RETURNS interval
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$ SELECT interval '1 hour' $$;
+COMMENT ON FUNCTION kaggle.grace_for_missing() IS
+    'How long a competition may be missing, without a trigger that saw its deletion, before it counts as deleted.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.is_deleted(state kaggle.sync_state) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    RETURN coalesce(coalesce(state.link_revision, 0) <= deleted_until(state.competition_id), false)
+        OR coalesce(state.missing_since + grace_for_missing() < clock_timestamp(), false)
+           AND NOT row_security_active('kaggle.competitions')
+           AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = state.competition_id);
+END $$;
+COMMENT ON FUNCTION kaggle.is_deleted(kaggle.sync_state) IS
+    'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    state sync_state;
+    requests bigint[];       -- of the deleted row
+BEGIN
+    PERFORM refuse_hidden_rows();
+    SELECT * INTO state FROM sync_state s WHERE s.competition_id = remove_deleted.competition_id FOR UPDATE;
+    requests := ARRAY(
+        SELECT r.id FROM sync_requests r
+        WHERE r.competition_id = remove_deleted.competition_id
+          AND r.id <= coalesce((SELECT max(d.id) FROM sync_requests d
+                                WHERE d.reason = 'deleted' AND (d.competition_id = r.competition_id
+                                                                OR d.competition_id IS NULL)), r.id));
+    IF state.competition_id IS NULL OR state.running_run_id IS NOT NULL OR NOT is_deleted(state) THEN
+        RETURN false;
+    END IF;
+    UPDATE boards b SET competition_id = NULL WHERE b.competition_id = remove_deleted.competition_id;
+    DELETE FROM sync_runs WHERE id = ANY (ARRAY(
+        SELECT r.id FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id LIMIT at_most));
+    IF EXISTS (SELECT FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id) THEN
+        RETURN true;
+    END IF;
+    DELETE FROM sync_requests r WHERE r.id = ANY (requests);
+    DELETE FROM sync_state s WHERE s.competition_id = remove_deleted.competition_id;
+    PERFORM queue_job('remove', NULL, -5);
+    IF EXISTS (SELECT FROM competitions c WHERE c.id = remove_deleted.competition_id) THEN
+        PERFORM queue_job('sync', remove_deleted.competition_id, 5);       -- another row with the same id
+    END IF;
+    RETURN false;
+END $$;
+COMMENT ON FUNCTION kaggle.remove_deleted(bigint, integer) IS
+    'Detaches the boards of a deleted competition, and removes at most so many of its runs, at last its state and requests. True: call it again. The boards are left to kaggle.remove_detached.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.remove_detached(at_most integer DEFAULT 10000) RETURNS boolean
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    target bigint;
+    removed bigint;
+BEGIN
+    PERFORM refuse_hidden_rows();
+    SELECT b.id INTO target FROM boards b WHERE b.competition_id IS NULL ORDER BY b.id LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
+        SELECT h.ctid FROM leaderboard_history h WHERE h.board_id = target LIMIT at_most));
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    DELETE FROM leaderboard_entries WHERE ctid = ANY (ARRAY(
+        SELECT e.ctid FROM leaderboard_entries e WHERE e.board_id = target LIMIT at_most - removed));
+    DELETE FROM boards b
+    WHERE b.id = target
+      AND NOT EXISTS (SELECT FROM leaderboard_history h WHERE h.board_id = target)
+      AND NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = target);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION kaggle.remove_detached(integer) IS
+    'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
+
+
+CREATE OR REPLACE FUNCTION kaggle.note_missing() RETURNS SETOF bigint
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+BEGIN
+    IF row_security_active('kaggle.competitions') THEN
+        RETURN;
+    END IF;
+    -- A truncation has been acted on when no state is left from before it.
+    DELETE FROM sync_requests r
+    WHERE r.competition_id IS NULL
+      AND NOT EXISTS (SELECT FROM sync_state s WHERE coalesce(s.link_revision, 0) <= r.link_revision);
+    RETURN QUERY
+    WITH changed AS (
+        SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id
+        WHERE (c.id IS NULL) <> (s.missing_since IS NOT NULL) AND deleted_until(s.competition_id) IS NULL
+        FOR UPDATE OF s SKIP LOCKED
+    ), noted AS (
+        UPDATE sync_state s SET missing_since = CASE WHEN s.missing_since IS NULL THEN clock_timestamp() END
+        FROM changed c WHERE s.competition_id = c.competition_id
+        RETURNING s.competition_id, s.missing_since
+    )
+    SELECT n.competition_id FROM noted n WHERE n.missing_since IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION kaggle.note_missing() IS
+    'Notes since when competitions are missing whose deletion no trigger saw, takes the note back where they are there again, and returns those newly noted.';
