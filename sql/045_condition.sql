@@ -26,7 +26,9 @@ DECLARE
     given record;
 BEGIN
     DELETE FROM sync_condition;
-    DROP FUNCTION IF EXISTS sync_condition_holds(competitions);
+    IF to_regprocedure('kaggle.sync_condition_holds(kaggle.competitions)') IS NOT NULL THEN
+        DROP FUNCTION sync_condition_holds(competitions);
+    END IF;
     -- What another condition has put off is considered anew.
     UPDATE sync_state SET condition_says = NULL, retry_at = clock_timestamp() WHERE condition_says IS NOT NULL;
     PERFORM queue_job('sweep', NULL, 20);

@@ -25,7 +25,26 @@ END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kaggle FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA kaggle FROM PUBLIC;
-REVOKE ALL ON SCHEMA kaggle, procrastinate FROM PUBLIC;
+
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    -- An administrator may have made the schemas: then only their owner, or who got USAGE with its grant option, grants.
+    FOR wanted IN
+        SELECT s.name AS schema, r.oid AS role, format('GRANT USAGE ON SCHEMA %I TO %I', s.name, r.rolname) AS statement
+        FROM (VALUES ('kaggle', 'pgleaderboard_reader'), ('kaggle', 'pgleaderboard_editor'),
+                     ('kaggle', 'pgleaderboard_worker'), ('procrastinate', 'pgleaderboard_worker')) s (name, role)
+        JOIN pg_roles r ON r.rolname = s.role
+    LOOP
+        IF has_schema_privilege(wanted.schema, 'USAGE WITH GRANT OPTION') THEN
+            EXECUTE format('REVOKE ALL ON SCHEMA %I FROM PUBLIC', wanted.schema);
+            EXECUTE wanted.statement;
+        ELSIF NOT has_schema_privilege(wanted.role, wanted.schema, 'USAGE') THEN
+            RAISE WARNING 'this user may not grant it, the owner of the schema must: %', wanted.statement;
+        END IF;
+    END LOOP;
+END $$;
 
 DO $$
 DECLARE
@@ -36,7 +55,6 @@ BEGIN
         RETURN;
     END IF;
 
-    GRANT USAGE ON SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
     GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.budget, kaggle.events, kaggle.competitions,
         kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
         kaggle.leaderboard_history, kaggle.participants, kaggle.event_participants,
@@ -58,7 +76,6 @@ BEGIN
     GRANT EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text)
         TO pgleaderboard_editor;
 
-    GRANT USAGE ON SCHEMA procrastinate TO pgleaderboard_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;

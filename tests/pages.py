@@ -50,6 +50,8 @@ def check(page: str, url: str, folder: Path, events: Mapping[str, Callable[[], N
         return part[0]
 
     stands = (DOCS / page).read_text(encoding="utf-8")
+    found = [part for part in _PART.finditer(stands) if part["sql"] is not None]
+    assert len(found) == stands.count("```sql") > 0, f"not every SQL block of docs/{page} can be run"
     is_so = _PART.sub(run, stands)
     if os.environ.get(REWRITE):
         (DOCS / page).write_text(is_so, encoding="utf-8")

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from tests.boards import COLUMNS, leaderboard, versions_at
+from tests.boards import COLUMNS, leaderboard, teams, versions_at, zip_of
 from worker import board
 from worker.store import Applied, Begun, Store
 
@@ -95,3 +95,14 @@ class Syncs:
     def scalar(self, query: str, *values: Any) -> Any:
         """One value."""
         return (self.db.execute(query, values).fetchone() or (None,))[0]
+
+    def begin_after_removal(self) -> str:
+        """Remove what a row with this id left behind, as the worker does, then begin. Returns the last action."""
+        self.db.execute(
+            "SELECT kaggle.sync_now(kaggle_competition_id) FROM kaggle.competitions WHERE id = %s", (self.competition,)
+        )
+        while (begun := self.again()).action == "remove":
+            self.store.remove_deleted(self.competition)
+            self.store.remove_detached()
+        self.end(begun.run_id, zip_of(teams(1, 2, 3)))
+        return begun.action

@@ -83,6 +83,7 @@ def examine(patient: Patient) -> Findings:
         yield from clock(connection, patient.clock)
         yield from listen(connection, patient)
         installed = True
+        yield from row_security(connection)
         for found in _guarded(connection, schema(connection)):
             installed = installed and found.level == "ok"
             yield found
@@ -94,11 +95,14 @@ def examine(patient: Patient) -> Findings:
             rights(connection),
             search_path(connection),
             triggers(connection),
+            sequences(connection),
             queue(connection),
             workers(connection, fingerprint),
             jobs(connection, fingerprint),
             kaggle(patient, connection),
             syncs(connection),
+            missing(connection),
+            ahead(connection),
             condition(connection),
         ):
             yield from _guarded(connection, findings)
@@ -206,6 +210,30 @@ def _is_pooled(connection: Connection) -> bool:
     return bool(connection.info.backend_pid != _value(connection, "SELECT pg_backend_pid()"))
 
 
+def row_security(connection: Connection) -> Findings:
+    """Whether row level security hides rows from this role, or from the owner, in whose name triggers and views act."""
+    user = connection.info.user
+    for name, role, from_owner in connection.execute(
+        """
+        SELECT c.oid::regclass::text, CASE WHEN row_security_active(c.oid) THEN current_user ELSE o.rolname END,
+               NOT row_security_active(c.oid)
+        FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+        WHERE c.relkind = 'r' AND c.relrowsecurity
+          AND c.relnamespace IN (to_regnamespace('kaggle'), to_regnamespace('procrastinate'))
+          AND (row_security_active(c.oid) OR c.relforcerowsecurity AND NOT (o.rolsuper OR o.rolbypassrls))
+        ORDER BY 1
+        """
+    ).fetchall():
+        other = "NO FORCE ROW LEVEL SECURITY" if from_owner else f'OWNER TO "{user}"'
+        yield Finding(
+            "rights",
+            "problem",
+            f'row level security hides rows of {name} from role "{role}"'
+            + (": those that are hidden are not synced" if name == "kaggle.competitions" else ": nothing is synced"),
+            f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE {name} {other}',
+        )
+
+
 def schema(connection: Connection) -> Findings:
     """Whether the schemas are there, and of this version."""
     try:
@@ -214,6 +242,8 @@ def schema(connection: Connection) -> Findings:
         yield Finding("migrations", "problem", str(error), "run pgleaderboard migrate")
     except SchemaTooNew as error:
         yield Finding("migrations", "problem", str(error), "install the newer pgleaderboard here, too")
+    except Transient as error:
+        yield Finding("migrations", "problem", f"what is installed cannot be told: {error}", "mend that first")
     except NeedsPerson as error:
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
             yield Finding("rights", "problem", str(error), _grant_worker(connection))
@@ -319,6 +349,20 @@ def triggers(connection: Connection) -> Findings:
         return
     if not off and not missing:
         yield Finding("triggers", "ok", "they are there and switched on")
+
+
+def sequences(connection: Connection) -> Findings:
+    """Whether a sequence would issue a number that is in use, as after an upgrade by logical replication."""
+    behind = _rows(connection, "SELECT sequence, last_value, highest FROM kaggle.sequences_behind()")
+    for row in behind:
+        yield Finding(
+            "sequences",
+            "problem",
+            f"{row.sequence} is at {row.last_value}, and {row.highest} is in use",
+            "run pgleaderboard migrate --again, which sets it forward",
+        )
+    if not behind:
+        yield Finding("sequences", "ok", "none is behind its table")
 
 
 def queue(connection: Connection) -> Findings:
@@ -529,17 +573,55 @@ def syncs(connection: Connection) -> Findings:
         yield Finding("syncs", "ok", f"none of {total} competitions fails")
 
 
+def missing(connection: Connection) -> Findings:
+    """Competitions that are gone though no trigger saw their deletion."""
+    for row in _rows(
+        connection,
+        """
+        SELECT s.competition_id, s.missing_since, s.missing_since + kaggle.grace_for_missing() AS removal,
+               (SELECT string_agg(DISTINCT b.slug, ', ') FROM kaggle.boards b WHERE b.competition_id = s.competition_id)
+               AS slugs
+        FROM kaggle.sync_state s WHERE s.missing_since IS NOT NULL ORDER BY s.competition_id
+        """,
+    ):
+        yield Finding(
+            "syncs",
+            "warning",
+            f"competition {row.competition_id} ({row.slugs or 'without a board'}) has been missing since "
+            f"{row.missing_since:%Y-%m-%d %H:%M:%S %Z}, and no trigger saw its deletion: its boards, history and runs "
+            f"are removed at {row.removal:%Y-%m-%d %H:%M:%S %Z}",
+            "bring its row back under the same id before then; where it was deleted on purpose, nothing",
+        )
+
+
+def ahead(connection: Connection) -> Findings:
+    """Boards that were synced while the database's clock was ahead."""
+    for row in _rows(
+        connection,
+        "SELECT slug, kind, observed_at FROM kaggle.boards "
+        "WHERE observed_at > clock_timestamp() + make_interval(secs => %s) ORDER BY observed_at DESC, slug LIMIT %s",
+        CLOCK_WARNING,
+        SHOWN,
+    ):
+        yield Finding(
+            "clock",
+            "warning",
+            f"the {row.kind} board of {row.slug} is dated {row.observed_at:%Y-%m-%d %H:%M:%S %Z}, which lies ahead",
+            "nothing: it is right, and so are later syncs; set the database's clock by NTP",
+        )
+
+
 def condition(connection: Connection) -> Findings:
     """A sync condition of the user's own."""
     name = _value(connection, "SELECT function FROM kaggle.sync_condition")
     if name is None:
         return
-    remedy = "mend it, or SELECT kaggle.set_sync_condition(NULL) as the owner of schema kaggle"
+    remedy = "mend it, or SELECT kaggle.set_sync_condition(NULL) as the owner of the functions of schema kaggle"
     wrong = _rows(
         connection,
         "SELECT count(*) AS times, min(condition_says) AS said FROM kaggle.sync_state WHERE condition_says <> 'no'",
     )[0]
-    if _value(connection, "SELECT to_regprocedure(%s) IS NULL", name):
+    if _value(connection, "SELECT kaggle.bound_condition() IS NULL"):
         yield Finding("condition", "problem", f"{name} does not exist", remedy)
     elif wrong.times:
         yield Finding(

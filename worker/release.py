@@ -37,7 +37,8 @@ def check(
 ) -> None:
     """Whether this program fits the database: returns, or says why not. Leaves a transaction as it found it.
 
-    Raises SchemaTooNew, SchemaTooOld, or NeedsPerson where nothing is installed or may not be read.
+    Raises SchemaTooNew, SchemaTooOld, NeedsPerson where nothing is installed or may not be read, or Transient where row
+    level security hides what is installed.
     """
     release = Release.read(sql, migrations, procrastinate)
     try:
@@ -82,9 +83,9 @@ class Recorded:
             connection,
             "SELECT row_security_active('kaggle.alembic_version') OR row_security_active('kaggle.applied_files')",
         ):
-            raise NeedsPerson(
-                f'row level security hides what is installed from role "{connection.info.user}": '
-                f'ALTER ROLE "{connection.info.user}" BYPASSRLS, or make it the owner of the tables'
+            raise Transient(
+                f'row level security hides rows of kaggle.applied_files from role "{connection.info.user}": '
+                f'ALTER ROLE "{connection.info.user}" BYPASSRLS; or make it the owner of the tables'
             )
         versions = rows(connection, "SELECT version_num FROM kaggle.alembic_version")
         files = rows(connection, "SELECT name, digest FROM kaggle.applied_files")

@@ -48,6 +48,7 @@ SILENCE = 30.0  # seconds without an answer, after which a connection is given u
 LONGEST_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
 STARTING = "it is starting"
+_OUTAGES = (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld, Transient)
 SLOW_START = 30  # seconds that one which keeps us waiting gets for the first connection
 
 
@@ -118,7 +119,7 @@ class Supervisor:
                     self.waiting_for = None
                     log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
                     await self._until_stopped(session)
-            except (psycopg.Error, procrastinate.exceptions.ConnectorException, OSError, SchemaTooOld) as error:
+            except _OUTAGES as error:
                 ours = _as_ours(error)
                 if isinstance(ours, NeedsPerson):
                     raise ours from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 from conftest import Connection, MakeWorker
+from psycopg.conninfo import make_conninfo
 
 from tests.asking import (
     OTHER,
@@ -24,6 +26,7 @@ from tests.asking import (
 )
 from tests.boards import teams, zip_of
 from tests.syncs import WORKER, Syncs
+from worker import migrate
 from worker.store import Begun, Store
 
 NAME = "public.only_featured(kaggle.competitions)"
@@ -120,10 +123,12 @@ def test_one_that_fails_syncs_nothing_and_is_the_problem(
         assert status(db, "problem") is None
 
 
-def test_one_that_was_dropped_syncs_nothing(db: Connection, worker: MakeWorker) -> None:
-    """Said as the problem; made again, it is asked again."""
+def test_one_that_was_dropped_with_force_syncs_nothing(db: Connection, worker: MakeWorker) -> None:
+    """Only CASCADE drops it, and that is the problem then; made again and set, it is asked again."""
     condition(db, "RETURN true;")
-    db.execute("DROP FUNCTION public.only_featured")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        db.execute("DROP FUNCTION public.only_featured")
+    db.execute("DROP FUNCTION public.only_featured CASCADE")
     with worker():
         insert(db)
         eventually(
@@ -164,37 +169,104 @@ def test_what_cannot_be_one_is_refused(db: Connection, made: str, wrong: str) ->
     assert value(db, "SELECT function FROM kaggle.sync_condition") == NAME
 
 
-def test_it_runs_as_its_own_owner(db: Connection, worker: MakeWorker) -> None:
-    """A function of somebody else must be SECURITY DEFINER, and stay so: it never runs with our rights."""
-    role = f"somebody_{db.info.dbname}"
+@pytest.fixture
+def somebody(db: Connection) -> Iterator[str]:
+    """A role that owns a schema of its own, and reads ours."""
+    role = f"somebody_{secrets.token_hex(4)}"
     db.execute(f"CREATE ROLE {role}")
-    try:
-        db.execute(f"GRANT pgleaderboard_reader TO {role}")
-        make = (
-            "CREATE OR REPLACE FUNCTION public.theirs(kaggle.competitions) RETURNS boolean LANGUAGE sql {} "
-            f"AS $$ SELECT current_user = '{role}' $$"
-        )
-        db.execute(make.format(""))
-        db.execute(f"ALTER FUNCTION public.theirs OWNER TO {role}")
-        ask = "SELECT kaggle.set_sync_condition('public.theirs(kaggle.competitions)')"
-        with pytest.raises(psycopg.errors.InvalidFunctionDefinition, match="would run with the rights"):
-            db.execute(ask)
-        db.execute(make.format("SECURITY DEFINER"))
-        db.execute(ask)
-        with worker():
-            insert(db)
-            assert synced(db) == ("inserted", "changed")
-            db.execute(make.format(""))  # the owner makes it an ordinary one again
-            insert(db, OTHER)
-            eventually(
-                db,
-                "the sync condition fails, so nothing is synced by itself: "
-                "public.theirs(kaggle.competitions) is SECURITY DEFINER no longer",
-                f"SELECT problem FROM kaggle.sync_status WHERE kaggle_competition_id = '{OTHER}'",
-            )
-    finally:
-        db.execute(f"DROP OWNED BY {role}")
-        db.execute(f"DROP ROLE {role}")
+    db.execute(f"GRANT pgleaderboard_reader TO {role}")
+    db.execute(f"CREATE SCHEMA theirs AUTHORIZATION {role}")
+    yield role
+    db.execute("RESET ROLE")
+    db.execute(f"DROP OWNED BY {role} CASCADE")
+    db.execute(f"DROP ROLE {role}")
+
+
+THEIRS = "theirs.may(kaggle.competitions)"
+MAKE = f"CREATE OR REPLACE FUNCTION {THEIRS} RETURNS boolean LANGUAGE sql"
+
+
+@pytest.mark.parametrize("definer", ["", "SECURITY DEFINER"])
+def test_a_function_of_somebody_else_is_refused(db: Connection, somebody: str, definer: str) -> None:
+    """It would run with our rights, now or once it is made an ordinary one again."""
+    db.execute(f"{MAKE} {definer} AS 'SELECT true'")
+    db.execute(f"ALTER FUNCTION {THEIRS} OWNER TO {somebody}")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"theirs\.may.* does not belong to"):
+        db.execute(f"SELECT kaggle.set_sync_condition('{THEIRS}')")
+    assert rows(db, "SELECT function FROM kaggle.sync_condition") == []
+    assert value(db, "SELECT kaggle.bound_condition()") is None
+
+
+def test_one_that_is_given_away_is_asked_no_more(db: Connection, store: Store, somebody: str) -> None:
+    """Whoever owns it could put anything into it."""
+    db.execute(f"{MAKE} AS 'SELECT true'")
+    db.execute(f"SELECT kaggle.set_sync_condition('{THEIRS}')")
+    competition_id = insert(db)
+    assert store.ask_condition(competition_id) == "yes"
+    db.execute(f"ALTER FUNCTION {THEIRS} OWNER TO {somebody}")
+    assert "does not belong to" in store.ask_condition(competition_id)
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "DROP FUNCTION theirs.may CASCADE",
+        "ALTER SCHEMA theirs RENAME TO other; CREATE SCHEMA theirs",
+    ],
+)
+def test_the_owner_of_its_schema_puts_no_other_in_its_place(
+    db: Connection, store: Store, somebody: str, trick: str
+) -> None:
+    """Our function is bound by its identity: theirs, of the same name, is never called."""
+    db.execute(f"{MAKE} AS 'SELECT true'")
+    db.execute(f"SELECT kaggle.set_sync_condition('{THEIRS}')")
+    db.execute(f"GRANT CREATE ON DATABASE {db.info.dbname} TO {somebody}")
+    competition_id = insert(db)
+    db.execute(f"SET ROLE {somebody}")
+    with pytest.raises((psycopg.errors.DependentObjectsStillExist, psycopg.errors.InsufficientPrivilege)):
+        db.execute("DROP FUNCTION theirs.may")
+    for statement in trick.split("; "):
+        db.execute(statement)
+    db.execute(f"{MAKE} AS $$ SELECT 1 / 0 = 1 $$")
+    assert store.ask_condition(competition_id) in ("yes", f"{THEIRS} does not exist")
+    db.execute("RESET ROLE")
+
+
+def test_the_schema_may_belong_to_an_administrator(empty_database: str) -> None:
+    """What counts is who owns our functions, to set a condition and to ask it; the roles may use the schema."""
+    role = f"plain_{secrets.token_hex(4)}"
+    url = make_conninfo(empty_database, user=role, password="plain")
+    with psycopg.connect(empty_database, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
+        try:
+            for schema in ("kaggle", "procrastinate"):
+                admin.execute(f"CREATE SCHEMA {schema}")
+                admin.execute(f"GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}")
+            told: list[str] = []
+            migrate.migrate(url, report=told.append)
+            for name, schema in (
+                ("reader", "kaggle"),
+                ("editor", "kaggle"),
+                ("worker", "kaggle"),
+                ("worker", "procrastinate"),
+            ):
+                grant = f"GRANT USAGE ON SCHEMA {schema} TO pgleaderboard_{name}"
+                assert f"this user may not grant it, the owner of the schema must: {grant}" in told
+            for schema in ("kaggle", "procrastinate"):
+                admin.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role} WITH GRANT OPTION")
+            told.clear()
+            migrate.migrate(url, report=told.append, again=True)
+            assert [line for line in told if "may not grant" in line] == []
+            assert value(admin, "SELECT has_schema_privilege('pgleaderboard_reader', 'kaggle', 'USAGE')")
+            with psycopg.connect(url, autocommit=True) as db:
+                db.execute(
+                    "CREATE FUNCTION kaggle.mine(kaggle.competitions) RETURNS boolean LANGUAGE sql AS 'SELECT true'"
+                )
+                db.execute("SELECT kaggle.set_sync_condition('kaggle.mine(kaggle.competitions)')")
+                assert value(db, "SELECT kaggle.ask_condition(%s)", insert(db)) == "yes"
+        finally:
+            admin.execute(f"DROP OWNED BY {role} CASCADE")
+            admin.execute(f"DROP ROLE {role}")
 
 
 def test_what_it_leaves_behind_is_taken_back(db: Connection, store: Store) -> None:

@@ -69,7 +69,7 @@ def test_a_healthy_set_up(look: Examine, db: Connection, worker: MakeWorker) -> 
         assert synced(db) == ("inserted", "changed")
         found = look()
     assert {f.level for f in found} == {"ok"}, found
-    checks = "database clock listen migrations rights search_path triggers queue workers jobs kaggle syncs"
+    checks = "database clock listen migrations rights search_path triggers sequences queue workers jobs kaggle syncs"
     assert [f.check for f in found] == checks.split()
 
 
@@ -125,6 +125,20 @@ BROKEN = [
     (
         "INSERT INTO kaggle.sync_condition (function) VALUES ('public.gone(kaggle.competitions)')",
         "condition", "problem", "public.gone(kaggle.competitions) does not exist", "set_sync_condition(NULL)",
+    ),
+    (
+        "INSERT INTO kaggle.sync_state (competition_id, missing_since) VALUES (7, '2026-01-02 03:04:05Z')",
+        "syncs", "warning", "competition 7 (without a board) has been missing since 2026-01-02 03:04:05 UTC",
+        "under the same id",
+    ),
+    (
+        "INSERT INTO kaggle.competitions (id, kaggle_competition_id) VALUES (50, 'titanic')",
+        "sequences", "problem", "kaggle.competitions_id_seq is at 0, and 50 is in use", "migrate --again",
+    ),
+    (
+        "INSERT INTO kaggle.boards (competition_id, slug, kind, observed_at) "
+        "VALUES (1, 'titanic', 'public', clock_timestamp() + interval '5 hours')",
+        "clock", "warning", "the public board of titanic is dated", "by NTP",
     ),
 ]  # fmt: skip
 
@@ -184,6 +198,35 @@ def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
     finally:
         db.execute(sql.SQL("DROP ROLE {}").format(role))
     assert any(f.check == "rights" and "may not use kaggle.boards" in f.said for f in reading), reading
+
+
+HIDEABLE = (
+    "competitions", "events", "event_competitions", "participants", "event_participants", "sync_requests", "sync_state",
+    "sync_runs", "sync_condition", "worker_processes", "kaggle_budget", "boards", "leaderboard_entries",
+    "leaderboard_history", "applied_files", "alembic_version",
+)  # fmt: skip
+
+
+def test_rows_that_are_hidden(look: Examine, db: Connection, url: str) -> None:
+    """Row level security on any table is named with its remedy, and never taken for an old database."""
+    assert set(HIDEABLE) == {
+        name for (name,) in db.execute("SELECT relname FROM pg_class WHERE relnamespace = 'kaggle'::regnamespace "
+                                       "AND relkind = 'r'")
+    }  # fmt: skip
+    role = f"unprivileged_{os.getpid()}"
+    db.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x' IN ROLE pgleaderboard_worker")
+    try:
+        for table in HIDEABLE:
+            db.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY")
+            found = look(url=make_conninfo(url, user=role, password="x"))
+            said = f'row level security hides rows of kaggle.{table} from role "{role}"'
+            assert named(
+                found, "rights", "problem", said, f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE kaggle.{table}'
+            )
+            assert not any("to apply" in f.said for f in found), found
+            db.execute(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
+    finally:
+        db.execute(f"DROP ROLE {role}")
 
 
 def test_a_database_of_another_encoding_or_read_only(look: Examine, url: str, server_url: str) -> None:

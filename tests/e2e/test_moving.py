@@ -156,7 +156,7 @@ def test_moving_to_a_server_of_ones_own(
         assert synced(there, "simulated-7-teams") == ("inserted", "changed")
         moment = value(db, "SELECT min(observed_at) FROM kaggle.sync_runs WHERE competition_id = 2")
         past = f"SELECT {COLUMNS} FROM kaggle.leaderboard_as_of(%s, %s) ORDER BY rank, team_id"
-        assert rows(there, past, REST, moment) == rows(db, past, REST, moment)
+        assert rows(there, past, REST, moment) == rows(db, past, REST, moment) != []
 
         # An administrator makes the roles; the same command brings their rights.
         with psycopg.connect(server.url(), autocommit=True) as admin:

@@ -51,7 +51,7 @@ def test_it_waits_for_its_last_sync_and_lives_meanwhile(
     insert(db)
 
     def meanwhile() -> None:
-        hold.arrived.wait(30)
+        assert hold.arrived.wait(30)
         seen = "SELECT max(seen_at)::text FROM kaggle.worker_processes"
         for _ in range(2):
             eventually(db, True, f"SELECT ({seen}) > %s", value(db, seen))
@@ -74,7 +74,7 @@ def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simula
     async def told_to_stop() -> None:
         supervisor = once(url, simulator, concurrency=1)
         running = asyncio.create_task(supervisor.run_once())
-        await asyncio.to_thread(hold.arrived.wait, 30)
+        assert await asyncio.to_thread(hold.arrived.wait, 30)
         await asyncio.to_thread(insert, db, OTHER)
         supervisor.stop()
         await running

@@ -73,7 +73,7 @@ def test_the_whole_job_behind_pgbouncer(plain: str, simulator: Simulator, worker
             db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
             assert synced(db) == ("manual", "changed")
             assert_exact(db, simulator)
-            assert rows(db, "SELECT * FROM kaggle.movers(%s, interval '1 hour')", SLUG) is not None
+            assert rows(db, "SELECT rank_now, what FROM kaggle.movers(%s, interval '1 hour')", SLUG) == [(1, "new")]
 
             simulator.faults.put(SLUG, Status(503))
             db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import os
 import secrets
 import signal
@@ -216,8 +217,8 @@ def test_a_worker_whose_kaggle_and_database_fail_gives_nothing_away(
     assert found_in(everything_stored(db)) == []
     assert controls_in(text) == []
     if form == "json":
-        lines = [line for line in text.splitlines() if line.startswith("{")]
-        assert all(json.loads(line) for line in lines)
+        events = [json.loads(line)["event"] for line in text.splitlines()]
+        assert "sync changed" in events
 
 
 def test_kaggle_cannot_echo_the_token_into_a_table(
@@ -229,6 +230,7 @@ def test_kaggle_cannot_echo_the_token_into_a_table(
         db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
         error = db.execute("SELECT error FROM kaggle.wait_for_sync('titanic')").fetchone()[0]
     assert "rejected" in error
+    assert "rejected" in caplog.text
     assert "test-token" not in error + everything_stored(db) + caplog.text
 
 
@@ -323,6 +325,7 @@ def test_team_names_cannot_play_with_the_terminal(
     db: Connection, simulator: Simulator, worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Titles and names full of control characters are stored byte for byte, and printed with each of them escaped."""
+    caplog.set_level(logging.DEBUG, logger="worker")
     name = f"otters{ESCAPE}[/bold]\x9b31m"
     simulator.faults.put(
         "titanic", Page(zip_of([Entry(1, name), Entry(2, "plain")]), "application/zip"), method="DownloadLeaderboard"
@@ -337,4 +340,5 @@ def test_team_names_cannot_play_with_the_terminal(
     Console(file=printed, force_terminal=False, width=200).print(demo._top(db, "titanic"))
     assert controls_in(printed.getvalue()) == []
     assert "otters\\x1b]0;owned" in printed.getvalue()
+    assert "sync changed" in caplog.text
     assert controls_in(caplog.text) == []

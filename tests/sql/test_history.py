@@ -108,6 +108,7 @@ def test_rank_history_of_many_teams(db: Connection, past: Past) -> None:
 def test_rank_history_follows_a_user(db: Connection, past: Past) -> None:
     """By username in any case: the teams that the user was a member of, while that was so."""
     users = {u for _, _, board in past.boards for e in board if not e.is_benchmark for u in e.members}
+    assert len(users) > 20
     for user in sorted(users)[:20]:
         expected = [
             row
@@ -120,6 +121,7 @@ def test_rank_history_follows_a_user(db: Connection, past: Past) -> None:
 def test_movers(db: Connection, past: Past) -> None:
     """Who climbed, fell, came and went since each of the boards."""
     last = past.ranks(STEPS - 1)
+    told: set[str] = set()
     for number, (at, _, _) in enumerate(past.boards):
         then = past.ranks(number)
         expected = set()
@@ -141,10 +143,13 @@ def test_movers(db: Connection, past: Past) -> None:
         )
         assert set(actual) == expected
         assert len(actual) == len(expected)
+        told |= {row[-1] for row in actual}
+    assert told == {"new", "gone", "climbed", "fell"}
 
 
 def test_changes_of_each_run(db: Connection, past: Past) -> None:
     """Those that came, went, or changed a fact, as a naive comparison finds them; as many moved as the run says."""
+    told: set[str] = set()
     for number in range(1, STEPS):
         _, run_id, board = past.boards[number]
         before = {e.team_id: e for e in past.boards[number - 1][2]}
@@ -157,6 +162,8 @@ def test_changes_of_each_run(db: Connection, past: Past) -> None:
         }
         (moved,) = rows(db, "SELECT moved FROM kaggle.sync_runs WHERE id = %s", run_id)[0]
         assert sum(what in ("moved", "updated and moved") for _, what in actual) == moved
+        told |= {what for _, what in actual}
+    assert {"added", "removed", "updated", "updated and moved"} <= told
 
 
 def test_team_rank(db: Connection, past: Past) -> None:

@@ -75,6 +75,9 @@ class Hands:
             return
         if self.job.task_name == "sweep":
             self.sweep(thorough=False)
+        elif self.job.task_name == "remove":
+            while self.connection.execute("SELECT kaggle.remove_detached()").fetchone()[0]:
+                pass
         elif self.job.task_name == "sync":
             row = self.connection.execute(
                 "SELECT action, run_id, slug FROM kaggle.begin_sync(%s, %s, 'cred', 0)",
@@ -169,7 +172,17 @@ EDITS = {
         wants=False,
     ),
     "deleted": Edit("DELETE FROM kaggle.competitions WHERE id = %(id)s", wants=False),
+    "replaced": Edit(
+        "DELETE FROM kaggle.competitions WHERE id = %(id)s; "
+        "INSERT INTO kaggle.competitions (id, kaggle_competition_id) VALUES (%(id)s, %(slug)s)"
+    ),
 }
+
+
+def make(editor: Connection, edit: Edit, row: dict[str, object]) -> None:
+    """Make an edit, statement by statement, without committing it."""
+    for statement in edit.does.split("; "):
+        editor.execute(statement, row)
 
 
 def insert(db: Connection, values: str = "") -> dict[str, object]:
@@ -236,10 +249,19 @@ def is_wrong(db: Connection, hands: Hands, row: dict[str, object], name: str, be
             "SELECT (SELECT count(*) FROM kaggle.sync_state WHERE competition_id = %(id)s)"
             " + (SELECT count(*) FROM kaggle.sync_runs WHERE competition_id = %(id)s)"
             " + (SELECT count(*) FROM kaggle.sync_requests WHERE competition_id = %(id)s)"
-            " + (SELECT count(*) FROM kaggle.boards WHERE competition_id = %(id)s)",
+            " + (SELECT count(*) FROM kaggle.boards WHERE competition_id = %(id)s OR competition_id IS NULL)",
             row,
         ).fetchone()[0]
         return f"{rows} rows hang on what was deleted" if rows else None
+    if name == "replaced":
+        has = db.execute(
+            "SELECT (SELECT count(*) FROM kaggle.leaderboard WHERE competition_id = %(id)s),"
+            " (SELECT coalesce(sum(added), 0) FROM kaggle.sync_runs WHERE competition_id = %(id)s),"
+            " (SELECT count(*) FROM kaggle.boards WHERE competition_id IS NULL)",
+            row,
+        ).fetchone()
+        expected = (1, 1, 0) if hands.ending == "applied" else (0, 0, 0)
+        return f"teams, teams that runs added, boards that nobody owns: {has}" if has != expected else None
     slug = db.execute("SELECT kaggle_competition_id FROM kaggle.competitions WHERE id = %(id)s", row).fetchone()[0]
     if EDITS[name].wants and begun_before is not None and len(hands.begun) <= begun_before:
         return "no attempt began after the commit"
@@ -258,6 +280,11 @@ def is_wrong(db: Connection, hands: Hands, row: dict[str, object], name: str, be
 def report(wrong: list[str], played: int) -> None:
     """Fail with the orders that went wrong."""
     assert wrong == [], f"{len(wrong)} of {played} orders went wrong, the first: {wrong[0]}"
+
+
+def test_all_orders_are_played() -> None:
+    """Each way to merge two scripts, once: what the tests below go through."""
+    assert sorted(merged("ab", "xy")) == [tuple(order) for order in ("abxy", "axby", "axyb", "xaby", "xayb", "xyab")]
 
 
 # One edit against one job. fetch, begin and end are transactions of their own; between a statement and its commit the
@@ -284,7 +311,7 @@ def test_an_edit_at_any_moment_of_a_sync_is_seen(
                 case "edit":
                     # To edit a row asks for a sync while it is failing; once that is healed, nothing is wanted.
                     wanted = not edit.failing or is_failing(db, row)
-                    editor.execute(edit.does, row)
+                    make(editor, edit, row)
                 case "commit":
                     editor.commit()
                     before = len(hands.begun) if wanted else None
@@ -437,7 +464,7 @@ def test_two_sessions_edit_two_rows(db: Connection, hands: Hands, editor: Connec
         assert left_over(db, first) + left_over(db, second) == [], order
 
 
-@pytest.mark.parametrize("name", ["another slug", "interval", "deleted"])
+@pytest.mark.parametrize("name", ["another slug", "interval", "deleted", "replaced"])
 def test_the_sweep_may_come_at_any_moment(
     db: Connection, hands: Hands, editor: Connection, connect: Connect, name: str
 ) -> None:
@@ -453,7 +480,7 @@ def test_the_sweep_may_come_at_any_moment(
         for step in order:
             match step:
                 case "edit":
-                    editor.execute(edit.does, row)
+                    make(editor, edit, row)
                 case "commit":
                     editor.commit()
                     before = len(hands.begun)
@@ -758,6 +785,8 @@ def test_asking_in_opposite_order_step_by_step(db: Connection, editor: Connectio
     other.execute(asks, first)
     editor.commit()
     other.commit()
+    asked = "SELECT competition_id, count(*) FROM kaggle.sync_requests WHERE reason = 'manual' GROUP BY 1 ORDER BY 1"
+    assert db.execute(asked).fetchall() == [(first["id"], 2), (second["id"], 2)]
 
 
 @pytest.mark.parametrize("how", ["by hand", "statements on rows of their own"])

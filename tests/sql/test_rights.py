@@ -582,9 +582,12 @@ def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., C
     with pytest.raises(psycopg.errors.QueryCanceled):
         editor.execute("SELECT kaggle.wait_for_sync('orbit-wars', '0 s')")
     editor.execute("DELETE FROM kaggle.competitions")
+    sprung = "SELECT what FROM trap.sprung"
+    assert editor.execute(sprung).fetchall() == []
+    editor.execute("SELECT lower('A'), now()")  # the traps are set: the editor's own statement falls into them
     editor.execute("RESET search_path")
+    assert sorted(editor.execute(sprung).fetchall()) == [("lower",), ("now",)]
 
-    assert editor.execute("SELECT * FROM trap.sprung").fetchall() == []
     for place in ("trap", "pg_temp"):
         for table in tables:
             assert editor.execute(f"SELECT count(*) FROM {place}.{table}").fetchone() == (0,), (place, table)

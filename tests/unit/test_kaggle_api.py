@@ -27,7 +27,7 @@ from urllib3.util import connection as urllib3_connection
 
 from tests import conftest
 from worker.errors import NeedsPerson, PgleaderboardError, Transient
-from worker.kaggle_api import Credential, Kaggle, find_credential, retry_after
+from worker.kaggle_api import Credential, Description, Kaggle, find_credential, retry_after
 from worker.settings import Settings
 from worker.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 from worker.simulator.catalog import competition
@@ -785,14 +785,17 @@ def test_describe_says_nothing_where_kaggle_says_nothing(simulator: Simulator) -
     assert (said.deadline, said.evaluation_metric, said.max_daily_submissions) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    "answer", [[], "x", 7, None, {"deadline": "tomorrow"}, {"title": 7}, {"code": "x"}, {"title": ["a"]}]
-)
+@pytest.mark.parametrize("answer", [7, None, {"deadline": "tomorrow"}, {"title": 7}, {"code": "x"}, {"title": ["a"]}])
 def test_metadata_in_another_form_is_never_a_fault_of_ours(simulator: Simulator, answer: Any) -> None:
-    """Whatever JSON comes, it is read or refused in words for the user."""
-    with suppress(PgleaderboardError):
-        said = answered(simulator, answer)
-        assert said.title is None or isinstance(said.title, str)
+    """Whatever JSON comes, it is refused in words for the user."""
+    with pytest.raises(Transient, match="cannot be understood"):
+        answered(simulator, answer)
+
+
+@pytest.mark.parametrize("answer", [{}, [], "x"])
+def test_metadata_without_a_field_that_we_know_says_nothing(simulator: Simulator, answer: Any) -> None:
+    """Nothing is filled in then."""
+    assert answered(simulator, answer) == Description(None, None, None, None, None, None)
 
 
 def test_an_error_under_status_200_is_an_error(simulator: Simulator) -> None:

@@ -1,0 +1,108 @@
+"""An attempt that fails, is skipped or is given up: what was asked for is still asked for, and nobody else pays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.asking import rows, value
+from tests.boards import teams, zip_of
+from tests.conftest import Connection
+from tests.syncs import WORKER, Syncs
+
+SECOND = "interval '1 second'"
+GIVEN_UP = (timedelta(minutes=5), "the end was refused")
+
+
+def fail(syncs: Syncs, run_id: int, kind: str = "transient") -> None:
+    """End an attempt as failed; it would be tried again in five minutes."""
+    syncs.db.execute("SELECT kaggle.fail_run(%s, 'it broke', %s, '5 minutes')", (run_id, kind))
+
+
+def retry_is_due(syncs: Syncs) -> None:
+    """Let five minutes pass."""
+    syncs.db.execute(f"UPDATE kaggle.sync_state SET retry_at = clock_timestamp() - {SECOND}")
+
+
+def test_a_wish_outlives_a_retry_that_was_skipped(syncs: Syncs) -> None:
+    """It failed, and its retry was for the link before: it is asked of the new one, by a job."""
+    fail(syncs, syncs.begin().run_id)
+    retry_is_due(syncs)
+    retry = syncs.again()
+    assert (retry.action, retry.reason) == ("sync", "manual")
+    syncs.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+
+    assert syncs.end(retry.run_id, zip_of(teams(1))).outcome == "skipped"
+
+    assert syncs.jobs() == 1
+    begun = syncs.again()
+    assert (begun.action, begun.slug, begun.reason) == ("sync", "b-board", "manual")
+
+
+def begin(syncs: Syncs, job_id: int) -> int:
+    """Begin an attempt in the name of a job."""
+    begun = syncs.store.begin_sync(syncs.competition, WORKER, "credential", 0, None, job_id)
+    assert begun.action == "sync"
+    return begun.run_id
+
+
+def test_a_job_gives_up_its_own_attempt_only(syncs: Syncs) -> None:
+    """Another one's goes on, under the same worker, and ends with its run."""
+    syncs.db.execute("SELECT kaggle.sync_now('a-board')")
+    run_id = begin(syncs, 7)
+    syncs.store.let_go(syncs.competition, 8, *GIVEN_UP)
+    assert syncs.end(run_id, zip_of(teams(1))).outcome == "changed"
+    assert syncs.run()[0] == "changed"
+
+
+def test_an_attempt_that_is_given_up_is_tried_again(syncs: Syncs) -> None:
+    """Its job may not even know its number: the answer to its beginning was lost."""
+    syncs.db.execute("SELECT kaggle.sync_now('a-board')")
+    run_id = begin(syncs, 7)
+    syncs.store.let_go(syncs.competition, 7, *GIVEN_UP)
+    assert syncs.end(run_id, zip_of(teams(1))).outcome is None
+    assert value(syncs.db, "SELECT last_error FROM kaggle.sync_status") == GIVEN_UP[1]
+    assert syncs.again().action == "none"
+    retry_is_due(syncs)
+    assert syncs.again().reason == "manual"
+
+
+def wanted(db: Connection, credential: str) -> int:
+    """How many syncs a thorough sweep of a worker with this credential wants."""
+    return int(
+        value(db, "SELECT count(DISTINCT competition_id) FROM kaggle.wanted(%s, true) WHERE task = 'sync'", credential)
+    )
+
+
+def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs) -> None:
+    """The second worker has its try; then both wait, however often either looks, until the five minutes are over."""
+    db = syncs.db
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true, sync_interval = '1 hour'")
+    fail(syncs, syncs.begin().run_id, "person")
+    for credential in ("other", "third"):
+        assert wanted(db, "credential") == 0
+        assert wanted(db, credential) == 1
+        begun = syncs.store.begin_sync(syncs.competition, WORKER, credential, 0)
+        assert begun.action == "sync"
+        fail(syncs, begun.run_id, "person")
+    for credential in ("credential", "other", "third"):
+        assert wanted(db, credential) == 0
+        assert syncs.store.begin_sync(syncs.competition, WORKER, credential, 0).action == "none"
+    assert value(db, "SELECT count(*) FROM kaggle.sync_runs") == 3
+
+    retry_is_due(syncs)
+    assert syncs.end(syncs.again().run_id, zip_of(teams(1))).outcome == "changed"
+    assert rows(db, "SELECT tried_credentials FROM kaggle.sync_state") == [([],)]
+    fail(syncs, syncs.begin().run_id, "person")
+    assert wanted(db, "other") == 1  # a success makes all of them worth another try
+
+
+def test_another_link_is_tried_with_every_credential(syncs: Syncs) -> None:
+    """What was tried says nothing of another Kaggle competition."""
+    fail(syncs, syncs.begin().run_id, "person")
+    syncs.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    begun = syncs.begin()
+    assert rows(syncs.db, "SELECT tried_credentials FROM kaggle.sync_state") == [(["credential"],)]
+    fail(syncs, begun.run_id, "person")
+    syncs.db.execute("UPDATE kaggle.competitions SET auto_sync = true")
+    assert wanted(syncs.db, "other") == 1

@@ -1,0 +1,296 @@
+"""Row level security: a row that cannot be seen is no row that was deleted, whoever the worker is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from tests.asking import PATIENCE, eventually, insert, synced, value
+from tests.boards import teams, zip_of
+from tests.conftest import Connection, MakeWorker
+from tests.syncs import Syncs
+from worker import migrate
+from worker.store import Store
+
+OF_PEOPLE = ("competitions", "events", "event_competitions", "participants", "event_participants")
+OF_THE_WORKER = (
+    "sync_requests",
+    "sync_state",
+    "sync_runs",
+    "sync_condition",
+    "worker_processes",
+    "kaggle_budget",
+    "boards",
+    "leaderboard_entries",
+    "leaderboard_history",
+)
+POLICIES = {
+    "no policy": "",
+    "a policy for another role": "CREATE POLICY somebody ON {table} FOR SELECT TO pgleaderboard_reader USING (true)",
+    # What is written passes, what is there is not seen: an absence would be believed.
+    "a policy for inserts": "CREATE POLICY everybody ON {table} FOR INSERT WITH CHECK (true)",
+}
+HIDDEN = psycopg.errors.InsufficientPrivilege
+
+
+@pytest.fixture
+def role(db: Connection) -> Iterator[str]:
+    """A role that may log in and run a worker, and owns nothing: what docs/operating.md recommends."""
+    name = f"unprivileged_{secrets.token_hex(4)}"
+    db.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'plain' IN ROLE pgleaderboard_worker")
+    yield name
+    db.execute(f"DROP OWNED BY {name}")
+    db.execute(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def role_url(url: str, role: str) -> str:
+    """DSN for that role."""
+    return make_conninfo(url, user=role, password="plain")
+
+
+@pytest.fixture
+def as_role(role_url: str) -> Iterator[Connection]:
+    """A connection of that role, in autocommit."""
+    with psycopg.connect(role_url, autocommit=True) as connection:
+        yield connection
+
+
+def hide(db: Connection, table: str, policy: str = "no policy") -> None:
+    """Switch row level security on."""
+    db.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY")
+    if statement := POLICIES[policy].format(table=f"kaggle.{table}"):
+        db.execute(statement)
+
+
+def show(db: Connection, table: str) -> None:
+    """Switch it off again."""
+    db.execute(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
+
+
+def kept(db: Connection) -> dict[str, list[Any]]:
+    """What must not get lost."""
+    return {
+        table: db.execute(f"SELECT to_jsonb(t) FROM kaggle.{table} t ORDER BY 1").fetchall()
+        for table in ("competitions", "boards", "leaderboard_entries", "leaderboard_history", "sync_runs")
+    } | {
+        "states": db.execute("SELECT competition_id, link_revision FROM kaggle.sync_state ORDER BY 1").fetchall(),
+        "requests": db.execute("SELECT id FROM kaggle.sync_requests ORDER BY 1").fetchall(),
+    }
+
+
+def tried(connection: Connection, competition_id: int, run_id: int, worker_id: int) -> list[str]:
+    """Everything a worker does, each in a transaction that is committed if nothing is refused. Returns what was."""
+    refused = []
+    for statement, values in (
+        ("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,)),
+        ("SELECT kaggle.rescue()", ()),
+        ("SELECT kaggle.confirm_board(%s, 'public', 'other bytes')", (run_id,)),
+        ("SELECT kaggle.fail_run(%s, 'it broke', 'transient', '1 hour')", (run_id,)),
+        ("SELECT kaggle.begin_sync(%s, %s, 'credential', 0)", (competition_id, worker_id)),
+        ("SELECT kaggle.begin_describe(%s, 'credential', 0)", (competition_id,)),
+        ("SELECT kaggle.remove_deleted(%s)", (competition_id,)),
+        ("SELECT kaggle.remove_detached()", ()),
+        ("SELECT kaggle.prune_runs('-1 hour')", ()),
+        ("SELECT kaggle.begin_backfill('a-board')", ()),
+    ):
+        try:
+            connection.execute(statement, values)
+        except HIDDEN as error:
+            if "row level security hides rows of kaggle." in str(error) and "BYPASSRLS" in (
+                error.diag.message_hint or ""
+            ):
+                refused.append(statement)
+    return refused
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("table", OF_THE_WORKER)
+def test_a_worker_that_does_not_see_its_own_tables_does_nothing(
+    db: Connection, syncs: Syncs, as_role: Connection, table: str, policy: str
+) -> None:
+    """Every function refuses, names the table and the remedy, and leaves everything as it is."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    syncs.sync(zip_of(teams(3, 2)))
+    run_id = syncs.begin().run_id
+    before = kept(db)
+    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    hide(db, table, policy)
+
+    refused = tried(as_role, syncs.competition, run_id, worker_id)
+
+    assert len(refused) >= 8  # rescue and confirm_board may find nothing to do
+    assert kept(db) == before
+    show(db, table)
+    assert syncs.end(run_id, zip_of(teams(2, 3))).outcome == "changed"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("table", OF_PEOPLE)
+def test_a_worker_that_does_not_see_what_people_wrote_removes_nothing(
+    db: Connection, syncs: Syncs, as_role: Connection, table: str, policy: str
+) -> None:
+    """A competition that is hidden is left alone, and its attempt is skipped; what is asked of it waits."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    syncs.sync(zip_of(teams(3, 2)))
+    before = kept(db)
+    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("SELECT kaggle.sync_now('a-board')")
+    hide(db, table, policy)
+
+    begun = as_role.execute(
+        "SELECT action, run_id FROM kaggle.begin_sync(%s, %s, 'credential', 0)", (syncs.competition, worker_id)
+    ).fetchone()
+    assert begun is not None
+    assert begun[0] == ("none" if table == "competitions" else "sync")
+    for _ in range(2):
+        as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+        as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+        as_role.execute("SELECT kaggle.remove_detached()")
+
+    after = kept(db)
+    assert len(after.pop("requests")) == 1
+    assert before.pop("requests") == []
+    assert after == before
+    assert value(db, "SELECT count(*) FROM kaggle.sync_state WHERE missing_since IS NOT NULL") == 0
+    show(db, table)
+    run_id = begun[1] or syncs.again().run_id
+    assert syncs.end(run_id, zip_of(teams(2, 3))).outcome == "changed"
+
+
+def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role_url: str) -> None:
+    """The download is discarded, since the row cannot be asked; when it is due, and whether it was final, stays."""
+    syncs.sync(zip_of(teams(1, 2)))
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true, status = 'completed'")
+    syncs.sync(zip_of(teams(1, 2)))
+    when = "SELECT due_interval, completed_at FROM kaggle.sync_state"
+    planned = db.execute(when).fetchone()
+    assert planned is not None
+    assert None not in planned
+    unprivileged = Store(role_url, connections=1)
+    unprivileged.open()
+    try:
+        run_id = syncs.begin().run_id
+        hide(db, "competitions")
+        assert Syncs(db, unprivileged, syncs.competition).end(run_id, zip_of(teams(2, 1))).outcome == "skipped"
+    finally:
+        unprivileged.close()
+    assert value(db, "SELECT error FROM kaggle.sync_runs ORDER BY id DESC LIMIT 1") == (
+        "the competition was hidden by row level security"
+    )
+    assert db.execute(when).fetchone() == planned
+    show(db, "competitions")
+    assert syncs.sync(zip_of(teams(2, 1))).outcome == "changed"
+
+
+def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, worker: MakeWorker) -> None:
+    """A policy that shows some competitions has these synced; the others keep what they have, and get it again."""
+    with worker():
+        for slug in ("simulated-1-teams", "simulated-2-teams"):
+            insert(db, slug)
+            synced(db, slug)
+    before = kept(db)
+    db.execute("ALTER TABLE kaggle.competitions ENABLE ROW LEVEL SECURITY")
+    db.execute(
+        f"CREATE POLICY first ON kaggle.competitions TO {role} USING (kaggle_competition_id = 'simulated-1-teams')"
+    )
+    with worker(url=role_url, direct_url=role_url):
+        for slug in ("simulated-2-teams", "simulated-1-teams"):  # the hidden one is asked for first
+            db.execute("SELECT kaggle.sync_now(%s)", (slug,))
+        assert synced(db, "simulated-1-teams")[0] == "manual"
+        swept = value(db, "SELECT max(seen_at) FROM kaggle.worker_processes")
+        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        eventually(db, True, "SELECT max(seen_at) > %s FROM kaggle.worker_processes", swept)
+        after = kept(db)
+        for table in ("competitions", "leaderboard_entries", "leaderboard_history", "states"):
+            assert after[table] == before[table]
+        db.execute("ALTER TABLE kaggle.competitions DISABLE ROW LEVEL SECURITY")
+        assert synced(db, "simulated-2-teams")[0] == "manual"
+
+
+@pytest.mark.parametrize("table", ["sync_state", "leaderboard_history", "applied_files"])
+def test_a_worker_waits_until_it_sees_its_tables(
+    db: Connection, role_url: str, worker: MakeWorker, caplog: pytest.LogCaptureFixture, table: str
+) -> None:
+    """It says why, once, without a traceback, registers nobody, and works as soon as it can."""
+    hide(db, table)
+    insert(db, "simulated-1-teams")
+    with caplog.at_level(logging.WARNING), worker(url=role_url, direct_url=role_url):
+        for _ in range(int(PATIENCE * 100)):
+            if caplog.records:
+                break
+            value(db, "SELECT pg_sleep(0.01)")
+        show(db, table)
+        assert synced(db, "simulated-1-teams") == ("inserted", "changed")
+    (said,) = [record for record in caplog.records if "row level security" in record.getMessage()]
+    assert said.exc_info is None
+    assert f"hides rows of kaggle.{table} from role" in said.getMessage()
+
+
+@pytest.fixture
+def owner(empty_database: str, db: Connection) -> Iterator[str]:
+    """DSN of an owner that is no superuser, and has migrated."""
+    name = f"owner_{secrets.token_hex(4)}"
+    role = sql.Identifier(name)
+    url = make_conninfo(empty_database, user=name, password="plain")
+    with psycopg.connect(empty_database, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
+        database = sql.Identifier(admin.info.dbname)
+        admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, role))
+        try:
+            migrate.migrate(url)
+            yield url
+        finally:
+            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
+            admin.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.mark.parametrize("table", ["competitions", *OF_THE_WORKER])
+def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> None:
+    """FORCE ROW LEVEL SECURITY hides rows from their owner as well; nothing is concluded there either."""
+    store = Store(owner, connections=1)
+    store.open()
+    try:
+        with psycopg.connect(empty_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
+            worker_id = value(mine, "SELECT kaggle.register_worker('test', 'credential')")
+            syncs = Syncs(db, store, insert(db, "a-board", auto_sync=False))
+            syncs.sync(zip_of(teams(1, 2, 3)))
+            syncs.sync(zip_of(teams(3, 2)))
+            before = kept(db)
+            mine.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+            for _ in range(2):
+                try:
+                    mine.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+                    assert table == "competitions"
+                except HIDDEN:
+                    assert table != "competitions"
+            assert kept(db) == before
+    finally:
+        store.close()
+
+
+def test_readers_and_editors_go_on(db: Connection, compete: Callable[..., Syncs]) -> None:
+    """Where the tables are theirs to see, the others are read and written in the owner's name, hidden or not."""
+    syncs = compete()
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    for table in OF_THE_WORKER:
+        hide(db, table)
+    with db.transaction():
+        db.execute("SET LOCAL ROLE pgleaderboard_editor")
+        assert value(db, "SELECT count(*) FROM kaggle.leaderboard") == 3
+        assert value(db, "SELECT teams FROM kaggle.sync_status") == 3
+        insert(db, "b-board")
+        db.execute("SELECT kaggle.sync_now('b-board')")
+        db.execute("DELETE FROM kaggle.competitions WHERE kaggle_competition_id = 'a-board'")
+    assert value(db, "SELECT array_agg(reason ORDER BY id) FROM kaggle.sync_requests") == [
+        "inserted",
+        "manual",
+        "deleted",
+    ]

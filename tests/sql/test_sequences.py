@@ -1,0 +1,70 @@
+"""Sequences that lie behind their tables, as after an upgrade by logical replication."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.asking import insert, rows, synced, value
+from tests.conftest import Connection, MakeWorker
+from worker import doctor, migrate
+
+SEQUENCES = (
+    "kaggle.run_ids",
+    "kaggle.link_revisions",
+    "kaggle.events_id_seq",
+    "kaggle.competitions_id_seq",
+    "kaggle.boards_id_seq",
+    "kaggle.sync_requests_id_seq",
+    "kaggle.worker_processes_id_seq",
+    "procrastinate.procrastinate_jobs_id_seq",
+    "procrastinate.procrastinate_workers_id_seq",
+    "procrastinate.procrastinate_events_id_seq",
+    "procrastinate.procrastinate_periodic_defers_id_seq",
+)
+BEHIND = "SELECT sequence::text, last_value, highest FROM kaggle.sequences_behind() ORDER BY 1"
+
+
+def test_every_sequence_is_looked_at(db: Connection) -> None:
+    """Those of both schemas; a new one must be added to kaggle.sequences_behind."""
+    there = rows(
+        db,
+        "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' "
+        "AND relnamespace IN ('kaggle'::regnamespace, 'procrastinate'::regnamespace)",
+    )
+    assert {name for (name,) in there} == set(SEQUENCES)
+    body = value(db, "SELECT prosrc FROM pg_proc WHERE proname = 'sequences_behind'")
+    for name in SEQUENCES:
+        table = name.removesuffix("_id_seq")
+        assert f"'{table}'" in body
+
+
+def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: MakeWorker) -> None:
+    """Before, an INSERT fails and a sync ends in a duplicate key; doctor names them, and migrate --again mends them."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    with worker():
+        for n in (1, 2, 3):
+            insert(db, f"simulated-{n}-teams")
+            synced(db, f"simulated-{n}-teams")
+    assert rows(db, BEHIND) == []
+    for name in SEQUENCES:
+        db.execute(f"ALTER SEQUENCE {name} RESTART")
+    behind = {name for name, _, _ in rows(db, BEHIND)}
+    assert {"kaggle.run_ids", "kaggle.link_revisions", "kaggle.competitions_id_seq", "kaggle.boards_id_seq"} <= behind
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(db, "simulated-4-teams")
+    db.execute("ALTER SEQUENCE kaggle.competitions_id_seq RESTART")
+    found = list(doctor.sequences(db))
+    assert {finding.said.split(" ")[0] for finding in found} == behind
+    assert {finding.level for finding in found} == {"problem"}
+    assert {finding.remedy for finding in found} == {"run pgleaderboard migrate --again, which sets it forward"}
+
+    assert migrate.migrate(url, again=True)
+
+    assert rows(db, BEHIND) == []
+    assert [finding.level for finding in doctor.sequences(db)] == ["ok"]
+    with worker():
+        insert(db, "simulated-4-teams")
+        assert synced(db, "simulated-4-teams") == ("inserted", "changed")
+        db.execute("SELECT kaggle.sync_now('simulated-1-teams')")
+        assert synced(db, "simulated-1-teams") == ("manual", "unchanged")
