@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from tests.asking import insert, move_time, rows, runs, synced, value
 from tests.boards import COLUMNS
-from worker import migrate, paths, postgres
+from worker import paths, postgres
 from worker.simulator import Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,36 +170,6 @@ def test_moving_to_a_server_of_ones_own(
 
 
 VERSIONS = sorted(path.stem for path in (paths.MIGRATIONS / "versions").glob("*.py"))
-
-
-@pytest.mark.parametrize("version", VERSIONS[:-1])
-def test_tables_of_every_earlier_version_are_upgraded_with_their_rows(
-    empty_database: str, tmp_path: Path, simulator: Simulator, version: str
-) -> None:
-    """Rows written under an earlier version of the tables are there after the upgrade, and are synced on."""
-    earlier = tmp_path / "migrations"
-    shutil.copytree(paths.MIGRATIONS, earlier)
-    for later in VERSIONS[VERSIONS.index(version) + 1 :]:
-        (earlier / "versions" / f"{later}.py").unlink()
-    (tmp_path / "sql").mkdir()
-    migrate.migrate(empty_database, migrations=earlier, sql=tmp_path / "sql")
-    with psycopg.connect(empty_database, autocommit=True) as db:
-        db.execute("INSERT INTO kaggle.events (slug, title, status) VALUES ('night', 'Night', 'ongoing')")
-        db.execute(
-            "INSERT INTO kaggle.competitions (kaggle_competition_id, event_id, status, dates_checked_at) "
-            "VALUES (%s, 1, 'ongoing', now())",
-            (DUE,),
-        )
-        db.execute("INSERT INTO kaggle.boards (competition_id, slug, kind, teams) VALUES (1, %s, 'public', 1)", (DUE,))
-        db.execute(
-            "INSERT INTO kaggle.leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at, "
-            "is_benchmark, team_name, member_usernames) VALUES (1, 1, 0, now(), now(), false, 'Old', '{}')"
-        )
-        migrate.migrate(empty_database)
-        assert rows(db, "SELECT team_name, rank FROM kaggle.leaderboard") == [("Old", 1)]
-        worked_once(empty_database, simulator)
-        assert [outcome for _, outcome in runs(db, DUE)] == ["changed"]
-        assert value(db, "SELECT count(*) FROM kaggle.leaderboard WHERE rank IS NOT NULL") == 5
 
 
 @pytest.fixture

@@ -598,6 +598,20 @@ def test_a_reused_id_is_another_competition(syncs: Syncs) -> None:
     assert syncs.leaderboard() == shown(teams(4))
 
 
+@pytest.mark.parametrize("ranked", [True, False])
+def test_a_board_has_no_more_rows_than_there_are_keys(db: Connection, ranked: bool) -> None:
+    """The 8,388,609th row's key would be negative, and so its place the first: such a board is refused."""
+    stage = (
+        "INSERT INTO pg_temp.staged_rows_1 (position, rank, team_id, team_name) OVERRIDING SYSTEM VALUE "
+        "VALUES (7, 0, 1, 'first'), (%s, 0, 2, 'last')"
+    )
+    for rows, refused in ((2**23, None), (2**23 + 1, "the leaderboard has more than 8388608 rows")):
+        with db.transaction():
+            db.execute("SELECT kaggle.prepare_staging()")
+            db.execute(stage, (6 + rows,))
+            assert db.execute("SELECT kaggle.check_staging(%s)", (ranked,)).fetchone() == (refused,)
+
+
 def test_private_after_public(syncs: Syncs) -> None:
     """The private board is another board: it takes the public one's place, whose versions stay as they are."""
     syncs.sync(zip_of(teams(1, 2, 3)))

@@ -151,6 +151,11 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     "sync_interval under a minute": ({"sync_interval": "59 s"}, "sync_interval_is_at_least_a_minute"),
     "sync_interval 0": ({"sync_interval": "0"}, "sync_interval_is_at_least_a_minute"),
     "sync_interval negative": ({"sync_interval": "-1 hour"}, "sync_interval_is_at_least_a_minute"),
+    "sync_interval with months": ({"sync_interval": "1 mon -29 days"}, "sync_interval_has_no_months"),
+    "sync_interval with years": ({"sync_interval": "1 year"}, "sync_interval_has_no_months"),
+    "sync_interval too long": ({"sync_interval": "36526 days"}, "sync_interval_is_at_most_a_century"),
+    "history_interval with months": ({"history_interval": "1 mon -29 days"}, "history_interval_has_no_months"),
+    "history_interval too long": ({"history_interval": "36526 days"}, "history_interval_is_at_most_a_century"),
     "end before start": (
         {"start_date": NOW, "end_date": NOW - timedelta(seconds=1)},
         "competition_does_not_end_before_it_starts",
@@ -190,6 +195,9 @@ BAD_VALUES: dict[str, tuple[dict[str, Any], str]] = {
 }
 HINTED = {
     "sync_interval_is_at_least_a_minute",
+    "sync_interval_is_at_most_a_century",
+    "sync_interval_has_no_months",
+    "history_interval_has_no_months",
     "competition_does_not_end_before_it_starts",
     "rating_weight_is_not_negative",
     "title_is_required_without_kaggle_competition_id",

@@ -533,6 +533,32 @@ def test_a_worker_needs_its_role_only(
 # Names of one's own in front of ours.
 
 
+def test_a_trigger_function_acts_on_no_other_table(as_role: Callable[..., Connection], db: Connection) -> None:
+    """On a table of the worker's own it would act with the owner's rights, and delete every board."""
+    worker = as_role("pgleaderboard_worker")
+    worker.execute("CREATE TEMPORARY TABLE mine (id bigint, link_revision bigint)")
+    for event in ("DELETE", "TRUNCATE"):
+        for name in sorted(TRIGGERS):
+            with pytest.raises(REFUSED, match=rf"permission denied for function (kaggle\.)?{name}$"):
+                worker.execute(
+                    f"CREATE TRIGGER theirs AFTER {event} ON mine FOR EACH STATEMENT EXECUTE FUNCTION kaggle.{name}()"
+                )
+    triggers = db.execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace AND prorettype = 'trigger'::regtype"
+    ).fetchall()
+    assert {name for (name,) in triggers} == TRIGGERS
+
+
+@pytest.mark.parametrize("role", ["pgleaderboard_reader", "pgleaderboard_editor"])
+def test_no_reader_sees_a_credential(db: Connection, as_role: Callable[..., Connection], role: str) -> None:
+    """Not even its fingerprint, in whatever it may read or call of the workers."""
+    db.execute("SELECT kaggle.register_worker('0.0.1', 'fingerprint-of-a-credential')")
+    reader = as_role(role)
+    for source in ("kaggle.workers", "kaggle.live_workers()"):
+        ((found,),) = reader.execute(f"SELECT to_jsonb(w) FROM {source} w").fetchall()
+        assert set(found) == {"id", "version", "started_at", "seen_at"}
+
+
 def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., Connection]) -> None:
     """An editor's own tables, functions and operators, named like ours and first in its path, are never used."""
     editor = as_role("pgleaderboard_editor")
