@@ -165,6 +165,22 @@ def test_a_worker_that_does_not_see_what_people_wrote_removes_nothing(
     assert syncs.end(run_id, zip_of(teams(2, 3))).outcome == "changed"
 
 
+def test_a_row_that_was_missing_before_rows_were_hidden(db: Connection, syncs: Syncs, as_role: Connection) -> None:
+    """It may be back by now, and cannot be seen: its hour does not run out."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    before = kept(db)
+    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("UPDATE kaggle.sync_state SET missing_since = clock_timestamp() - interval '2 hours'")
+    hide(db, "competitions")
+    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
+    assert not value(as_role, "SELECT kaggle.remove_deleted(%s)", syncs.competition)
+    assert kept(db) == before
+    show(db, "competitions")
+    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(db, "SELECT count(*) FROM kaggle.sync_state WHERE missing_since IS NOT NULL") == 0
+
+
 def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role_url: str) -> None:
     """The download is discarded, since the row cannot be asked; when it is due, and whether it was final, stays."""
     syncs.sync(zip_of(teams(1, 2)))
