@@ -125,6 +125,7 @@ DECLARE
     seen_requests bigint[];
     asked text;          -- the strongest reason among the requests that still hold
     pace interval;       -- between syncs by the clock; null = none
+    put_off interval;
     retry_now boolean;
     granted boolean;
 BEGIN
@@ -205,12 +206,12 @@ BEGIN
             action := 'ask';
             RETURN;
         ELSIF condition_says <> 'yes' THEN      -- nothing is dropped: it is asked again as if it were due then
+            put_off := make_interval(secs => extract(epoch FROM competition.sync_interval)::float8);
             UPDATE sync_requests r SET tried = true WHERE r.id = ANY (seen_requests) AND NOT r.tried;
             UPDATE sync_state s
             SET condition_says = begin_sync.condition_says,
-                retry_at = clock_timestamp() + competition.sync_interval, retry_interval = competition.sync_interval,
-                completed_at = state.completed_at, missing_since = NULL,
-                link_revision = competition.link_revision, tried_credentials = state.tried_credentials,
+                retry_at = clock_timestamp() + put_off, retry_interval = put_off, completed_at = state.completed_at,
+                missing_since = NULL, link_revision = competition.link_revision, tried_credentials = state.tried_credentials,
                 describe_at = state.describe_at, consecutive_failures = state.consecutive_failures,
                 failing_since = state.failing_since, last_error = state.last_error,
                 last_error_kind = state.last_error_kind

@@ -144,7 +144,9 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
     UNION ALL
     -- What hangs on competitions that were deleted, one by one, together, or unseen by a trigger.
     SELECT 'sync', r.competition_id, 5, r.asked_at, false FROM sync_requests r
-    WHERE r.reason = 'deleted' AND r.run_id IS NULL AND r.competition_id IS NOT NULL
+    WHERE r.reason = 'deleted' AND r.competition_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM sync_state s
+                      WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
     UNION ALL
     SELECT 'sync', s.competition_id, 5, NULL, false FROM sync_state s
     WHERE s.running_run_id IS NULL
@@ -211,7 +213,7 @@ BEGIN
 
     WITH idle AS (
         SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
-               bool_or(w.asks_kaggle) AS asks_kaggle
+               bool_and(w.asks_kaggle) AS asks_kaggle
         FROM wanted(sweep.credential, thorough) w
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
                           WHERE j.status = 'todo' AND j.task_name = w.task

@@ -210,9 +210,8 @@ class Supervisor:
 
     async def _until_granted(self, session: _Session) -> None:
         answer = await session.connection.execute(
-            "SELECT coalesce(max(extract(epoch FROM greatest(next_grant_at, blocked_until) - clock_timestamp())), 0)"
-            "::float8 FROM kaggle.kaggle_budget WHERE credential = %s",
-            (self._work.kaggle.fingerprint,),
+            "SELECT extract(epoch FROM greatest(kaggle.next_grant(%s, %s), now()) - now())::float8",
+            (self._work.kaggle.fingerprint, self._work.requests_per_minute),
         )
         (pause,) = await answer.fetchone() or (0.0,)
         if pause > LONGEST_WAIT:

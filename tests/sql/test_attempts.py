@@ -100,6 +100,8 @@ def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs)
 def test_another_link_is_tried_with_every_credential(syncs: Syncs) -> None:
     """What was tried says nothing of another Kaggle competition."""
     fail(syncs, syncs.begin().run_id, "person")
+    other = syncs.store.begin_sync(syncs.competition, WORKER, "other", 0)
+    fail(syncs, other.run_id, "person")
     syncs.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
     begun = syncs.begin()
     assert rows(syncs.db, "SELECT tried_credentials FROM kaggle.sync_state") == [(["credential"],)]

@@ -190,3 +190,26 @@ def body_of_wanted(db: Connection, thorough: str) -> list[Node]:
     with db.transaction():
         db.execute("SET LOCAL search_path = kaggle, pg_temp")
         return nodes(db, body)
+
+
+@pytest.mark.parametrize("task", ["sync", "sweep"])
+def test_the_door_finds_the_waiting_job_by_its_index(db: Connection, task: str) -> None:
+    """However many jobs wait: 20,000 of them would be read by every INSERT and sync_now."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) "
+        "SELECT 'board-' || n, false FROM generate_series(1, 8) n"
+    )
+    db.execute("SET search_path = procrastinate")
+    db.execute(
+        "INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, args) "
+        "SELECT 'kaggle', 'sync', jsonb_build_object('competition_id', n) FROM generate_series(1, 5000) n"
+    )
+    db.execute("ANALYZE procrastinate.procrastinate_jobs")
+    scanned = "SELECT seq_scan, idx_scan > 0 FROM pg_stat_xact_user_tables WHERE relname = 'procrastinate_jobs'"
+    for n in range(1, 9):  # more often than a plan for given values is made
+        with db.transaction():
+            if task == "sync":
+                db.execute("SELECT kaggle.sync_now('board-' || %s)", (n,))
+            else:
+                db.execute("SELECT kaggle.queue_job('sweep', NULL, 5)")
+            assert db.execute(scanned).fetchone() == (0, True)
