@@ -70,6 +70,8 @@ def decide(
             | psycopg.errors.ReadOnlySqlTransaction()  # the server has become a standby
         ):
             return Decision("transient", "the database was busy or out of reach; the sync is tried again", spread)
+        case psycopg.errors.InsufficientPrivilege():  # somebody changes rights, or hides rows
+            return Decision("transient", f"the database refused: {error.diag.message_primary}", spread)
         case _:
             return Decision(
                 "ours",

@@ -372,7 +372,7 @@ class Supervisor:
         try:
             ending: Ending = await in_thread(lambda: syncer.sync(competition_id, job_id))
         except Exception as error:  # whatever it was, the attempt must not stay running
-            fault = not isinstance(error, psycopg.OperationalError)
+            fault = not isinstance(error, psycopg.OperationalError | InsufficientPrivilege)
             log.warning(
                 "a sync could not begin or end: %s",
                 _as_ours(error),
@@ -407,7 +407,7 @@ class Supervisor:
         try:
             ending: Ending = await in_thread(lambda: syncer.describe(competition_id))
         except Exception as error:  # whatever it was, it must be seen: procrastinate's own log is off
-            fault = not isinstance(error, psycopg.OperationalError)
+            fault = not isinstance(error, psycopg.OperationalError | InsufficientPrivilege)
             log.warning(
                 "metadata could not be written: %s",
                 _as_ours(error),

@@ -39,9 +39,9 @@ def fill(database: Database, competitions: int, served: Served) -> None:
     )
     db.execute(
         "INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,"
-        " last_attempt_at, last_success_at, last_credential)"
+        " last_attempt_at, last_success_at, tried_credentials)"
         " SELECT id, link_revision, nextval('kaggle.run_ids'), now() + '5 hours', '5 hours', now() + '1 day',"
-        " now(), now(), %s"
+        " now(), now(), ARRAY[%s]"
         " FROM kaggle.competitions",
         (CREDENTIAL.fingerprint,),
     )

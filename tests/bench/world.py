@@ -126,7 +126,7 @@ class Database:
         self.db.execute("SELECT kaggle.ask_for_sync(ARRAY[%s::bigint], ARRAY['manual'], 10)", (competition_id,))
         self._kaggle.zip = served
         syncer = Syncer(self._store, self._kaggle, self._worker, 0, LIMIT)  # type: ignore[arg-type]
-        ending = syncer.sync(competition_id)
+        ending = syncer.sync(competition_id, job_id=0)
         ended = time.perf_counter()
         if ending != outcome:
             raise RuntimeError(f"a sync ended as {ending}, not as {outcome}")

@@ -17,6 +17,7 @@ from tests.boards import teams, zip_of
 from tests.conftest import Connection, MakeWorker
 from tests.syncs import Syncs
 from worker import migrate
+from worker.simulator import Simulator
 from worker.store import Store
 
 OF_PEOPLE = ("competitions", "events", "event_competitions", "participants", "event_participants")
@@ -204,6 +205,25 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
     assert db.execute(when).fetchone() == planned
     show(db, "competitions")
     assert syncs.sync(zip_of(teams(2, 1))).outcome == "changed"
+
+
+def test_an_attempt_that_meets_hidden_rows_passes_by_itself(
+    db: Connection, worker: MakeWorker, role_url: str, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rows are hidden while Kaggle is asked, and shown again: no fault of ours is told, and the board comes."""
+    gate = simulator.faults.hold("simulated-1-teams", "DownloadLeaderboard")
+    with caplog.at_level(logging.WARNING), worker(url=role_url, direct_url=role_url):
+        insert(db, "simulated-1-teams")
+        assert gate.arrived.wait(PATIENCE)
+        hide(db, "boards")
+        gate.release()
+        for _ in range(int(PATIENCE * 100)):
+            if caplog.records:
+                break
+            value(db, "SELECT pg_sleep(0.01)")
+        show(db, "boards")
+        eventually(db, 1, "SELECT count(*) FROM kaggle.leaderboard WHERE NOT is_benchmark")
+    assert [record for record in caplog.records if record.exc_info or "itself failed" in record.getMessage()] == []
 
 
 def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, worker: MakeWorker) -> None:

@@ -106,6 +106,13 @@ def test_a_busy_database_passes_by_itself(error: Exception) -> None:
     assert str(error) not in decision.message
 
 
+def test_a_right_that_is_missing_is_named() -> None:
+    """Somebody changes grants, or hides rows: the server's words say what, and it is tried again soon."""
+    decision = decided(psycopg.errors.InsufficientPrivilege("x"), failures=1)
+    assert (decision.kind, decision.retry_in, decision.block_for) == ("transient", 30 * SECOND, None)
+    assert decision.message.startswith("the database refused: ")
+
+
 @pytest.mark.parametrize(
     "error",
     [
