@@ -1,6 +1,7 @@
 -- A row that row level security hides looks like one that was never there. So nothing is concluded from an absence where
 -- rows may be hidden: competitions that are seen are synced and the others are left alone, and of the tables that only
--- the worker writes, a role must see every row.
+-- the worker writes, a role must see every row. Both are asked after the reading: from then on our lock on a table keeps row
+-- level security as it was when we read.
 
 CREATE OR REPLACE FUNCTION kaggle.refuse_hidden_rows() RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
@@ -21,4 +22,4 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle.refuse_hidden_rows() IS
-    'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role.';
+    'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role. Call it after the reading, and before anything is concluded.';

@@ -41,7 +41,6 @@ CREATE OR REPLACE FUNCTION kaggle.live_workers()
 RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    PERFORM refuse_hidden_rows();
     RETURN QUERY
     SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w
     WHERE w.seen_at > clock_timestamp() - interval '30 seconds'
@@ -49,6 +48,7 @@ BEGIN
                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                     AND l.classid = presence_key()::oid AND l.objid = w.id::oid);
+    PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle.live_workers() IS
     'Workers whose connection holds its lock and whose heartbeat is younger than 30 s.';

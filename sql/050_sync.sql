@@ -96,11 +96,11 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     state sync_state;
 BEGIN
-    PERFORM refuse_hidden_rows();
     INSERT INTO sync_state (competition_id) SELECT hold_state.competition_id
     WHERE NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = hold_state.competition_id)
     ON CONFLICT DO NOTHING;
     SELECT * INTO state FROM sync_state s WHERE s.competition_id = hold_state.competition_id FOR UPDATE;
+    PERFORM refuse_hidden_rows();
     IF state.link_revision IS NULL THEN
         UPDATE sync_state s
         SET link_revision = (SELECT c.link_revision FROM competitions c WHERE c.id = s.competition_id)
@@ -127,6 +127,7 @@ DECLARE
     pace interval;       -- between syncs by the clock; null = none
     put_off interval;
     retry_now boolean;
+    has_condition boolean;
     granted boolean;
 BEGIN
     action := 'none';
@@ -140,6 +141,8 @@ BEGIN
     SELECT array_agg(r.id) INTO seen_requests
     FROM sync_requests r WHERE r.competition_id = begin_sync.competition_id;
     SELECT * INTO competition FROM competitions c WHERE c.id = begin_sync.competition_id;
+    has_condition := EXISTS (SELECT FROM sync_condition);
+    PERFORM refuse_hidden_rows();
     IF is_deleted(state) THEN
         action := 'remove';
         RETURN;
@@ -201,7 +204,7 @@ BEGIN
     IF NOT credential = ANY (state.tried_credentials) THEN
         state.tried_credentials := state.tried_credentials || credential;
     END IF;
-    IF asked <> 'manual' AND EXISTS (SELECT FROM sync_condition) THEN
+    IF asked <> 'manual' AND has_condition THEN
         IF condition_says IS NULL THEN
             action := 'ask';
             RETURN;
@@ -269,9 +272,9 @@ CREATE OR REPLACE FUNCTION kaggle.hold_fence(
     run_id bigint, OUT state kaggle.sync_state, OUT competition kaggle.competitions, OUT standing text)
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    PERFORM refuse_hidden_rows();
     SELECT * INTO state FROM sync_state s WHERE s.running_run_id = hold_fence.run_id FOR UPDATE;
-    IF NOT FOUND THEN
+    PERFORM refuse_hidden_rows();
+    IF state.competition_id IS NULL THEN
         standing := 'superseded';
         RETURN;
     END IF;
@@ -364,6 +367,7 @@ BEGIN
             'run_id', run.id, 'teams', run.teams, 'added', run.added, 'removed', run.removed,
             'updated', run.updated, 'moved', run.moved)::text);
     END IF;
+    PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle.end_run(kaggle.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS
     'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
@@ -406,6 +410,7 @@ BEGIN
     UPDATE sync_requests r SET run_id = NULL
     WHERE r.competition_id = abandon_run.competition_id AND r.run_id = abandon_run.run_id;
     PERFORM queue_job('sync', abandon_run.competition_id, 5);
+    PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle.abandon_run(bigint, bigint) IS
     'Takes the fence from an attempt and has it begun anew. The caller holds the row of sync_state.';
@@ -437,6 +442,7 @@ DECLARE
 BEGIN
     SELECT s.running_run_id INTO let_go_of FROM sync_state s
     WHERE s.competition_id = let_go.competition_id AND s.running_job_id = let_go.job_id FOR UPDATE;
+    PERFORM refuse_hidden_rows();
     IF let_go_of IS NULL THEN
         RETURN;
     END IF;
@@ -451,6 +457,7 @@ BEGIN
     IF EXISTS (SELECT FROM sync_requests r WHERE r.competition_id = let_go.competition_id AND NOT r.tried) THEN
         PERFORM queue_job('sync', let_go.competition_id, 5);
     END IF;
+    PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval, text) IS
     'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';

@@ -40,8 +40,8 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     state sync_state;
     requests bigint[];       -- of the deleted row
+    has_runs boolean;
 BEGIN
-    PERFORM refuse_hidden_rows();
     SELECT * INTO state FROM sync_state s WHERE s.competition_id = remove_deleted.competition_id FOR UPDATE;
     requests := ARRAY(
         SELECT r.id FROM sync_requests r
@@ -55,7 +55,9 @@ BEGIN
     UPDATE boards b SET competition_id = NULL WHERE b.competition_id = remove_deleted.competition_id;
     DELETE FROM sync_runs WHERE id = ANY (ARRAY(
         SELECT r.id FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id LIMIT at_most));
-    IF EXISTS (SELECT FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id) THEN
+    has_runs := EXISTS (SELECT FROM sync_runs r WHERE r.competition_id = remove_deleted.competition_id);
+    PERFORM refuse_hidden_rows();
+    IF has_runs THEN
         RETURN true;
     END IF;
     DELETE FROM sync_requests r WHERE r.id = ANY (requests);
@@ -76,7 +78,6 @@ DECLARE
     target bigint;
     removed bigint;
 BEGIN
-    PERFORM refuse_hidden_rows();
     SELECT b.id INTO target FROM boards b WHERE b.competition_id IS NULL ORDER BY b.id LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         RETURN false;
@@ -90,6 +91,7 @@ BEGIN
     WHERE b.id = target
       AND NOT EXISTS (SELECT FROM leaderboard_history h WHERE h.board_id = target)
       AND NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = target);
+    PERFORM refuse_hidden_rows();
     RETURN true;
 END $$;
 COMMENT ON FUNCTION kaggle.remove_detached(integer) IS
@@ -99,9 +101,6 @@ COMMENT ON FUNCTION kaggle.remove_detached(integer) IS
 CREATE OR REPLACE FUNCTION kaggle.note_missing() RETURNS SETOF bigint
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    IF row_security_active('kaggle.competitions') THEN
-        RETURN;
-    END IF;
     -- A truncation has been acted on when no state is left from before it.
     DELETE FROM sync_requests r
     WHERE r.competition_id IS NULL
@@ -110,6 +109,7 @@ BEGIN
     WITH changed AS (
         SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id
         WHERE (c.id IS NULL) <> (s.missing_since IS NOT NULL) AND deleted_until(s.competition_id) IS NULL
+          AND NOT row_security_active('kaggle.competitions')
         FOR UPDATE OF s SKIP LOCKED
     ), noted AS (
         UPDATE sync_state s SET missing_since = CASE WHEN s.missing_since IS NULL THEN clock_timestamp() END

@@ -245,6 +245,7 @@ BEGIN
          WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
         (SELECT min(c.end_date) FROM competitions c
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
+    PERFORM refuse_hidden_rows();        -- again: it was asked before the reading only to say so in its own words
 END $$;
 COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
     'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle.note_missing.';
@@ -255,7 +256,6 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
     pruned bigint;
 BEGIN
-    PERFORM refuse_hidden_rows();
     DELETE FROM sync_runs WHERE id = ANY (ARRAY(
         SELECT r.id FROM sync_runs r
         WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than
@@ -264,6 +264,7 @@ BEGIN
         ORDER BY r.finished_at LIMIT at_most
         FOR UPDATE OF r SKIP LOCKED));        -- a backfill may be about to find that one changed something
     GET DIAGNOSTICS pruned = ROW_COUNT;
+    PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
 COMMENT ON FUNCTION kaggle.prune_runs(interval, integer) IS

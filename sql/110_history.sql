@@ -385,7 +385,6 @@ BEGIN
     -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
     -- takes the row of boards that a sync writes at its end: one that a sync holds is left for the next time, and a
     -- sync waits at most until a chunk commits.
-    PERFORM refuse_hidden_rows();
     WHILE pruned < at_most LOOP
         SELECT b.id INTO target FROM boards b
         WHERE b.id > target
@@ -401,6 +400,7 @@ BEGIN
         GET DIAGNOSTICS of_board = ROW_COUNT;
         pruned := pruned + of_board;
     END LOOP;
+    PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
 COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS

@@ -238,6 +238,7 @@ BEGIN
     UPDATE sync_runs r SET board_id = new_id WHERE r.competition_id = old.competition_id AND r.board_id = old_id;
     -- The file that was synced last is the last one still.
     UPDATE boards b SET slug = old.slug, digest = old.digest, observed_at = old.observed_at WHERE b.id = new_id;
+    PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle.close_rebuild(bigint, bigint, timestamptz) IS
     'Puts a board that was written anew in the place of the old one. The caller holds the competition and has replayed every run. Raises object_in_use if the history was pruned since it was read.';

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from tests.chaos.deletions import deleted_again_and_again, rows_hidden
 from tests.chaos.freezing import POINTS
 from tests.chaos.processes import Broken, wait_for
 from tests.chaos.tally import Tally
@@ -432,6 +433,8 @@ FAULTS = (
     Fault("SIGTERM as every connection ends", STOP_BOUND, stopped_as_connections_end),
     Fault("SIGTERM while Kaggle is silent", STOP_BOUND, stopped_while_kaggle_is_silent),
     Fault("Kaggle fails", 15, kaggle_fails),
+    Fault("row level security on and off", 20, rows_hidden),
+    Fault("deleted, inserted again, deleted", 20, deleted_again_and_again),
     Fault("six sessions idle in a transaction", 5, idle_sessions),
     Fault("wrong password", STOP_BOUND, wrong_password),
     Fault("schema newer than the program", STOP_BOUND, schema_too_new),

@@ -5,6 +5,10 @@ python -m tests.chaos.freezing POINT...
 copy   inside the COPY of the file's rows, after the first of them
 place  inside the COPY of the places, before the first of them
 apply  when everything is staged, before the statement that applies and commits
+
+and, of a competition that was deleted,
+
+remove  when that is known, before anything is removed
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import psycopg
 
 from worker import board, order
 from worker.cli import main
+from worker.store import Store
 
 POINTS = ("copy", "place", "apply")
 
@@ -56,6 +61,15 @@ def freeze_at(*points: str) -> None:
                 return super().execute(*given, **named)
 
         psycopg.ClientCursor = Cursor  # type: ignore[misc]
+    if "remove" in points:
+        meet_before_removal = _once(met)
+        real_remove = Store.remove_deleted
+
+        def remove_deleted(*given: Any) -> None:
+            meet_before_removal()
+            real_remove(*given)
+
+        Store.remove_deleted = remove_deleted  # type: ignore[method-assign]
 
 
 def _once(met: threading.Barrier) -> Callable[[], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.chaos.faults import FAULTS, ONLY_IN_FULL
 from tests.chaos.processes import Scale
 from tests.chaos.run import run
 from tests.chaos.tally import Tally, complaints
@@ -21,6 +22,9 @@ def test_nothing_is_wrong_lost_or_stuck_after_any_fault() -> None:
 
     assert complaints(tallies) == []
     assert [tally.fault for tally in tallies if not tally.is_clean] == []
+    assert {tally.fault for tally in tallies} == {fault.name for fault in FAULTS} - ONLY_IN_FULL
+    without_boards = {"wrong password", "schema newer than the program"}  # there the program does not come to work
+    assert {tally.fault for tally in tallies if tally.boards == 0} == without_boards
 
 
 def test_a_fault_that_leaves_something_is_told() -> None:

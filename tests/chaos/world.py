@@ -35,6 +35,7 @@ COMPETITIONS = 8
 BIG = "simulated-15000-teams"
 SLUGS = [slug for n in range(250) if Profile.of(slug := f"chaos-{n}").teams < 120]
 PASSWORD_ROLE = "chaos_password"
+WORKER_ROLE = "chaos_worker"
 _OPTIONS = {
     "fsync": "off",
     "autovacuum": "off",  # its own locks would be taken for a worker's
@@ -71,6 +72,7 @@ class World:
             self.start_postgres()
             migrate.migrate(self.url)
             self._ask_one_role_for_its_password()
+            self.sql(f"CREATE ROLE {WORKER_ROLE} LOGIN IN ROLE pgleaderboard_worker")
         except BaseException:
             self._close()
             raise
@@ -124,6 +126,10 @@ class World:
     def url(self) -> str:
         """The database."""
         return self.server.url()
+
+    def url_of(self, role: str) -> str:
+        """The database, for another role than its owner."""
+        return self.url.replace("postgres@", f"{role}@")
 
     def sql(self, query: str, *values: Any) -> list[Any]:
         """Run a statement in autocommit, on a connection that is made again after PostgreSQL was away."""
@@ -219,12 +225,13 @@ class World:
         taken = set(self.competitions.values()) | self.given_away
         return self.random.choice([slug for slug in SLUGS if slug not in taken])
 
-    def insert(self, slug: str | None = None) -> int:
-        """Insert a competition that is not due again for hours."""
+    def insert(self, slug: str | None = None, competition_id: int | None = None) -> int:
+        """Insert a competition that is not due again for hours, under an id of its own by default."""
         moment = self._now()
         found: int = self.sql(
-            "INSERT INTO kaggle.competitions (kaggle_competition_id, sync_interval)"
-            " VALUES (%s, '6 hours') RETURNING id",
+            "INSERT INTO kaggle.competitions (id, kaggle_competition_id, sync_interval)"
+            " VALUES (%s, %s, '6 hours') RETURNING id",
+            competition_id,
             slug or self.spare_slug(),
         )[0][0]
         self._edits[found] = moment
@@ -234,6 +241,13 @@ class World:
         """Delete a competition; its board must go."""
         self.sql("DELETE FROM kaggle.competitions WHERE id = %s", competition_id)
         self._edits.pop(competition_id, None)
+
+    def insert_again(self, competition_id: int, slug: str) -> None:
+        """Delete a competition and insert it again under the same id and slug, in one transaction."""
+        self.sql("BEGIN")
+        self.delete(competition_id)
+        self.insert(slug, competition_id)
+        self.sql("COMMIT")
 
     def edit(self, competition_id: int, *kinds: str) -> None:
         """Do something to a competition that its board must follow: one of these kinds, any kind by default."""
@@ -310,6 +324,9 @@ class World:
                       UNION ALL SELECT 'the state', competition_id FROM kaggle.sync_state
                       UNION ALL SELECT DISTINCT 'a run', competition_id FROM kaggle.sync_runs) AS l
                 WHERE l.competition_id NOT IN (SELECT id FROM kaggle.competitions)
+                UNION ALL
+                SELECT format('board %s of a deleted competition is left', id)
+                FROM kaggle.boards WHERE competition_id IS NULL
                 UNION ALL
                 SELECT format('entries of board %s are left, which is gone', board_id)
                 FROM kaggle.leaderboard_entries WHERE board_id NOT IN (SELECT id FROM kaggle.boards) GROUP BY board_id
