@@ -48,7 +48,9 @@ BEGIN
     IF found_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('no competition %L in kaggle.competitions', wanted),
-            HINT = format('INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%L);', wanted);
+            HINT = CASE WHEN row_security_active('kaggle.competitions')
+                        THEN 'Row level security hides rows from the owner of the functions of schema kaggle.'
+                        ELSE format('INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%L);', wanted) END;
     END IF;
     RETURN found_id;
 END $$;

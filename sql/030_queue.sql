@@ -37,18 +37,22 @@ COMMENT ON FUNCTION kaggle.presence_key() IS
     'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
 
 
+CREATE OR REPLACE FUNCTION kaggle.is_alive(worker kaggle.worker_processes) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+    SELECT worker.seen_at > clock_timestamp() - interval '30 seconds'
+       AND EXISTS (SELECT FROM pg_locks l
+                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                     AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
+$$;
+COMMENT ON FUNCTION kaggle.is_alive(kaggle.worker_processes) IS
+    'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.live_workers()
 RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, pg_temp AS $$
-BEGIN
-    RETURN QUERY
-    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w
-    WHERE w.seen_at > clock_timestamp() - interval '30 seconds'
-      AND EXISTS (SELECT FROM pg_locks l
-                  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    AND l.classid = presence_key()::oid AND l.objid = w.id::oid);
-    PERFORM refuse_hidden_rows();
-END $$;
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, pg_temp AS $$
+    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w WHERE is_alive(w)
+$$;
 COMMENT ON FUNCTION kaggle.live_workers() IS
-    'Workers whose connection holds its lock and whose heartbeat is younger than 30 s.';
+    'The workers that are alive; for people, who see no credential here.';

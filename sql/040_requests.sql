@@ -19,7 +19,9 @@ CREATE OR REPLACE FUNCTION kaggle.ask_for_sync(competition_ids bigint[], reasons
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
 BEGIN
-    INSERT INTO sync_requests (competition_id, reason) SELECT * FROM unnest(competition_ids, reasons);
+    INSERT INTO sync_requests (competition_id, reason, link_revision)
+    SELECT a.id, a.reason, c.link_revision
+    FROM unnest(competition_ids, reasons) AS a (id, reason) LEFT JOIN competitions c ON c.id = a.id ORDER BY a.id;
     PERFORM queue_syncs(competition_ids, priority);
 END $$;
 COMMENT ON FUNCTION kaggle.ask_for_sync(bigint[], text[], integer) IS

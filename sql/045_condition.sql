@@ -12,9 +12,11 @@ COMMENT ON FUNCTION kaggle.owner_of_functions() IS 'The role that migrates, and 
 
 CREATE OR REPLACE FUNCTION kaggle.bound_condition() RETURNS regprocedure
 LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    SELECT d.refobjid::regprocedure FROM pg_depend d
+    SELECT min(d.refobjid)::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
     WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_proc'::regclass
       AND d.objid = to_regprocedure('kaggle.sync_condition_holds(kaggle.competitions)')
+      AND p.proowner = owner_of_functions()
+    HAVING count(*) = 1
 $$;
 COMMENT ON FUNCTION kaggle.bound_condition() IS
     'The function that kaggle.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE.';

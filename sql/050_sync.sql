@@ -24,10 +24,11 @@ DECLARE
 BEGIN
     -- A moment further ahead than it can have been set was set by a clock that was ahead.
     UPDATE kaggle_budget b
-    SET next_grant_at = least(b.next_grant_at, clock_timestamp() + spacing),
+    SET next_grant_at = least(b.next_grant_at, clock_timestamp() + coalesce(b.grant_spacing, spacing)),
         blocked_until = least(b.blocked_until, clock_timestamp() + b.blocked_for)
     WHERE b.credential = next_grant.credential
-      AND (b.next_grant_at > clock_timestamp() + spacing OR b.blocked_until > clock_timestamp() + b.blocked_for);
+      AND (b.next_grant_at > clock_timestamp() + coalesce(b.grant_spacing, spacing)
+           OR b.blocked_until > clock_timestamp() + b.blocked_for);
     RETURN (SELECT greatest(CASE WHEN spacing IS NOT NULL THEN b.next_grant_at END, b.blocked_until)
             FROM kaggle_budget b WHERE b.credential = next_grant.credential);
 END $$;
@@ -43,7 +44,9 @@ BEGIN
         INSERT INTO kaggle_budget (credential) SELECT take_grant.credential
         WHERE NOT EXISTS (SELECT FROM kaggle_budget b WHERE b.credential = take_grant.credential)
         ON CONFLICT DO NOTHING;
-        UPDATE kaggle_budget b SET next_grant_at = clock_timestamp() + grant_spacing(requests_per_minute)
+        UPDATE kaggle_budget b
+        SET next_grant_at = clock_timestamp() + grant_spacing(requests_per_minute),
+            grant_spacing = grant_spacing(requests_per_minute)
         WHERE b.credential = take_grant.credential
           AND greatest(b.next_grant_at, b.blocked_until) <= clock_timestamp();
         granted := FOUND;
@@ -102,10 +105,10 @@ BEGIN
     SELECT * INTO state FROM sync_state s WHERE s.competition_id = hold_state.competition_id FOR UPDATE;
     PERFORM refuse_hidden_rows();
     IF state.link_revision IS NULL THEN
-        UPDATE sync_state s
-        SET link_revision = (SELECT c.link_revision FROM competitions c WHERE c.id = s.competition_id)
-        WHERE s.competition_id = hold_state.competition_id
-        RETURNING * INTO state;
+        SELECT c.link_revision INTO state.link_revision FROM competitions c WHERE c.id = state.competition_id;
+        IF FOUND THEN
+            UPDATE sync_state s SET link_revision = state.link_revision WHERE s.competition_id = state.competition_id;
+        END IF;
     END IF;
     RETURN state;
 END $$;
@@ -147,6 +150,8 @@ BEGIN
         action := 'remove';
         RETURN;
     ELSIF competition.id IS NULL THEN          -- hidden, missing for less than an hour, or removed by another job
+        DELETE FROM sync_requests r            -- of a deletion that was acted on
+        WHERE r.id = ANY (seen_requests) AND r.reason = 'deleted' AND r.link_revision < state.link_revision;
         DELETE FROM sync_state s
         WHERE s.competition_id = begin_sync.competition_id AND s.link_revision IS NULL AND seen_requests IS NULL;
         RETURN;
@@ -278,6 +283,8 @@ BEGIN
         standing := 'superseded';
         RETURN;
     END IF;
+    -- Events first, as TRUNCATE ... CASCADE takes them: the board's history asks for their ends later.
+    LOCK TABLE events IN ACCESS SHARE MODE;
     SELECT * INTO competition FROM competitions c WHERE c.id = state.competition_id;
     standing := CASE WHEN competition.id IS NULL AND row_security_active('kaggle.competitions')
                          THEN 'hidden by row level security'
@@ -355,7 +362,7 @@ BEGIN
 
     -- Jobs that met this attempt have left the decision to us.
     IF EXISTS (SELECT FROM sync_requests r
-               WHERE r.competition_id = state.competition_id AND r.run_id IS NULL AND NOT r.tried) THEN
+               WHERE r.competition_id = state.competition_id AND NOT r.tried) THEN
         PERFORM queue_job('sync', state.competition_id, 5);
     END IF;
     IF succeeded AND state.describe_at <= clock_timestamp() THEN

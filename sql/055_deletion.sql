@@ -24,14 +24,20 @@ COMMENT ON FUNCTION kaggle.grace_for_missing() IS
 
 CREATE OR REPLACE FUNCTION kaggle.is_deleted(state kaggle.sync_state) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    until constant bigint := deleted_until(state.competition_id);
 BEGIN
-    RETURN coalesce(coalesce(state.link_revision, 0) <= deleted_until(state.competition_id), false)
-        OR coalesce(state.missing_since + grace_for_missing() < clock_timestamp(), false)
-           AND NOT row_security_active('kaggle.competitions')
+    IF until >= coalesce(state.link_revision, 0) THEN
+        -- A row that is there with such a revision was brought back, as by a restore: none is ever repeated.
+        RETURN NOT EXISTS (SELECT FROM competitions c WHERE c.id = state.competition_id AND c.link_revision <= until);
+    ELSIF state.missing_since + grace_for_missing() < clock_timestamp() THEN
+        RETURN NOT row_security_active('kaggle.competitions')
            AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = state.competition_id);
+    END IF;
+    RETURN false;
 END $$;
 COMMENT ON FUNCTION kaggle.is_deleted(kaggle.sync_state) IS
-    'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now.';
+    'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now; the same row is back where its revision was deleted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
@@ -46,9 +52,7 @@ BEGIN
     requests := ARRAY(
         SELECT r.id FROM sync_requests r
         WHERE r.competition_id = remove_deleted.competition_id
-          AND r.id <= coalesce((SELECT max(d.id) FROM sync_requests d
-                                WHERE d.reason = 'deleted' AND (d.competition_id = r.competition_id
-                                                                OR d.competition_id IS NULL)), r.id));
+          AND coalesce(r.link_revision <= deleted_until(r.competition_id), true));
     IF state.competition_id IS NULL OR state.running_run_id IS NOT NULL OR NOT is_deleted(state) THEN
         RETURN false;
     END IF;
@@ -98,25 +102,41 @@ COMMENT ON FUNCTION kaggle.remove_detached(integer) IS
     'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
 
 
+-- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
+CREATE OR REPLACE FUNCTION kaggle.truncated_states() RETURNS TABLE (competition_id bigint)
+LANGUAGE sql STABLE ROWS 10 SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
+    WITH truncation AS MATERIALIZED (
+        SELECT max(r.link_revision) AS until FROM sync_requests r
+        WHERE r.reason = 'deleted' AND r.competition_id IS NULL
+    )
+    SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id
+    WHERE coalesce(s.link_revision, 0) <= (SELECT until FROM truncation)
+      AND (c.id IS NULL OR c.link_revision > (SELECT until FROM truncation))
+$$;
+COMMENT ON FUNCTION kaggle.truncated_states() IS
+    'States that are left from before kaggle.competitions was truncated, whose rows have not been brought back.';
+
+
 CREATE OR REPLACE FUNCTION kaggle.note_missing() RETURNS SETOF bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
 BEGIN
     -- A truncation has been acted on when no state is left from before it.
     DELETE FROM sync_requests r
-    WHERE r.competition_id IS NULL
-      AND NOT EXISTS (SELECT FROM sync_state s WHERE coalesce(s.link_revision, 0) <= r.link_revision);
+    WHERE r.competition_id IS NULL AND NOT EXISTS (SELECT FROM truncated_states() s);
     RETURN QUERY
     WITH changed AS (
         SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id
-        WHERE (c.id IS NULL) <> (s.missing_since IS NOT NULL) AND deleted_until(s.competition_id) IS NULL
-          AND NOT row_security_active('kaggle.competitions')
+        WHERE (c.id IS NULL) <> (s.missing_since IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM sync_requests r WHERE r.reason = 'deleted' AND r.competition_id = s.competition_id)
+          AND NOT EXISTS (SELECT FROM sync_requests r WHERE r.reason = 'deleted' AND r.competition_id IS NULL)
+          AND (SELECT NOT row_security_active('kaggle.competitions'))
         FOR UPDATE OF s SKIP LOCKED
     ), noted AS (
         UPDATE sync_state s SET missing_since = CASE WHEN s.missing_since IS NULL THEN clock_timestamp() END
         FROM changed c WHERE s.competition_id = c.competition_id
-        RETURNING s.competition_id, s.missing_since
+        RETURNING s.competition_id, s.missing_since, s.link_revision
     )
-    SELECT n.competition_id FROM noted n WHERE n.missing_since IS NOT NULL;
+    SELECT n.competition_id FROM noted n WHERE n.missing_since IS NOT NULL AND n.link_revision IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION kaggle.note_missing() IS
     'Notes since when competitions are missing whose deletion no trigger saw, takes the note back where they are there again, and returns those newly noted.';

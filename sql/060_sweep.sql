@@ -48,14 +48,15 @@ COMMENT ON FUNCTION kaggle.let_dates_act_on(bigint[], bigint[]) IS
 CREATE OR REPLACE FUNCTION kaggle.let_dates_act() RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
 DECLARE
-    competition_ids constant bigint[] := ARRAY(
-        SELECT id FROM competitions WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
-        UNION
-        SELECT id FROM competitions WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+    -- Events first, as TRUNCATE ... CASCADE takes them.
     event_ids constant bigint[] := ARRAY(
         SELECT id FROM events WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
         UNION
         SELECT id FROM events WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+    competition_ids constant bigint[] := ARRAY(
+        SELECT id FROM competitions WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+        UNION
+        SELECT id FROM competitions WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
     one record;
 BEGIN
     IF competition_ids || event_ids = '{}' THEN
@@ -88,11 +89,11 @@ DECLARE
 BEGIN
     FOR lost IN SELECT DISTINCT s.running_worker_id FROM sync_state s
                 WHERE s.running_run_id IS NOT NULL
-                  AND s.running_worker_id NOT IN (SELECT w.id FROM live_workers() w) LOOP
+                  AND s.running_worker_id NOT IN (SELECT w.id FROM worker_processes w WHERE is_alive(w)) LOOP
         rescued := rescued + abandon_runs(lost);
     END LOOP;
     DELETE FROM worker_processes w
-    WHERE w.seen_at < clock_timestamp() - interval '1 hour' AND w.id NOT IN (SELECT l.id FROM live_workers() l);
+    WHERE w.seen_at < clock_timestamp() - interval '1 hour' AND NOT is_alive(w);
     -- A job of a dead worker stays 'doing' for ever in procrastinate. The requests are the truth: it can go.
     DELETE FROM procrastinate_jobs j
     WHERE j.queue_name = 'kaggle' AND j.status <> 'todo'
@@ -105,10 +106,11 @@ COMMENT ON FUNCTION kaggle.rescue() IS
     'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
 
 
--- statement_timestamp() where clock_timestamp() would do: an index can be searched for it.
+-- statement_timestamp() where clock_timestamp() would do: an index can be searched for it. Plans are kept from a quiet
+-- time: nested loops would compare all with all when ten thousand are wanted.
 CREATE OR REPLACE FUNCTION kaggle.wanted(credential text, thorough boolean)
 RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz, asks_kaggle boolean)
-LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
     -- What asks Kaggle, of the competitions that are seen.
     SELECT w.task, w.competition_id, w.priority, w.since, true
     FROM (
@@ -116,7 +118,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
         SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END AS priority,
                min(r.asked_at) AS since
         FROM sync_requests r
-        WHERE r.run_id IS NULL AND NOT r.tried
+        WHERE NOT r.tried
           AND NOT EXISTS (SELECT FROM sync_state s
                           WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
         GROUP BY r.competition_id
@@ -148,10 +150,9 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
       AND NOT EXISTS (SELECT FROM sync_state s
                       WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
     UNION ALL
-    SELECT 'sync', s.competition_id, 5, NULL, false FROM sync_state s
-    WHERE s.running_run_id IS NULL
-      AND coalesce(s.link_revision, 0) <= (SELECT max(r.link_revision) FROM sync_requests r
-                                           WHERE r.reason = 'deleted' AND r.competition_id IS NULL)
+    SELECT 'sync', t.competition_id, 5, NULL, false FROM truncated_states() t
+    WHERE NOT EXISTS (SELECT FROM sync_state s
+                      WHERE s.competition_id = t.competition_id AND s.running_run_id IS NOT NULL)
     UNION ALL
     SELECT 'sync', s.competition_id, 5, s.missing_since, false FROM sync_state s
     WHERE thorough AND s.running_run_id IS NULL AND s.missing_since IS NOT NULL AND is_deleted(s)
@@ -163,9 +164,17 @@ COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.pull_back_schedules() RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
+    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.seen_at > clock_timestamp() + interval '1 second';
+    UPDATE events e SET dates_checked_at = clock_timestamp()
+    WHERE e.id IN (SELECT p.id FROM events p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
+                   FOR NO KEY UPDATE SKIP LOCKED);
+    UPDATE competitions c SET dates_checked_at = clock_timestamp()
+    WHERE c.id IN (SELECT p.id FROM competitions p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
+                   FOR NO KEY UPDATE SKIP LOCKED);
     UPDATE sync_state s
-    SET due_at = least(s.due_at, clock_timestamp() + s.due_interval),
+    SET missing_since = least(s.missing_since, clock_timestamp()),
+        due_at = least(s.due_at, clock_timestamp() + s.due_interval),
         retry_at = least(s.retry_at, clock_timestamp() + s.retry_interval),
         describe_at = CASE WHEN s.describe_at < 'infinity'
                            THEN least(s.describe_at, clock_timestamp() + interval '1 day') ELSE 'infinity' END
@@ -173,11 +182,48 @@ LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
         SELECT p.competition_id FROM sync_state p
         WHERE p.running_run_id IS NULL
           AND (p.due_at > clock_timestamp() + p.due_interval OR p.retry_at > clock_timestamp() + p.retry_interval
+               OR p.missing_since > clock_timestamp()
                OR p.describe_at > clock_timestamp() + interval '1 day' AND p.describe_at < 'infinity')
         FOR UPDATE SKIP LOCKED)
 $$;
 COMMENT ON FUNCTION kaggle.pull_back_schedules() IS
-    'A due time, a retry or a question for metadata lies at most as far ahead as when it was set: one further ahead was set by a clock that was ahead.';
+    'What a clock that was ahead has set: a due time and a retry lie at most as far ahead as when they were set, a question for metadata at most a day, and what has happened lies not ahead.';
+
+
+-- A plan that is kept from a quiet time reads all jobs for each one, and so does that of procrastinate's foreign key.
+CREATE OR REPLACE FUNCTION kaggle.queue_wanted(
+    credential text, thorough boolean, places bigint, OUT queued bigint, OUT has_rest boolean)
+LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+BEGIN
+    WITH idle AS (
+        SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
+               bool_and(w.asks_kaggle) AS asks_kaggle
+        FROM wanted(queue_wanted.credential, thorough) w
+        WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
+                          WHERE j.status = 'todo' AND j.task_name = w.task
+                            AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
+                            -- One that another session holds (it asked again, and idles) cannot be fetched.
+                            AND j.xmax NOT IN (SELECT l.transactionid FROM pg_locks l
+                                               WHERE l.locktype = 'transactionid' AND l.granted
+                                                 AND l.pid <> pg_backend_pid()))
+        GROUP BY w.task, w.competition_id
+    ), chosen AS (
+        (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
+        UNION ALL
+        SELECT * FROM idle WHERE NOT asks_kaggle
+    ), jobs AS (
+        SELECT procrastinate_defer_jobs_v1(array_agg(
+            ROW('kaggle', c.task, c.priority, NULL, NULL,
+                jsonb_strip_nulls(jsonb_build_object('competition_id', c.competition_id)), NULL)::procrastinate_job_to_defer_v1
+            ORDER BY c.priority DESC, c.since, c.competition_id)) AS ids
+        FROM chosen c HAVING count(*) > 0
+    )
+    SELECT coalesce((SELECT cardinality(ids) FROM jobs), 0),
+           (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen)
+    INTO queued, has_rest;
+END $$;
+COMMENT ON FUNCTION kaggle.queue_wanted(text, boolean, bigint) IS
+    'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.sweep(
@@ -211,32 +257,8 @@ BEGIN
     grant_at := coalesce(next_grant(sweep.credential, requests_per_minute), '-infinity');
     places := CASE WHEN grant_at > moment THEN 0 WHEN requests_per_minute > 0 THEN 1 END;
 
-    WITH idle AS (
-        SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
-               bool_and(w.asks_kaggle) AS asks_kaggle
-        FROM wanted(sweep.credential, thorough) w
-        WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
-                          WHERE j.status = 'todo' AND j.task_name = w.task
-                            AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
-                            -- One that another session holds (it asked again, and idles) cannot be fetched.
-                            AND j.xmax NOT IN (SELECT l.transactionid FROM pg_locks l
-                                               WHERE l.locktype = 'transactionid' AND l.granted
-                                                 AND l.pid <> pg_backend_pid()))
-        GROUP BY w.task, w.competition_id
-    ), chosen AS (
-        (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
-        UNION ALL
-        SELECT * FROM idle WHERE NOT asks_kaggle
-    ), jobs AS (
-        SELECT procrastinate_defer_jobs_v1(array_agg(
-            ROW('kaggle', c.task, c.priority, NULL, NULL,
-                jsonb_strip_nulls(jsonb_build_object('competition_id', c.competition_id)), NULL)::procrastinate_job_to_defer_v1
-            ORDER BY c.priority DESC, c.since, c.competition_id)) AS ids
-        FROM chosen c HAVING count(*) > 0
-    )
-    SELECT coalesce((SELECT cardinality(ids) FROM jobs), 0),
-           CASE WHEN (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen) THEN greatest(grant_at, moment) END
-    INTO queued, wake_at;
+    SELECT q.queued, CASE WHEN q.has_rest THEN greatest(grant_at, moment) END INTO queued, wake_at
+    FROM queue_wanted(sweep.credential, thorough, places) q;
 
     -- A date that passed and could not act (somebody holds the row, or refuses it) is for the next sweep.
     wake_at := least(wake_at,

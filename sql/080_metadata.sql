@@ -52,7 +52,9 @@ BEGIN
     SELECT * INTO c FROM competitions p WHERE p.id = fill_from_kaggle.competition_id
     FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND OR c.link_revision <> fill_from_kaggle.link_revision THEN
-        UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 minute'
+        UPDATE sync_state s
+        SET describe_at = clock_timestamp() + CASE WHEN row_security_active('kaggle.competitions') THEN interval '1 day'
+                                                   ELSE interval '1 minute' END
         WHERE s.competition_id = fill_from_kaggle.competition_id
           AND s.link_revision = fill_from_kaggle.link_revision;     -- another Kaggle id is asked about at once
         RETURN 'later';

@@ -10,6 +10,7 @@ DECLARE
     first_run bigint;          -- the first attempt that covers what was asked
     asked boolean;
     running bigint;
+    is_another boolean;        -- runs are left of a row that had this id before
     answer sync_runs;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
@@ -25,15 +26,16 @@ BEGIN
     END IF;
 
     -- One statement, one snapshot: what is asked, and which attempt could cover it.
-    SELECT coalesce(bool_or(r.run_id IS NULL AND NOT r.tried AND request_holds(r.reason, c)), false),
+    SELECT coalesce(bool_or(NOT r.tried AND NOT coalesce(r.run_id = s.running_run_id, false)
+                            AND request_holds(r.reason, c)), false),
            min(r.run_id) FILTER (WHERE r.run_id = s.running_run_id),
-           coalesce(max(s.last_run_id), 0)
-    INTO asked, running, first_run
+           coalesce(max(s.last_run_id), 0), coalesce(max(s.link_revision) <= deleted_until(wanted), false)
+    INTO asked, running, first_run, is_another
     FROM competitions c
     LEFT JOIN sync_state s ON s.competition_id = c.id
     LEFT JOIN sync_requests r ON r.competition_id = c.id
     WHERE c.id = wanted;
-    IF asked THEN
+    IF asked OR is_another THEN
         first_run := first_run + 1;
     ELSIF running IS NOT NULL THEN
         first_run := running;

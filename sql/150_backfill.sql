@@ -20,6 +20,10 @@ BEGIN
     competition_id := find_competition(begin_backfill.kaggle_competition_id);
     SELECT c.kaggle_competition_id, c.link_revision INTO slug, begin_backfill.link_revision
     FROM competitions c WHERE c.id = begin_backfill.competition_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('row level security hides %s from role "%s"', begin_backfill.kaggle_competition_id, current_user);
+    END IF;
     -- Waited for a moment: the session of one that has ended may still be closing.
     PERFORM pg_advisory_lock(hashtextextended('kaggle.begin_backfill', competition_id));
 EXCEPTION WHEN lock_not_available THEN

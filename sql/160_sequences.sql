@@ -13,8 +13,7 @@ LANGUAGE sql STABLE ROWS 1 SET search_path = kaggle, pg_temp AS $$
                                                (SELECT max(s.link_revision) FROM sync_state s),
                                                (SELECT max(r.link_revision) FROM sync_requests r))),
             (pg_get_serial_sequence('kaggle.events', 'id'), (SELECT max(e.id) FROM events e)),
-            (pg_get_serial_sequence('kaggle.competitions', 'id'),
-                greatest((SELECT max(c.id) FROM competitions c), (SELECT max(s.competition_id) FROM sync_state s))),
+            (pg_get_serial_sequence('kaggle.competitions', 'id'), (SELECT max(c.id) FROM competitions c)),
             (pg_get_serial_sequence('kaggle.boards', 'id'), (SELECT max(b.id) FROM boards b)),
             (pg_get_serial_sequence('kaggle.sync_requests', 'id'), (SELECT max(r.id) FROM sync_requests r)),
             (pg_get_serial_sequence('kaggle.worker_processes', 'id'),
@@ -36,5 +35,5 @@ COMMENT ON FUNCTION kaggle.sequences_behind() IS
 
 DO $$
 BEGIN
-    PERFORM setval(b.sequence, b.highest) FROM kaggle.sequences_behind() b;
+    PERFORM setval(b.sequence, greatest(b.highest, pg_sequence_last_value(b.sequence))) FROM kaggle.sequences_behind() b;
 END $$;

@@ -212,25 +212,24 @@ def _is_pooled(connection: Connection) -> bool:
 
 def row_security(connection: Connection) -> Findings:
     """Whether row level security hides rows from this role, or from the owner, in whose name triggers and views act."""
-    user = connection.info.user
-    for name, role, from_owner in connection.execute(
+    for name, role, is_forced in connection.execute(
         """
-        SELECT c.oid::regclass::text, CASE WHEN row_security_active(c.oid) THEN current_user ELSE o.rolname END,
-               NOT row_security_active(c.oid)
-        FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+        SELECT c.oid::regclass::text, r.rolname, c.relforcerowsecurity
+        FROM pg_class c JOIN pg_roles r ON r.rolname = current_user OR r.oid = c.relowner
         WHERE c.relkind = 'r' AND c.relrowsecurity
           AND c.relnamespace IN (to_regnamespace('kaggle'), to_regnamespace('procrastinate'))
-          AND (row_security_active(c.oid) OR c.relforcerowsecurity AND NOT (o.rolsuper OR o.rolbypassrls))
-        ORDER BY 1
+          AND NOT (r.rolsuper OR r.rolbypassrls OR r.oid = c.relowner AND NOT c.relforcerowsecurity)
+          AND (r.rolname <> current_user OR row_security_active(c.oid))
+        ORDER BY 1, 2
         """
     ).fetchall():
-        other = "NO FORCE ROW LEVEL SECURITY" if from_owner else f'OWNER TO "{user}"'
+        instead = "" if is_forced else f'; or ALTER TABLE {name} OWNER TO "{role}"'
         yield Finding(
             "rights",
             "problem",
             f'row level security hides rows of {name} from role "{role}"'
             + (": those that are hidden are not synced" if name == "kaggle.competitions" else ": nothing is synced"),
-            f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE {name} {other}',
+            f'ALTER ROLE "{role}" BYPASSRLS{instead}',
         )
 
 

@@ -179,14 +179,14 @@ CREATE TABLE kaggle.sync_requests (
     CONSTRAINT sync_requests_pkey PRIMARY KEY (id),
     CONSTRAINT request_reason_is_known CHECK (reason IN
         ('inserted', 'ongoing', 'linked', 'auto_sync', 'completed', 'edited', 'interval', 'manual', 'deleted')),
-    CONSTRAINT deletion_names_its_link_revision CHECK ((reason = 'deleted') = (link_revision IS NOT NULL)),
+    CONSTRAINT deletion_names_its_link_revision CHECK (reason <> 'deleted' OR link_revision IS NOT NULL),
     CONSTRAINT only_a_truncation_names_no_competition CHECK (competition_id IS NOT NULL OR reason = 'deleted')
 );
 COMMENT ON TABLE kaggle.sync_requests IS 'Wishes for a sync, appended by triggers and sync_now in the transaction of whoever asks, and consumed by the sync that saw them. Nobody updates another''s row, so askers never wait for one another.';
 COMMENT ON COLUMN kaggle.sync_requests.id IS 'Order of insertion, not of commit.';
 COMMENT ON COLUMN kaggle.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone. Null = all of them: kaggle.competitions was truncated.';
 COMMENT ON COLUMN kaggle.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, edited, interval, manual, deleted.';
-COMMENT ON COLUMN kaggle.sync_requests.link_revision IS 'Of a deletion: the row had this revision, and what hangs on it or on an earlier one goes. A row that was inserted again under the same id has a later one.';
+COMMENT ON COLUMN kaggle.sync_requests.link_revision IS 'competitions.link_revision of the row for which it was asked. Of a deletion: what hangs on this revision or an earlier one goes; a row that was inserted again under the same id has a later one.';
 COMMENT ON COLUMN kaggle.sync_requests.asked_at IS 'When it was asked.';
 COMMENT ON COLUMN kaggle.sync_requests.asked_in IS 'The transaction that asked; wait_for_sync in the same one would wait for ever.';
 COMMENT ON COLUMN kaggle.sync_requests.run_id IS 'The running attempt that has taken it; null = waiting.';
@@ -194,7 +194,7 @@ COMMENT ON COLUMN kaggle.sync_requests.tried IS 'An attempt for it has failed; i
 
 CREATE INDEX sync_requests_competition ON kaggle.sync_requests (competition_id);
 CREATE INDEX sync_requests_deleted ON kaggle.sync_requests (competition_id) WHERE reason = 'deleted';
-CREATE INDEX sync_requests_untried ON kaggle.sync_requests (competition_id) WHERE run_id IS NULL AND NOT tried;
+CREATE INDEX sync_requests_untried ON kaggle.sync_requests (competition_id) WHERE NOT tried;
 
 
 CREATE TABLE kaggle.worker_processes (
@@ -219,6 +219,7 @@ COMMENT ON COLUMN kaggle.worker_processes.seen_at IS 'Its last heartbeat.';
 CREATE TABLE kaggle.kaggle_budget (
     credential    text        NOT NULL,
     next_grant_at timestamptz NOT NULL DEFAULT '-infinity',
+    grant_spacing interval,
     blocked_until timestamptz NOT NULL DEFAULT '-infinity',
     blocked_for   interval,
     CONSTRAINT kaggle_budget_pkey PRIMARY KEY (credential)
@@ -226,6 +227,7 @@ CREATE TABLE kaggle.kaggle_budget (
 COMMENT ON TABLE kaggle.kaggle_budget IS 'When Kaggle may be asked next, a row for each credential, shared by all workers.';
 COMMENT ON COLUMN kaggle.kaggle_budget.credential IS 'Fingerprint of the credential, never itself; empty = none.';
 COMMENT ON COLUMN kaggle.kaggle_budget.next_grant_at IS 'The next request may go out from then on; each grant moves it by one spacing.';
+COMMENT ON COLUMN kaggle.kaggle_budget.grant_spacing IS 'Length of that spacing. next_grant_at never lies further ahead, whatever the clock said when it was set; null = unknown.';
 COMMENT ON COLUMN kaggle.kaggle_budget.blocked_until IS 'Kaggle asked for a pause until then (429).';
 COMMENT ON COLUMN kaggle.kaggle_budget.blocked_for IS 'Length of that pause. It never ends later than this from now, whatever the clock said when it began; null = unknown.';
 

@@ -223,6 +223,12 @@ def test_rows_that_are_hidden(look: Examine, db: Connection, url: str) -> None:
             assert named(
                 found, "rights", "problem", said, f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE kaggle.{table}'
             )
+            db.execute(f"ALTER TABLE kaggle.{table} FORCE ROW LEVEL SECURITY")
+            (forced,) = [
+                f.remedy for f in look(url=make_conninfo(url, user=role, password="x")) if f.said.startswith(said)
+            ]
+            assert forced == f'ALTER ROLE "{role}" BYPASSRLS'
+            db.execute(f"ALTER TABLE kaggle.{table} NO FORCE ROW LEVEL SECURITY")
             assert not any("to apply" in f.said for f in found), found
             db.execute(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
     finally:

@@ -67,6 +67,18 @@ def test_an_attempt_that_is_given_up_is_tried_again(syncs: Syncs) -> None:
     assert syncs.again().reason == "manual"
 
 
+def test_a_wish_that_a_lost_attempt_has_taken_is_wanted(syncs: Syncs) -> None:
+    """Whoever took it has lost the fence without a word: it is waiting again, for a sweep and for who waits in SQL."""
+    syncs.begin()
+    syncs.db.execute(
+        "UPDATE kaggle.sync_state SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, "
+        "running_reason = NULL"
+    )
+    assert wanted(syncs.db, "credential") == 1
+    assert value(syncs.db, "SELECT sync_state FROM kaggle.sync_status") == "queued"
+    assert syncs.again().reason == "manual"
+
+
 def wanted(db: Connection, credential: str) -> int:
     """How many syncs a thorough sweep of a worker with this credential wants."""
     return int(

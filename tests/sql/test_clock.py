@@ -78,6 +78,37 @@ def test_a_due_time_is_at_most_its_pace_away(db: Connection, syncs: Syncs, faili
     assert before == rows(db, "SELECT due_at, retry_at, describe_at FROM kaggle.sync_state")
 
 
+def test_what_has_happened_does_not_lie_ahead(db: Connection, syncs: Syncs) -> None:
+    """A date that was checked while the clock was ahead still acts, and a silent worker's heartbeat ends in time."""
+    db.execute("INSERT INTO kaggle.events (slug, title, end_date) VALUES ('night', 'Night', now() + interval '1 hour')")
+    db.execute("UPDATE kaggle.competitions SET end_date = now() + interval '1 hour'")
+    for table in ("events", "competitions"):
+        db.execute(f"ALTER TABLE kaggle.{table} DISABLE TRIGGER USER")
+        db.execute(f"UPDATE kaggle.{table} SET dates_checked_at = dates_checked_at + %s", (AHEAD,))
+        db.execute(f"ALTER TABLE kaggle.{table} ENABLE TRIGGER USER")
+    db.execute(
+        "INSERT INTO kaggle.worker_processes (version, credential, seen_at) VALUES ('1', '', now() + %s)", (AHEAD,)
+    )
+    db.execute("INSERT INTO kaggle.sync_state (competition_id, missing_since) VALUES (%s, now() + %s) "
+               "ON CONFLICT (competition_id) DO UPDATE SET missing_since = excluded.missing_since",
+               (syncs.competition, AHEAD))  # fmt: skip
+    sweep(db)
+    for ahead in (
+        "SELECT count(*) FROM kaggle.events WHERE dates_checked_at > clock_timestamp()",
+        "SELECT count(*) FROM kaggle.competitions WHERE dates_checked_at > clock_timestamp()",
+        "SELECT count(*) FROM kaggle.worker_processes WHERE seen_at > clock_timestamp()",
+        "SELECT count(*) FROM kaggle.sync_state WHERE missing_since > clock_timestamp()",
+    ):
+        assert value(db, ahead) == 0
+
+
+def test_another_number_of_requests_a_minute_cuts_no_spacing(db: Connection) -> None:
+    """A grant that was taken at one a minute is a minute away for whoever asks with another setting."""
+    assert value(db, "SELECT granted FROM kaggle.take_grant('c', 1)")
+    wait = value(db, "SELECT wake_at - clock_timestamp() FROM kaggle.take_grant('c', 30)")
+    assert timedelta(seconds=55) < wait < timedelta(seconds=61)
+
+
 def test_boards_dated_ahead_are_followed_by_later_ones(db: Connection, syncs: Syncs) -> None:
     """They are right, and so is what comes after; doctor names them."""
     syncs.sync(zip_of(teams(1, 2)))

@@ -211,6 +211,81 @@ def test_with_a_worker(db: Connection, worker: MakeWorker, simulator: Simulator)
             eventually(db, 0, f"SELECT count(*) FROM kaggle.{table}")
 
 
+def test_what_is_asked_of_a_row_while_it_is_being_deleted_is_not_asked_of_the_next(
+    moved: Syncs, connect: Connect
+) -> None:
+    """The request comes between the deletion and its commit: it is the old row's, whatever its number."""
+    deleting = connect()
+    deleting.execute("DELETE FROM kaggle.competitions")
+    moved.db.execute("SELECT kaggle.sync_now('a-board')")
+    insert(deleting, "b-board", id=moved.competition, auto_sync=False)
+    deleting.commit()
+    while moved.again().action == "remove":
+        moved.store.remove_deleted(moved.competition)
+        moved.store.remove_detached()
+    assert moved.again().action == "none"
+    assert left(moved.db) == {"sync_state": 1}
+
+
+def test_nobody_waits_for_a_run_of_the_row_before(moved: Syncs) -> None:
+    """wait_for_sync on the new row does not answer with what the old one has left."""
+    delete(moved)
+    insert_again(moved.db, moved)
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        moved.db.execute("SELECT kaggle.wait_for_sync('a-board', '0.1 s')")
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM kaggle.competitions", "TRUNCATE kaggle.competitions CASCADE"])
+def test_a_row_that_is_brought_back_is_the_same(moved: Syncs, statement: str) -> None:
+    """A restore after the deletion: a revision is never repeated, so all that hung on the row is its own again."""
+    before, row = left(moved.db), value(moved.db, "SELECT to_jsonb(c) FROM kaggle.competitions c")
+    moved.db.execute(statement)
+    bring_back(moved.db, row)
+    assert moved.again().action == "none"
+    assert not remove(moved.db, moved.competition)
+    for _ in range(2):
+        assert sweep(moved.db) == []
+        moved.again()
+    assert left(moved.db) == before
+    assert rows(moved.db, "SELECT task FROM kaggle.wanted('credential', true) WHERE task = 'sync'") == []
+    assert moved.sync(zip_of(teams(2, 1))).outcome == "changed"
+
+
+def bring_back(db: Connection, row: object) -> None:
+    """Insert a row as it was, without triggers, as a restore does."""
+    move_time(
+        db,
+        "INSERT INTO kaggle.competitions SELECT * FROM jsonb_populate_record(null::kaggle.competitions, %s)",
+        psycopg.types.json.Jsonb(row),
+    )
+
+
+def test_a_deletion_of_many_is_read_once(db: Connection, compete: Callable[..., Syncs]) -> None:
+    """A session that has swept a quiet database before does not compare all with all when 3,000 are deleted."""
+    syncs = compete()
+    db.execute("VACUUM ANALYZE kaggle.sync_requests, procrastinate.procrastinate_jobs, kaggle.sync_state")
+    for _ in range(12):
+        sweep(db)
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id) SELECT 'many-' || n FROM generate_series(1, 3000) n"
+    )
+    db.execute("INSERT INTO kaggle.sync_state (competition_id, link_revision) SELECT id, link_revision "
+               "FROM kaggle.competitions WHERE id <> %s", (syncs.competition,))  # fmt: skip
+    read = (
+        "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
+        "WHERE relname IN ('sync_requests', 'procrastinate_jobs', 'sync_state', 'competitions')"
+    )
+    for step in ("SELECT", "DELETE FROM kaggle.competitions"):
+        db.execute(step)
+        for _ in range(2):
+            with db.transaction():
+                before = dict(rows(db, read))
+                sweep(db)
+                after = dict(rows(db, read))
+            assert len(after) == 4
+            assert {name for name in after if after[name] > before.get(name, 0) + 30 * 3000} == set()
+
+
 # rows that are missing, though no trigger saw their deletion
 
 
@@ -267,11 +342,7 @@ def test_a_row_that_is_back_in_time_keeps_everything(moved: Syncs) -> None:
         lost(moved)
         assert sweep(moved.db) == [moved.competition]
         hours_pass(moved.db, 0.9)
-        move_time(
-            moved.db,
-            "INSERT INTO kaggle.competitions SELECT * FROM jsonb_populate_record(null::kaggle.competitions, %s)",
-            psycopg.types.json.Jsonb(row),
-        )
+        bring_back(moved.db, row)
         assert sweep(moved.db) == []
     hours_pass(moved.db, 10)
     assert moved.sync(zip_of(teams(2, 1))).outcome == "changed"
@@ -307,13 +378,31 @@ def test_truncating_waits_for_no_sync_that_begins(moved: Syncs, connect: Connect
     syncing.commit()
 
 
+@pytest.mark.parametrize("holds", ["hold_fence(%s)", "let_dates_act()"])
+def test_truncating_events_waits_before_it_holds_competitions(moved: Syncs, connect: Connect, holds: str) -> None:
+    """Events come first, for a worker and for TRUNCATE ... CASCADE: nobody holds what the other wants next."""
+    working, truncating = connect(), connect()
+    run_id = moved.begin().run_id
+    working.execute(f"SELECT kaggle.{holds}", (run_id,) if "%s" in holds else None)
+    with ThreadPoolExecutor(1) as pool:
+        truncated = pool.submit(truncating.execute, "TRUNCATE kaggle.events CASCADE")
+        eventually(moved.db, True, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        assert rows(
+            moved.db,
+            "SELECT relation::regclass::text FROM pg_locks WHERE pid = %s AND granted AND mode = 'AccessExclusiveLock'",
+            truncating.info.backend_pid,
+        ) == []  # fmt: skip
+        working.execute("SELECT count(*) FROM kaggle.competitions, kaggle.event_competitions, kaggle.events")
+        working.commit()
+        truncated.result(20)
+    truncating.rollback()
+
+
 def test_ids_that_come_again_after_truncating_meet_nothing_old(moved: Syncs) -> None:
     """RESTART IDENTITY: the row with the old id and slug is another one, before anything was removed."""
     moved.db.execute("SELECT kaggle.sync_now('a-board')")
     moved.db.execute("TRUNCATE kaggle.competitions RESTART IDENTITY CASCADE")
-    assert rows(moved.db, "SELECT competition_id, reason FROM kaggle.sync_requests WHERE link_revision > 0") == [
-        (None, "deleted")
-    ]
+    assert rows(moved.db, "SELECT competition_id FROM kaggle.sync_requests WHERE reason = 'deleted'") == [(None,)]
     assert insert(moved.db, "a-board", auto_sync=False) == moved.competition
     assert moved.begin_after_removal() == "sync"
     assert left(moved.db)["boards"] == 1

@@ -333,6 +333,30 @@ def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> 
         store.close()
 
 
+def test_a_note_that_was_acted_on_is_not_wanted_for_ever(db: Connection, syncs: Syncs, as_role: Connection) -> None:
+    """The row with a later revision is hidden: what was deleted before it is forgotten, and `work --once` ends."""
+    syncs.sync(zip_of(teams(1)))
+    db.execute("INSERT INTO kaggle.sync_requests (competition_id, reason, link_revision) VALUES (%s, 'deleted', 0)",
+               (syncs.competition,))  # fmt: skip
+    hide(db, "competitions")
+    wanted = "SELECT count(*) FROM kaggle.wanted('credential', true)"
+    assert value(as_role, wanted) == 1
+    as_role.execute("SELECT kaggle.begin_sync(%s, 1, 'credential', 0)", (syncs.competition,))
+    assert value(as_role, wanted) == 0
+
+
+@pytest.mark.parametrize("table", ["leaderboard_history", "sync_runs", "kaggle_budget", "sync_condition"])
+def test_people_write_on_though_the_owner_is_forced(owner: str, empty_database: str, table: str) -> None:
+    """What only the worker reads is no reason to refuse an INSERT."""
+    with psycopg.connect(empty_database, autocommit=True) as admin, psycopg.connect(owner, autocommit=True) as mine:
+        mine.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+        with admin.transaction():
+            admin.execute("SET LOCAL ROLE pgleaderboard_editor")
+            insert(admin, "a-board")
+            admin.execute("SELECT kaggle.sync_now('a-board')")
+            assert value(admin, "SELECT sync_state FROM kaggle.sync_status") == "queued"
+
+
 def test_readers_and_editors_go_on(db: Connection, compete: Callable[..., Syncs]) -> None:
     """Where the tables are theirs to see, the others are read and written in the owner's name, hidden or not."""
     syncs = compete()
