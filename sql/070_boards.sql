@@ -80,21 +80,34 @@ COMMENT ON FUNCTION kaggle.check_staging(boolean) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.board_of_run(run_id bigint, kind text) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    SELECT b.id FROM sync_state s
-    JOIN competitions c ON c.id = s.competition_id
-    JOIN boards b ON b.competition_id = c.id AND lower(b.slug) = lower(c.kaggle_competition_id)
-                 AND b.kind = board_of_run.kind
-    WHERE s.running_run_id = board_of_run.run_id
-$$;
+LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    competition competitions;
+    board_id bigint;
+BEGIN
+    SELECT c.* INTO competition FROM sync_state s JOIN competitions c ON c.id = s.competition_id
+    WHERE s.running_run_id = board_of_run.run_id;
+    IF NOT FOUND AND row_security_active('kaggle.competitions') THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = 'row level security hides rows of kaggle.competitions';
+    END IF;
+    SELECT b.id INTO board_id FROM boards b
+    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+      AND b.kind = board_of_run.kind;
+    PERFORM refuse_hidden_rows();
+    RETURN board_id;
+END $$;
 COMMENT ON FUNCTION kaggle.board_of_run(bigint, text) IS
-    'The board that a running attempt would change; null if it would be new.';
+    'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.staged_order(board_id bigint) RETURNS bytea
 LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+DECLARE
+    is_there constant boolean := EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = staged_order.board_id);
 BEGIN
-    IF NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = staged_order.board_id) THEN
+    PERFORM refuse_hidden_rows();        -- our lock keeps them as they are now
+    IF NOT is_there THEN
         RETURN NULL;
     END IF;
     RETURN (SELECT string_agg(int8send(coalesce(e.order_key, '-9223372036854775808'::bigint)), '' ORDER BY s.position)

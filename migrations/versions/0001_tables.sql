@@ -219,16 +219,16 @@ COMMENT ON COLUMN kaggle.worker_processes.seen_at IS 'Its last heartbeat.';
 CREATE TABLE kaggle.kaggle_budget (
     credential    text        NOT NULL,
     next_grant_at timestamptz NOT NULL DEFAULT '-infinity',
-    grant_spacing interval,
     blocked_until timestamptz NOT NULL DEFAULT '-infinity',
+    grant_spacing interval,
     blocked_for   interval,
     CONSTRAINT kaggle_budget_pkey PRIMARY KEY (credential)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle.kaggle_budget IS 'When Kaggle may be asked next, a row for each credential, shared by all workers.';
 COMMENT ON COLUMN kaggle.kaggle_budget.credential IS 'Fingerprint of the credential, never itself; empty = none.';
 COMMENT ON COLUMN kaggle.kaggle_budget.next_grant_at IS 'The next request may go out from then on; each grant moves it by one spacing.';
-COMMENT ON COLUMN kaggle.kaggle_budget.grant_spacing IS 'Length of that spacing. next_grant_at never lies further ahead, whatever the clock said when it was set; null = unknown.';
 COMMENT ON COLUMN kaggle.kaggle_budget.blocked_until IS 'Kaggle asked for a pause until then (429).';
+COMMENT ON COLUMN kaggle.kaggle_budget.grant_spacing IS 'Spacing by which next_grant_at was moved last. It never lies further ahead, whatever the clock said when it was set; null = unknown.';
 COMMENT ON COLUMN kaggle.kaggle_budget.blocked_for IS 'Length of that pause. It never ends later than this from now, whatever the clock said when it began; null = unknown.';
 
 

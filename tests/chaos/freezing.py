@@ -69,7 +69,7 @@ def freeze_at(*points: str) -> None:
             meet_before_removal()
             real_remove(*given)
 
-        Store.remove_deleted = remove_deleted  # type: ignore[method-assign]
+        Store.remove_deleted = remove_deleted  # type: ignore[method-assign, assignment]
 
 
 def _once(met: threading.Barrier) -> Callable[[], None]:

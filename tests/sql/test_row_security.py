@@ -6,6 +6,7 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -14,10 +15,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.asking import PATIENCE, eventually, insert, synced, value
-from tests.boards import teams, zip_of
+from tests.boards import shown, teams, zip_of
 from tests.conftest import Connection, MakeWorker
 from tests.syncs import Syncs
 from worker import migrate
+from worker.retry import decide
 from worker.simulator import Simulator
 from worker.store import Store
 
@@ -198,7 +200,10 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
     try:
         run_id = syncs.begin().run_id
         hide(db, "competitions")
-        assert Syncs(db, unprivileged, syncs.competition).end(run_id, zip_of(teams(2, 1))).outcome == "skipped"
+        with pytest.raises(HIDDEN) as refused:
+            Syncs(db, unprivileged, syncs.competition).end(run_id, zip_of(teams(2, 1)))
+        decision = decide(refused.value, failures=0, failing_for=timedelta(0), interval=timedelta(minutes=5))
+        assert unprivileged.fail(run_id, decision, "credential") == "skipped"
     finally:
         unprivileged.close()
     assert value(db, "SELECT error FROM kaggle.sync_runs ORDER BY id DESC LIMIT 1") == (
@@ -226,6 +231,26 @@ def test_rows_that_are_hidden_while_a_removal_is_under_way(
         with pytest.raises(HIDDEN, match=r"hides rows of kaggle\.sync_runs"):
             removal.result(20)
     assert kept(db) == before
+
+
+@pytest.mark.parametrize("table", ["competitions", "sync_state", "boards", "leaderboard_entries"])
+def test_an_order_that_could_not_be_read_is_not_taken_for_none(
+    db: Connection, syncs: Syncs, as_role: Connection, table: str
+) -> None:
+    """Else the board would keep its old order under the new file's digest, once the rows are shown again."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    board_id = value(db, "SELECT id FROM kaggle.boards")
+    run_id = syncs.begin().run_id
+    as_role.execute("SELECT kaggle.prepare_staging()")
+    hide(db, table)
+    with pytest.raises(HIDDEN, match=rf"hides rows of kaggle\.{table}"):
+        as_role.execute("SELECT kaggle.board_of_run(%s, 'public')", (run_id,))
+    if table != "competitions":
+        with pytest.raises(HIDDEN):
+            as_role.execute("SELECT kaggle.staged_order(%s)", (board_id,))
+    show(db, table)
+    assert syncs.end(run_id, zip_of(teams(3, 2, 1))).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(3, 2, 1))
 
 
 def test_an_attempt_that_meets_hidden_rows_passes_by_itself(
