@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,12 +70,12 @@ class Worker:
         ]
 
     def wait_until_it_says(self, words: str, times: int = 1, seconds: float = 30) -> None:
-        """Wait for words in its log."""
+        """Wait for words in its log, as a regular expression."""
 
         def says() -> bool:
             if self.process.poll() is not None:
                 raise Broken(f"a worker ended with {self.process.returncode}: {self.said[-2000:]}")
-            return self.said.count(words) >= times
+            return len(re.findall(words, self.said)) >= times
 
         wait_for(says, seconds, lambda: f"{words!r} {times} times in: {self.said[-2000:]}")
 
