@@ -258,7 +258,12 @@ def test_by_hand_first_then_asked_then_due_then_metadata(
     )
     add(db, "asked")
     db.execute("SELECT kaggle.sync_now('by-hand')")
-    with worker(requests_per_minute=1200, concurrency=1):  # else two that were fetched one after the other may race
+    # With a grant at hand the first sweep would add a job to those that wait, and it might come before one of theirs.
+    db.execute(
+        "INSERT INTO kaggle.kaggle_budget (credential, next_grant_at) VALUES (%s, clock_timestamp() + interval '1 hour')",
+        (Credential("the test", token="test-token").fingerprint,),
+    )
+    with worker(requests_per_minute=600, concurrency=1):  # else two that were fetched one after the other may race
         db.execute("SELECT kaggle.wait_for_sync('due-two')")
         # By itself: metadata comes when nothing else is wanted.
         until(db, "SELECT count(*) = 0 FROM kaggle.sync_state WHERE describe_at < clock_timestamp()")
