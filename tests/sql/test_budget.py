@@ -260,7 +260,7 @@ def test_by_hand_first_then_asked_then_due_then_metadata(
     db.execute("SELECT kaggle.sync_now('by-hand')")
     # With a grant at hand the first sweep would add a job to those that wait, and it might come before one of theirs.
     db.execute(
-        "INSERT INTO kaggle.kaggle_budget (credential, next_grant_at) VALUES (%s, clock_timestamp() + interval '1 hour')",
+        "INSERT INTO kaggle.kaggle_budget (credential, next_grant_at) VALUES (%s, now() + interval '1 hour')",
         (Credential("the test", token="test-token").fingerprint,),
     )
     with worker(requests_per_minute=600, concurrency=1):  # else two that were fetched one after the other may race
