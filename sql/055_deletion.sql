@@ -26,15 +26,14 @@ CREATE OR REPLACE FUNCTION kaggle.is_deleted(state kaggle.sync_state) RETURNS bo
 LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
 DECLARE
     until constant bigint := deleted_until(state.competition_id);
+    -- The row that has the id now; a later revision than a deleted one is another row, the same is back, as by a restore.
+    revision constant bigint := (SELECT c.link_revision FROM competitions c WHERE c.id = state.competition_id);
+    is_gone constant boolean := revision IS NULL AND NOT row_security_active('kaggle.competitions');
 BEGIN
     IF until >= coalesce(state.link_revision, 0) THEN
-        -- A row that is there with such a revision was brought back, as by a restore: none is ever repeated.
-        RETURN NOT EXISTS (SELECT FROM competitions c WHERE c.id = state.competition_id AND c.link_revision <= until);
-    ELSIF state.missing_since + grace_for_missing() < clock_timestamp() THEN
-        RETURN NOT row_security_active('kaggle.competitions')
-           AND NOT EXISTS (SELECT FROM competitions c WHERE c.id = state.competition_id);
+        RETURN is_gone OR coalesce(revision > until, false);
     END IF;
-    RETURN false;
+    RETURN is_gone AND coalesce(state.missing_since + grace_for_missing() < clock_timestamp(), false);
 END $$;
 COMMENT ON FUNCTION kaggle.is_deleted(kaggle.sync_state) IS
     'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now; the same row is back where its revision was deleted.';
@@ -111,7 +110,8 @@ LANGUAGE sql STABLE ROWS 10 SET search_path = kaggle, pg_temp SET enable_nestloo
     )
     SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id
     WHERE coalesce(s.link_revision, 0) <= (SELECT until FROM truncation)
-      AND (c.id IS NULL OR c.link_revision > (SELECT until FROM truncation))
+      AND (c.link_revision > (SELECT until FROM truncation)
+           OR c.id IS NULL AND (SELECT NOT row_security_active('kaggle.competitions')))
 $$;
 COMMENT ON FUNCTION kaggle.truncated_states() IS
     'States that are left from before kaggle.competitions was truncated, whose rows have not been brought back.';
@@ -122,7 +122,8 @@ LANGUAGE plpgsql SET search_path = kaggle, pg_temp SET enable_nestloop = off AS 
 BEGIN
     -- A truncation has been acted on when no state is left from before it.
     DELETE FROM sync_requests r
-    WHERE r.competition_id IS NULL AND NOT EXISTS (SELECT FROM truncated_states() s);
+    WHERE r.competition_id IS NULL AND NOT EXISTS (SELECT FROM truncated_states() s)
+      AND NOT row_security_active('kaggle.competitions');
     RETURN QUERY
     WITH changed AS (
         SELECT s.competition_id FROM sync_state s LEFT JOIN competitions c ON c.id = s.competition_id

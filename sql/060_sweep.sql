@@ -147,6 +147,8 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp SET enable_nestloop = of
     -- What hangs on competitions that were deleted, one by one, together, or unseen by a trigger.
     SELECT 'sync', r.competition_id, 5, r.asked_at, false FROM sync_requests r
     WHERE r.reason = 'deleted' AND r.competition_id IS NOT NULL
+      AND ((SELECT NOT row_security_active('kaggle.competitions'))
+           OR EXISTS (SELECT FROM competitions c WHERE c.id = r.competition_id))
       AND NOT EXISTS (SELECT FROM sync_state s
                       WHERE s.competition_id = r.competition_id AND s.running_run_id IS NOT NULL)
     UNION ALL

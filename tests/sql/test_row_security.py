@@ -13,8 +13,9 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
-from tests.asking import PATIENCE, eventually, insert, synced, value
+from tests.asking import PATIENCE, eventually, insert, move_time, synced, value
 from tests.boards import shown, teams, zip_of
 from tests.conftest import Connection, MakeWorker
 from tests.syncs import Syncs
@@ -358,16 +359,47 @@ def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> 
         store.close()
 
 
-def test_a_note_that_was_acted_on_is_not_wanted_for_ever(db: Connection, syncs: Syncs, as_role: Connection) -> None:
-    """The row with a later revision is hidden: what was deleted before it is forgotten, and `work --once` ends."""
-    syncs.sync(zip_of(teams(1)))
-    db.execute("INSERT INTO kaggle.sync_requests (competition_id, reason, link_revision) VALUES (%s, 'deleted', 0)",
-               (syncs.competition,))  # fmt: skip
+@pytest.mark.parametrize("statement", ["DELETE FROM kaggle.competitions", "TRUNCATE kaggle.competitions CASCADE"])
+def test_a_noted_deletion_of_a_row_that_may_be_back(
+    db: Connection, syncs: Syncs, as_role: Connection, statement: str
+) -> None:
+    """A restore brings back a row that cannot be seen: nothing is removed, and `work --once` ends. Later all is there."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    row = value(db, "SELECT to_jsonb(c) FROM kaggle.competitions c")
+    db.execute(statement)
+    move_time(db, "INSERT INTO kaggle.competitions SELECT * FROM jsonb_populate_record(null::kaggle.competitions, %s)",
+              Jsonb(row))  # fmt: skip
+    before = kept(db)
     hide(db, "competitions")
-    wanted = "SELECT count(*) FROM kaggle.wanted('credential', true)"
-    assert value(as_role, wanted) == 1
+    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
     as_role.execute("SELECT kaggle.begin_sync(%s, 1, 'credential', 0)", (syncs.competition,))
-    assert value(as_role, wanted) == 0
+    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    assert kept(db) == before
+    show(db, "competitions")
+    assert syncs.again().action == "none"
+    assert syncs.leaderboard() == shown(teams(1, 2, 3))
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM kaggle.competitions", "TRUNCATE kaggle.competitions CASCADE"])
+def test_a_noted_deletion_while_rows_are_hidden(
+    db: Connection, syncs: Syncs, as_role: Connection, statement: str
+) -> None:
+    """It waits until the rows are seen; the note is not taken for one that was acted on."""
+    syncs.sync(zip_of(teams(1, 2, 3)))
+    db.execute(statement)
+    before = kept(db)
+    hide(db, "competitions")
+    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
+    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    assert kept(db) == before
+    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
+    show(db, "competitions")
+    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 1
+    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    assert kept(db)["states"] == []
 
 
 @pytest.mark.parametrize("table", ["leaderboard_history", "sync_runs", "kaggle_budget", "sync_condition"])
