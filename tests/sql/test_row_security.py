@@ -363,7 +363,7 @@ def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> 
 def test_a_noted_deletion_of_a_row_that_may_be_back(
     db: Connection, syncs: Syncs, as_role: Connection, statement: str
 ) -> None:
-    """A restore brings back a row that cannot be seen: nothing is removed, and `work --once` ends. Later all is there."""
+    """A restore brings back a row that cannot be seen: nothing is removed, and `work --once` ends."""
     syncs.sync(zip_of(teams(1, 2, 3)))
     row = value(db, "SELECT to_jsonb(c) FROM kaggle.competitions c")
     db.execute(statement)
