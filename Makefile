@@ -31,11 +31,11 @@ bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 docs: $(VENV)/dev ## Write docs/reference.md and docs/settings.md anew, out of the database and the settings
-	@$(BIN)/python -m tests.reference
-	@$(BIN)/python -m worker.settings_page > docs/settings.md
+	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.settings_page > docs/settings.md
 
 pictures: $(VENV)/dev ## Draw the pictures of the README anew
-	@$(BIN)/python -m tests.pictures
+	@$(BIN)/python -m tools.pictures
 
 format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """What Alembic runs for `pgleaderboard migrate`, and only for that.
 
-`worker.migrate` holds the connection, the lock and the transaction, and hands over what is needed in the
-attributes of Alembic's Config; the plain `alembic` command has none of it, and cannot upgrade.
+`pgleaderboard.database.migrate` holds the connection, the lock and the transaction, and hands over what is needed in
+the attributes of Alembic's Config; the plain `alembic` command has none of it, and cannot upgrade.
 """
 
 from alembic import context

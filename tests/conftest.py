@@ -22,12 +22,12 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
-from tests.syncs import Syncs
-from worker import migrate, postgres
-from worker.kaggle_api import Credential, Kaggle
-from worker.simulator import Simulator
-from worker.store import Store
-from worker.supervisor import Supervisor, Work, running
+from pgleaderboard.database import embedded, migrate
+from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.simulator import Simulator
+from pgleaderboard.sync.store import Store
+from tests.support.syncs import Syncs
 
 _NUMBERS = itertools.count(1)
 BOARDS = Path(__file__).resolve().parents[2] / "shared" / "boards"
@@ -56,7 +56,7 @@ def server_url(_plain_environment: None) -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="pgl-", dir=memory if os.access(memory, os.W_OK) else None))
     home.chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
     try:
-        with postgres.running(home, extra_options={"fsync": "off", "max_connections": "200"}) as server:
+        with embedded.running(home, extra_options={"fsync": "off", "max_connections": "200"}) as server:
             yield server.url()
     finally:
         shutil.rmtree(home, ignore_errors=True)

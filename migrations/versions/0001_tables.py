@@ -3,7 +3,7 @@
 The SQL lies beside this file, under the same name.
 """
 
-from worker.migrate import run_sql_beside
+from pgleaderboard.database.migrate import run_sql_beside
 
 revision = "0001"
 down_revision = None

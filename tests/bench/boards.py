@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from worker.simulator.boards import HEADER, zip_board
+from pgleaderboard.simulator.boards import HEADER, zip_board
 
 DECIMALS = 100_000  # scores are whole numbers of the fifth decimal
 BYTE_ORDER_MARK = "\ufeff"

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
 
 
 class Folder:

@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from pgleaderboard.sync import board
 from tests.bench.report import Figure, within
 from tests.bench.timing import in_turns, median
 from tests.bench.world import CREDENTIAL, Database, Served, World, wait_until
-from worker import board
 
 SMALL = 10  # teams
 SETTLE = 0.5  # seconds until a worker that has started is idle

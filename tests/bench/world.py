@@ -21,12 +21,13 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from pgleaderboard.database import embedded, migrate
+from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.sync import board
+from pgleaderboard.sync.attempt import Syncer
+from pgleaderboard.sync.store import Store
 from tests.bench.boards import Board, write_zip
 from tests.chaos.processes import Worker
-from worker import board, migrate, postgres
-from worker.kaggle_api import Credential, Kaggle
-from worker.store import Store
-from worker.sync import Syncer
 
 LIMIT = 2**30
 CREDENTIAL = Credential("the benchmark", token="bench")  # opens nothing
@@ -166,8 +167,8 @@ class World:
         self.served = self.folder / "kaggle"
         self.served.mkdir()
         try:
-            self.server = self._stack.enter_context(postgres.running(self.folder / "postgres", extra_options=OPTIONS))
-            postgres.ensure_database(self.server, "template")
+            self.server = self._stack.enter_context(embedded.running(self.folder / "postgres", extra_options=OPTIONS))
+            embedded.ensure_database(self.server, "template")
             migrate.migrate(self.server.url("template"))
         except BaseException:
             self._stack.close()

@@ -21,9 +21,9 @@ from typing import Any
 
 import psycopg
 
-from worker import board, order
-from worker.cli import main
-from worker.store import Store
+from pgleaderboard.cli.main import main
+from pgleaderboard.sync import board, order
+from pgleaderboard.sync.store import Store
 
 POINTS = ("copy", "place", "apply")
 

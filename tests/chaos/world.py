@@ -24,12 +24,12 @@ from typing import Any
 
 import psycopg
 
-from tests.boards import COLUMNS, leaderboard, read_csv, shown
+from pgleaderboard.database import embedded, migrate
+from pgleaderboard.simulator import Drip, Simulator
+from pgleaderboard.simulator.boards import Profile
 from tests.chaos.processes import POLL, ROOT, Broken, Scale, Worker, wait_for
 from tests.chaos.tally import Tally
-from worker import migrate, postgres
-from worker.simulator import Drip, Simulator
-from worker.simulator.boards import Profile
+from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
 
 COMPETITIONS = 8
 BIG = "simulated-15000-teams"
@@ -90,14 +90,14 @@ class World:
         self.simulator.stop()
         self._disconnect()
         with contextlib.suppress(Exception):
-            postgres.stop(self.server, self.scale.postgres_bin)
+            embedded.stop(self.server, self.scale.postgres_bin)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # PostgreSQL
 
     def start_postgres(self) -> None:
         """Start it on the data there is."""
-        self.server = postgres.start(self._home, bin_dir=self.scale.postgres_bin, extra_options=_OPTIONS)
+        self.server = embedded.start(self._home, bin_dir=self.scale.postgres_bin, extra_options=_OPTIONS)
 
     def lose_postgres(self, how: signal.Signals) -> None:
         """Signal its postmaster: SIGINT stops it fast, SIGQUIT immediately, SIGKILL as a crash would."""
@@ -176,7 +176,7 @@ class World:
 
     def start(self, *, freeze_at: Sequence[str] = (), **given: str) -> Worker:
         """Start another worker; freeze_at: where its syncs will be when it freezes, see freezing.py."""
-        command = ["tests.chaos.freezing", *freeze_at] if freeze_at else ["worker", "work"]
+        command = ["tests.chaos.freezing", *freeze_at] if freeze_at else ["pgleaderboard", "work"]
         worker = Worker(command, self._folder / f"worker-{len(self._started)}.log", self.settings(**given))
         self.workers.append(worker)
         self._started.append(worker)
@@ -185,7 +185,7 @@ class World:
     def run(self, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", "pgleaderboard", *arguments],
             capture_output=True,
             text=True,
             check=False,

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from conftest import Connection, make_kaggle
 
-from tests.boards import csv_of, teams, zip_of
-from worker import migrate, uninstall
-from worker.errors import NeedsPerson, Transient
-from worker.kaggle_api import Credential
-from worker.simulator import Simulator, Status, zip_board
+from pgleaderboard.database import migrate, uninstall
+from pgleaderboard.errors import NeedsPerson, Transient
+from pgleaderboard.kaggle.client import Credential
+from pgleaderboard.simulator import Simulator, Status, zip_board
+from tests.support.boards import csv_of, teams, zip_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "archives.md").read_text()
@@ -34,7 +34,7 @@ def run(url: str, tmp_path: Path) -> Run:
 
     def one(*arguments: str | Path, **given: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "worker", *map(str, arguments)],
+            [sys.executable, "-m", "pgleaderboard", *map(str, arguments)],
             capture_output=True,
             text=True,
             check=False,
@@ -201,7 +201,7 @@ def test_uninstall_asks_at_a_terminal(url: str, db: Connection) -> None:
         ours, theirs = pty.openpty()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "uninstall"],
+                [sys.executable, "-m", "pgleaderboard", "uninstall"],
                 stdin=theirs,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -18,8 +18,9 @@ from conftest import Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from worker import __version__, migrate
-from worker.simulator import Simulator, Status
+from pgleaderboard import __version__
+from pgleaderboard.database import migrate
+from pgleaderboard.simulator import Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., subprocess.Popen[str]]
@@ -45,7 +46,7 @@ def environment(**given: str) -> dict[str, str]:
 def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "pgleaderboard", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -62,7 +63,7 @@ def start() -> Iterator[Start]:
 
     def one(*arguments: str, **given: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", "pgleaderboard", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -282,9 +283,13 @@ def test_the_wheel_carries_sql_and_migrations(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {
+            "pgleaderboard",
+            f"pgleaderboard-{__version__}.dist-info",
+        }
         archive.extractall(tmp_path / "installed")
     script = subprocess.run(
-        [sys.executable, "-m", "worker", "migrate", "--sql"],
+        [sys.executable, "-m", "pgleaderboard", "migrate", "--sql"],
         capture_output=True,
         text=True,
         check=True,

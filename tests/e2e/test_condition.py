@@ -10,7 +10,9 @@ import pytest
 from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import (
+from pgleaderboard.database import migrate
+from pgleaderboard.sync.store import Begun, Store
+from tests.support.asking import (
     OTHER,
     SLUG,
     assert_nothing_is_wanted,
@@ -24,10 +26,8 @@ from tests.asking import (
     synced,
     value,
 )
-from tests.boards import teams, zip_of
-from tests.syncs import WORKER, Syncs
-from worker import migrate
-from worker.store import Begun, Store
+from tests.support.boards import teams, zip_of
+from tests.support.syncs import WORKER, Syncs
 
 NAME = "public.only_featured(kaggle.competitions)"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from conftest import Connection, MakeWorker, make_kaggle
 
-from tests.asking import move_time, synced
-from tests.boards import Entry, csv_of, read_csv
-from tests.pages import check, files
-from worker.simulator import Simulator, zip_board
-from worker.simulator.faults import Zipped
+from pgleaderboard.simulator import Simulator, zip_board
+from pgleaderboard.simulator.faults import Zipped
+from tests.support.asking import move_time, synced
+from tests.support.boards import Entry, csv_of, read_csv
+from tests.support.pages import check, files
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")
 STEPS_A_DAY = 20

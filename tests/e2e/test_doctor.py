@@ -23,12 +23,12 @@ from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import OTHER, eventually, insert, status, synced, value
-from tests.pooler import pgbouncer
-from worker import __version__
-from worker.doctor import Finding, Patient, examine
-from worker.kaggle_api import Credential
-from worker.simulator import Simulator, Status
+from pgleaderboard import __version__
+from pgleaderboard.doctor.checks import Finding, Patient, examine
+from pgleaderboard.kaggle.client import Credential
+from pgleaderboard.simulator import Simulator, Status
+from tests.support.asking import OTHER, eventually, insert, status, synced, value
+from tests.support.pooler import pgbouncer
 
 Examine = Callable[..., list[Finding]]
 
@@ -168,7 +168,7 @@ def test_a_forgotten_lock(
     look: Examine, db: Connection, connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not waited for; who holds it is named."""
-    monkeypatch.setattr("worker.doctor.LOCKED_FOR", "50ms")
+    monkeypatch.setattr("pgleaderboard.doctor.checks.LOCKED_FOR", "50ms")
     holder = connect()
     holder.execute("LOCK TABLE kaggle.sync_state")
     process = holder.info.backend_pid
@@ -262,7 +262,7 @@ def test_a_worker_that_does_not_get_on(look: Examine, db: Connection) -> None:
 
 def test_another_procrastinate(look: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of another minor release, installed by somebody's other requirement, is a warning."""
-    monkeypatch.setattr("worker.doctor.installed_version", lambda name: "3.11.0")
+    monkeypatch.setattr("pgleaderboard.doctor.checks.installed_version", lambda name: "3.11.0")
     assert named(look(), "queue", "warning", "procrastinate 3.11.0 is installed, not 3.10.x", "pip install")
 
 
@@ -288,7 +288,7 @@ def test_a_database_that_cannot_be_reached(
 
 def test_a_pooler_in_transaction_mode(look: Examine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a direct URL it is recognised; with one beside it all is well."""
-    monkeypatch.setattr("worker.doctor.HEARD_WITHIN", 0.5)
+    monkeypatch.setattr("pgleaderboard.doctor.checks.HEARD_WITHIN", 0.5)
     with pgbouncer(url) as pooled:
         assert named(
             look(url=pooled), "listen", "problem", "a pooler in transaction mode", "set PGLEADERBOARD_DIRECT_URL"
@@ -369,7 +369,7 @@ def test_a_condition_that_raises(look: Examine, db: Connection, worker: MakeWork
 def doctor(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     return subprocess.run(
-        [sys.executable, "-m", "worker", "doctor", *arguments],
+        [sys.executable, "-m", "pgleaderboard", "doctor", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -403,7 +403,7 @@ def test_it_is_wrapped_to_a_terminal(url: str, simulator: Simulator) -> None:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "doctor"],
+            [sys.executable, "-m", "pgleaderboard", "doctor"],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -17,10 +17,10 @@ from pathlib import Path
 from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import OTHER, PATIENCE, insert, synced, value
-from tests.boards import teams, zip_of
-from tests.syncs import Syncs
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
+from tests.support.asking import OTHER, PATIENCE, insert, synced, value
+from tests.support.boards import teams, zip_of
+from tests.support.syncs import Syncs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SLUG = "simulated-40-teams"

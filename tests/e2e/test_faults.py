@@ -28,12 +28,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
+from pgleaderboard.database import migrate
+from pgleaderboard.kaggle.client import Credential, Description, Kaggle
+from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
+from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from tests.conftest import Connection, MakeWorker, make_kaggle
-from worker import migrate
-from worker.kaggle_api import Credential, Description, Kaggle
-from worker.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
-from worker.simulator.names import ODD_TEAM_NAMES
-from worker.supervisor import Supervisor, Work, running
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 FIRST = '1,11,Otters,"2026-01-31 23:59:59",0.90,5,"ann,Bob"'
@@ -725,7 +725,7 @@ def test_no_secret_is_written_down(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """No credential and no signed URL stands in a table, in the log, or in what the database shows of queries."""
-    caplog.set_level(logging.DEBUG, logger="worker")
+    caplog.set_level(logging.DEBUG, logger="pgleaderboard")
     caplog.set_level(logging.DEBUG, logger="procrastinate")
     kaggle = make_kaggle(simulator.url, credential=Credential("a test", token="geheim-token"))
     basic = make_kaggle(simulator.url, credential=Credential("a test", username="geheim-user", key="geheim-key"))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from conftest import Connection, MakeWorker
 
-from tests.asking import (
+from pgleaderboard.simulator import Simulator, Zipped
+from tests.support.asking import (
     SLUG,
     assert_nothing_is_wanted,
     eventually,
@@ -21,8 +22,7 @@ from tests.asking import (
     synced,
     value,
 )
-from tests.boards import csv_of, teams
-from worker.simulator import Simulator, Zipped
+from tests.support.boards import csv_of, teams
 
 SINCE_THE_LAST = "next_sync_at - (SELECT max(started_at) FROM kaggle.sync_runs)"
 MINUTES, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.asking import OTHER, PATIENCE, SLUG, eventually, insert, sweep_soon, value
-from worker.simulator import Fault, Page, Reset, Simulator, Status
+from pgleaderboard.simulator import Fault, Page, Reset, Simulator, Status
+from tests.support.asking import OTHER, PATIENCE, SLUG, eventually, insert, sweep_soon, value
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[[], Connection]

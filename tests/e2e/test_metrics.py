@@ -21,10 +21,10 @@ from conftest import Connection, MakeWorker, make_kaggle
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import OTHER, SLUG, eventually, insert, synced
-from worker.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
-from worker.simulator import Simulator, Status
-from worker.supervisor import Supervisor, Work, running
+from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
+from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.simulator import Simulator, Status
+from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
@@ -177,7 +177,7 @@ def test_the_worker_process_serves_them(url: str, simulator: Simulator) -> None:
     """Off by default; with a port it listens on loopback, tells where, and SIGTERM still ends it with 0."""
     given = {"DATABASE_URL": url, "PGLEADERBOARD_KAGGLE_URL": simulator.url, "PGLEADERBOARD_METRICS_PORT": "0"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "work"],
+        [sys.executable, "-m", "pgleaderboard", "work"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -196,7 +196,7 @@ def test_the_worker_process_serves_them(url: str, simulator: Simulator) -> None:
         assert scrape(found[0])["pgleaderboard_workers"] == 1
         port = found[0].rsplit(":", 1)[1]
         second = subprocess.run(
-            [sys.executable, "-m", "worker", "work"],
+            [sys.executable, "-m", "pgleaderboard", "work"],
             capture_output=True,
             text=True,
             check=False,

@@ -17,22 +17,22 @@ import pytest
 from conftest import Connection
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import insert, move_time, rows, runs, synced, value
-from tests.boards import COLUMNS
-from worker import paths, postgres
-from worker.simulator import Simulator
+from pgleaderboard.database import embedded, paths
+from pgleaderboard.simulator import Simulator
+from tests.support.asking import insert, move_time, rows, runs, synced, value
+from tests.support.boards import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED, DUE, REST = (f"simulated-{n}-teams" for n in (4, 5, 6))
 
 
 @pytest.fixture
-def server() -> Iterator[postgres.Server]:
+def server() -> Iterator[embedded.Server]:
     """Another server, that no role of ours is known to."""
     home = Path(tempfile.mkdtemp(prefix="pgl-move-"))
     home.chmod(0o755)
     try:
-        with postgres.running(home, extra_options={"fsync": "off"}) as running:
+        with embedded.running(home, extra_options={"fsync": "off"}) as running:
             yield running
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -41,11 +41,11 @@ def server() -> Iterator[postgres.Server]:
 def program(*arguments: str, at: Path = ROOT, **given: str) -> subprocess.CompletedProcess[str]:
     """Run a release of the program to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "pgleaderboard", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | given,
+        env=os.environ | given | {"PYTHONPATH": str(at / "worker")},
         cwd=at,
         timeout=120,
     )
@@ -100,7 +100,7 @@ def grants(db: Connection) -> list[Any]:
 def dumper(db: Connection) -> Path:
     """The pg_dump of the server's own release: an older one does not know what a later minor release stores."""
     if db.info.server_version == embedded_version():
-        return postgres.binaries() / "pg_dump"
+        return embedded.binaries() / "pg_dump"
     program = Path(f"/usr/lib/postgresql/{db.info.server_version // 10000}/bin/pg_dump")
     if not program.exists():
         pytest.skip(f"there is no {program} beside the server of TEST_DATABASE_URL")
@@ -109,13 +109,13 @@ def dumper(db: Connection) -> Path:
 
 def embedded_version() -> int:
     """Number of the embedded release, as libpq counts: 180006 is 18.6."""
-    shown = subprocess.run([postgres.binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
+    shown = subprocess.run([embedded.binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
     major, minor = re.findall(r"\d+", shown.stdout)[:2]
     return int(major) * 10000 + int(minor)
 
 
 def test_moving_to_a_server_of_ones_own(
-    url: str, db: Connection, server: postgres.Server, simulator: Simulator, tmp_path: Path
+    url: str, db: Connection, server: embedded.Server, simulator: Simulator, tmp_path: Path
 ) -> None:
     """pg_dump, pg_restore, `migrate --again`: nothing is synced twice, nothing missed, all else is as it was.
 
@@ -133,7 +133,7 @@ def test_moving_to_a_server_of_ones_own(
     db.execute("SELECT kaggle.sync_now(%s)", (ASKED,))
     move_time(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp() WHERE competition_id = 1")
 
-    programs = postgres.binaries()
+    programs = embedded.binaries()
     dump = tmp_path / "boards.dump"
     subprocess.run([dumper(db), "-Fc", "-n", "kaggle", "-n", "procrastinate", "-f", dump, url], check=True)
     with psycopg.connect(server.url(), autocommit=True) as admin:
@@ -195,7 +195,7 @@ def next_release(tmp_path: Path) -> Path:
     at = tmp_path / "next"
     for name in ("worker", "sql", "migrations"):
         shutil.copytree(ROOT / name, at / name, ignore=shutil.ignore_patterns("__pycache__"))
-    version = at / "worker" / "__init__.py"
+    version = at / "worker" / "pgleaderboard" / "__init__.py"
     version.write_text(re.sub(r'__version__ = ".*"', '__version__ = "99.0.0"', version.read_text()))
     newest = VERSIONS[-1]
     stub = (paths.MIGRATIONS / "versions" / f"{newest}.py").read_text()
@@ -235,11 +235,11 @@ def test_an_upgrade_in_place(url: str, db: Connection, simulator: Simulator, nex
     board = rows(db, "SELECT * FROM kaggle.leaderboard ORDER BY rank")
 
     new = subprocess.Popen(
-        [sys.executable, "-m", "worker", "work"],
+        [sys.executable, "-m", "pgleaderboard", "work"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | given,
+        env=os.environ | given | {"PYTHONPATH": str(next_release / "worker")},
         cwd=next_release,
     )
     try:

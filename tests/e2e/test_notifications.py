@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from conftest import Connection, MakeWorker
 
-from tests.asking import SLUG, eventually, heard, insert, rows, runs, status, synced, value
-from tests.boards import Entry, teams, zip_of
-from tests.pages import DOCS
-from tests.syncs import Syncs
-from worker import migrate
+from pgleaderboard.database import migrate
+from tests.support.asking import SLUG, eventually, heard, insert, rows, runs, status, synced, value
+from tests.support.boards import Entry, teams, zip_of
+from tests.support.pages import DOCS
+from tests.support.syncs import Syncs
 
 RAISES = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$"
 

@@ -14,17 +14,17 @@ import pytest
 from conftest import Connection, MakeWorker, make_kaggle
 from psycopg.conninfo import make_conninfo
 
-from tests.asking import OTHER, SLUG, eventually, insert, runs, synced, value
-from worker.simulator import Simulator
-from worker.simulator.faults import Hold
-from worker.supervisor import Supervisor, Work
+from pgleaderboard.process.supervisor import Supervisor, Work
+from pgleaderboard.simulator import Simulator
+from pgleaderboard.simulator.faults import Hold
+from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps come fast, and what is told to stop gets no time to speak of."""
-    monkeypatch.setattr("worker.supervisor.LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr("worker.supervisor.PATIENCE", 0.1)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.PATIENCE", 0.1)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_direct_connection_that_says_nothing_is_replaced(
     host = str(db.info.host)
     if not host.startswith("/"):
         pytest.skip("the server has no Unix socket that a proxy could stand before")
-    monkeypatch.setattr("worker.supervisor.SILENCE", 0.5)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.SILENCE", 0.5)
     name = f".s.PGSQL.{db.info.port}"
     proxy = Proxy(Path(host) / name, tmp_path / name)
     try:

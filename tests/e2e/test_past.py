@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from conftest import BOARDS, Connection, MakeWorker, make_kaggle
 
-from tests.boards import COLUMNS, Board, Entry, read_zip, shown, teams, zip_of
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
+from tests.support.boards import COLUMNS, Board, Entry, read_zip, shown, teams, zip_of
 
 SLUG = "orbit-wars"
 FILES = (

@@ -18,13 +18,13 @@ from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
-from tests.boards import COLUMNS, leaderboard, read_csv, shown
-from tests.pooler import pgbouncer
-from worker import migrate
-from worker.errors import NeedsPerson, Transient
-from worker.simulator import Simulator, Status
-from worker.supervisor import Supervisor, Work, running
+from pgleaderboard.database import migrate
+from pgleaderboard.errors import NeedsPerson, Transient
+from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.simulator import Simulator, Status
+from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
+from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
+from tests.support.pooler import pgbouncer
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -
             if "set PGLEADERBOARD_DIRECT_URL" in record.getMessage():
                 named.set()
 
-    logger, handler = logging.getLogger("worker.supervisor"), Named()
+    logger, handler = logging.getLogger("pgleaderboard.process.supervisor"), Named()
     logger.addHandler(handler)
     try:
         with pgbouncer(plain) as pooled, running(once(pooled, simulator)):
@@ -163,11 +163,11 @@ def test_once_wakes_a_database_that_refuses_at_first(
     host = str(db.info.host)
     if not host.startswith("/"):
         pytest.skip("the server has no Unix socket that could be hidden")
-    monkeypatch.setattr("worker.supervisor.WAKING", 60.0)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 60.0)
     insert(db)
     name = f".s.PGSQL.{db.info.port}"
     waiting = Waiting()
-    logger = logging.getLogger("worker.supervisor")
+    logger = logging.getLogger("pgleaderboard.process.supervisor")
     logger.addHandler(waiting)
 
     def wake() -> None:
@@ -189,9 +189,9 @@ def test_once_gives_up_on_a_database_that_stays_away(
     url: str, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One clear line after the patience; a database that does not exist is told without any."""
-    monkeypatch.setattr("worker.supervisor.WAKING", 0.3)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 0.3)
     with pytest.raises(Transient, match=r"^the database is out of reach: [^\n]*$"):
         asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run_once())
-    monkeypatch.setattr("worker.supervisor.WAKING", 3600.0)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 3600.0)
     with pytest.raises(NeedsPerson, match="does not exist"):
         asyncio.run(once(make_conninfo(url, dbname="nothing_here"), simulator).run_once())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Connection, MakeWorker
 
-from tests.psql import printed
-from worker.settings import Settings
+from pgleaderboard.settings import Settings
+from tests.support.psql import printed
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 MAKEFILE = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
@@ -41,7 +41,9 @@ def test_every_console_command_exists() -> None:
             assert re.search(rf"^{command.split()[1]}:", MAKEFILE, re.MULTILINE), command
         elif command.startswith(".venv/bin/pgleaderboard "):
             shown = subprocess.run(
-                [sys.executable, "-m", "worker", *command.split()[1:], "--help"], capture_output=True, check=False
+                [sys.executable, "-m", "pgleaderboard", *command.split()[1:], "--help"],
+                capture_output=True,
+                check=False,
             )
             assert shown.returncode == 0, command
         else:

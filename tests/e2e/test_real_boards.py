@@ -12,17 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import BOARDS, Connection, MakeWorker, make_kaggle
 
-from tests.boards import (
-    COLUMNS,
-    Counts,
-    Entry,
-    counts,
-    leaderboard,
-    places,
-    read_zip,
-    shown,
-    versions_at,
-)
+from tests.support.boards import COLUMNS, Counts, Entry, counts, leaderboard, places, read_zip, shown, versions_at
 
 FILES = {
     "titanic": "titanic-publicleaderboard-2025-06-03T15_28_00.zip",
@@ -50,7 +40,7 @@ def synced(worker: MakeWorker, tmp_path: Path) -> Synced:
     @contextmanager
     def make(*options: str) -> Iterator[None]:
         with subprocess.Popen(
-            [sys.executable, "-m", "worker", "simulate", "--boards", str(BOARDS), "--port", "0", *options],
+            [sys.executable, "-m", "pgleaderboard", "simulate", "--boards", str(BOARDS), "--port", "0", *options],
             stdout=subprocess.PIPE,
             text=True,
             cwd=tmp_path,

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 from conftest import Connection
 
-from tests.asking import OTHER, SLUG, insert, synced, value
-from worker.simulator import Simulator, Status
+from pgleaderboard.simulator import Simulator, Status
+from tests.support.asking import OTHER, SLUG, insert, synced, value
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -84,7 +84,7 @@ def test_the_procfile_under_honcho(empty_database: str, simulator: Simulator, tm
 def test_the_log_has_one_line_an_event(url: str, db: Connection, simulator: Simulator) -> None:
     """A sync that changed or failed is a line with what it did; one that found nothing new is none."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "worker", "work"],
+        [sys.executable, "-m", "pgleaderboard", "work"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

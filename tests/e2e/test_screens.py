@@ -19,11 +19,11 @@ from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 from rich.cells import cell_len
 
-from tests.boards import Entry, csv_of, teams, zip_of
-from tests.syncs import Syncs
-from tests.terminal import Terminal
-from worker.cli import cli
-from worker.simulator import Simulator
+from pgleaderboard.cli.main import cli
+from pgleaderboard.simulator import Simulator
+from tests.support.boards import Entry, csv_of, teams, zip_of
+from tests.support.syncs import Syncs
+from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -43,7 +43,7 @@ def run(url: str) -> Run:
 
     def one(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
+            [sys.executable, "-m", "pgleaderboard", *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -276,7 +276,7 @@ def test_a_watch_without_a_terminal_prints_each_change(url: str, syncs: Syncs) -
     """Below one another, without control characters."""
     syncs.sync(zip_of(teams(1)))
     with subprocess.Popen(
-        [sys.executable, "-m", "worker", "board", "a-board", "--watch"],
+        [sys.executable, "-m", "pgleaderboard", "board", "a-board", "--watch"],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"DATABASE_URL": url},

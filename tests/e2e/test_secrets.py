@@ -23,10 +23,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
-from tests.boards import Entry, zip_of
+from pgleaderboard import demo
+from pgleaderboard.simulator import Page, Simulator, Status
 from tests.conftest import Connection, MakeWorker
-from worker import demo
-from worker.simulator import Page, Simulator, Status
+from tests.support.boards import Entry, zip_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = Path("/proc/self/cmdline").exists()
@@ -56,7 +56,7 @@ def controls_in(text: str) -> list[str]:
 def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; all it said is in stdout."""
     return subprocess.run(
-        [sys.executable, "-m", "worker", *arguments],
+        [sys.executable, "-m", "pgleaderboard", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -76,7 +76,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         with said.open("w") as out:
             started.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "worker", *arguments],
+                    [sys.executable, "-m", "pgleaderboard", *arguments],
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     text=True,
@@ -325,7 +325,7 @@ def test_team_names_cannot_play_with_the_terminal(
     db: Connection, simulator: Simulator, worker: MakeWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Titles and names full of control characters are stored byte for byte, and printed with each of them escaped."""
-    caplog.set_level(logging.DEBUG, logger="worker")
+    caplog.set_level(logging.DEBUG, logger="pgleaderboard")
     name = f"otters{ESCAPE}[/bold]\x9b31m"
     simulator.faults.put(
         "titanic", Page(zip_of([Entry(1, name), Entry(2, "plain")]), "application/zip"), method="DownloadLeaderboard"

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.asking import (
+from pgleaderboard.simulator import Simulator, Status, Zipped
+from tests.support.asking import (
     BYSTANDER,
     OTHER,
     PATIENCE,
@@ -29,7 +30,6 @@ from tests.asking import (
     synced,
     value,
 )
-from worker.simulator import Simulator, Status, Zipped
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[[], Connection]

@@ -20,26 +20,15 @@ from conftest import make_kaggle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boards import (
-    Counts,
-    Entry,
-    counts,
-    csv_of,
-    leaderboard,
-    old_csv_of,
-    places,
-    shown,
-    teams,
-    zip_of,
-)
-from tests.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
-from tests.syncs import LIMIT, WORKER, Syncs
-from worker import board, order
-from worker.errors import NeedsPerson
-from worker.retry import Decision
-from worker.simulator import Page, Simulator
-from worker.store import Applied, Store
-from worker.sync import Syncer
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.simulator import Page, Simulator
+from pgleaderboard.sync import board, order
+from pgleaderboard.sync.attempt import Syncer
+from pgleaderboard.sync.retry import Decision
+from pgleaderboard.sync.store import Applied, Store
+from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
+from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
+from tests.support.syncs import LIMIT, WORKER, Syncs
 
 Connection = psycopg.Connection[Any]
 # APPLY_SEQUENCES=500 tries that many sequences of boards, other ones each time.

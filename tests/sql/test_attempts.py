@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.asking import rows, value
-from tests.boards import teams, zip_of
 from tests.conftest import Connection
-from tests.syncs import WORKER, Syncs
+from tests.support.asking import rows, value
+from tests.support.boards import teams, zip_of
+from tests.support.syncs import WORKER, Syncs
 
 SECOND = "interval '1 second'"
 GIVEN_UP = (timedelta(minutes=5), "the end was refused")

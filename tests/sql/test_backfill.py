@@ -20,15 +20,16 @@ from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.asking import heard
-from tests.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
-from worker import archive, board
-from worker.archive import Said
-from worker.archive_store import ArchiveStore
-from worker.errors import NeedsPerson
-from worker.retry import Decision
-from worker.simulator import zip_board
-from worker.store import Applied, Begun, Store
+from pgleaderboard.archives import files as board_files
+from pgleaderboard.archives.backfill import ArchiveStore
+from pgleaderboard.archives.files import Said
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.simulator import zip_board
+from pgleaderboard.sync import board
+from pgleaderboard.sync.retry import Decision
+from pgleaderboard.sync.store import Applied, Begun, Store
+from tests.support.asking import heard
+from tests.support.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
 
 LIMIT = 2**28
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,7 +114,7 @@ class World:
             told.append((snapshot.name, applied.outcome))
 
         with psycopg.connect(self.url, autocommit=True) as connection:
-            archive.backfill(ArchiveStore(connection, patience=0), slug, files, said, LIMIT, report, advance)
+            board_files.backfill(ArchiveStore(connection, patience=0), slug, files, said, LIMIT, report, advance)
         return told
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from pgleaderboard.kaggle.client import Credential
+from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
-from worker.kaggle_api import Credential
-from worker.simulator import Simulator, Status
 
 Connect = Callable[[], Connection]
 MINUTE = timedelta(seconds=60)

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.asking import insert, rows, synced, value
-from tests.boards import shown, teams, zip_of
+from pgleaderboard.doctor import checks
 from tests.conftest import Connection, MakeWorker
-from tests.syncs import Syncs
-from worker import doctor
+from tests.support.asking import insert, rows, synced, value
+from tests.support.boards import shown, teams, zip_of
+from tests.support.syncs import Syncs
 
 AHEAD = timedelta(hours=5)
 
@@ -122,7 +122,7 @@ def test_boards_dated_ahead_are_followed_by_later_ones(db: Connection, syncs: Sy
     assert syncs.sync(zip_of(teams(2, 1, 3))).outcome == "unchanged"
     moments = [at for (at,) in rows(db, "SELECT observed_at FROM kaggle.sync_runs ORDER BY id")]
     assert moments == sorted(set(moments))
-    (found,) = doctor.ahead(db)
+    (found,) = checks.ahead(db)
     assert found.level == "warning"
     assert "the public board of a-board is dated" in found.said
 

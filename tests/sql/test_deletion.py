@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from tests.asking import eventually, insert, move_time, rows, synced, value
-from tests.boards import shown, teams, zip_of
+from pgleaderboard.simulator import Simulator
 from tests.conftest import Connection, MakeWorker
-from tests.syncs import Syncs
-from worker.simulator import Simulator
+from tests.support.asking import eventually, insert, move_time, rows, synced, value
+from tests.support.boards import shown, teams, zip_of
+from tests.support.syncs import Syncs
 
 Connect = Callable[[], Connection]
 TABLES = ("boards", "leaderboard_entries", "leaderboard_history", "sync_runs", "sync_state", "sync_requests")

@@ -17,14 +17,16 @@ from conftest import BOARDS, Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from tests.boards import Entry, csv_of, teams
-from worker import archive, board, migrate
-from worker.archive import Said
-from worker.archive_store import ArchiveStore
-from worker.errors import NeedsPerson
-from worker.export import export
-from worker.simulator import zip_board
-from worker.simulator.names import ODD_TEAM_NAMES
+from pgleaderboard.archives import files as board_files
+from pgleaderboard.archives.backfill import ArchiveStore
+from pgleaderboard.archives.export import export
+from pgleaderboard.archives.files import Said
+from pgleaderboard.database import migrate
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.names import ODD_TEAM_NAMES
+from pgleaderboard.sync import board
+from tests.support.boards import Entry, csv_of, teams
 
 LIMIT = 2**28
 START = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -39,7 +41,7 @@ def fill(url: str, slug: str, *files: Path, said: Said = Said()) -> list[str | N
     """Backfill files. Returns what became of each."""
     outcomes: list[str | None] = []
     with psycopg.connect(url, autocommit=True) as connection:
-        archive.backfill(
+        board_files.backfill(
             ArchiveStore(connection), slug, files, said, LIMIT, lambda _, a: outcomes.append(a.outcome), lambda *_: None
         )
     return outcomes

@@ -11,7 +11,7 @@ import pytest
 from boards import Entry, read_csv, shown
 from conftest import Connection, MakeWorker
 
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
 
 SLUG = "simulated-60-teams"
 STEPS = 12

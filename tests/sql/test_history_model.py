@@ -15,9 +15,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boards import COLUMNS, Entry, Shown, counts, csv_of, shown, zip_of
-from tests.kaggle_moves import Kaggle
-from tests.syncs import Syncs
+from tests.support.boards import COLUMNS, Entry, Shown, counts, csv_of, shown, zip_of
+from tests.support.kaggle_moves import Kaggle
+from tests.support.syncs import Syncs
 
 SEQUENCES = os.environ.get("HISTORY_SEQUENCES")
 _NUMBERS = itertools.count(1)

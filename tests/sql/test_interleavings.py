@@ -18,9 +18,9 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from tests.asking import heard
+from pgleaderboard.simulator import Simulator
 from tests.conftest import Connection, MakeWorker
-from worker.simulator import Simulator
+from tests.support.asking import heard
 
 _numbers = itertools.count(1)
 Connect = Callable[[], Connection]

@@ -1,4 +1,4 @@
-"""`worker.migrate`: what it does to a database, and what it refuses to touch."""
+"""`pgleaderboard.database.migrate`: what it does to a database, and what it refuses to touch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from worker import __version__, migrate, paths, postgres, release
-from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
+from pgleaderboard import __version__
+from pgleaderboard.database import embedded, migrate, paths, release
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
 VERSION = (paths.MIGRATIONS / "versions" / "0001_tables.py").read_text()
 
@@ -328,7 +329,7 @@ def run_in_psql(url: str, script: str, folder: Path) -> None:
     """Run a script as a user would."""
     file = folder / "script.sql"
     file.write_text(script)
-    subprocess.run([postgres.psql(), "-X", "-q", "-d", url, "-f", file], check=True, capture_output=True)
+    subprocess.run([embedded.psql(), "-X", "-q", "-d", url, "-f", file], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("form", ["postgresql", "postgres", "dsn"])

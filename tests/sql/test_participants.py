@@ -11,9 +11,9 @@ from conftest import Connection, MakeWorker
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.boards import Entry, teams, zip_of
-from tests.syncs import Syncs
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
+from tests.support.boards import Entry, teams, zip_of
+from tests.support.syncs import Syncs
 
 RESULTS = "kaggle_competition_id, rank, teams, team_name, score::text, medal_zone, movement, board"
 

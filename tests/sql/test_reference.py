@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conftest import Connection
 
-from tests import reference
+from tools import reference
 
 
 def test_the_reference_is_current(db: Connection) -> None:

@@ -20,9 +20,9 @@ from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boards import COLUMNS, Entry, shown, teams, zip_of
-from tests.syncs import Syncs
-from worker.simulator import Simulator
+from pgleaderboard.simulator import Simulator
+from tests.support.boards import COLUMNS, Entry, shown, teams, zip_of
+from tests.support.syncs import Syncs
 
 Connect = Callable[[], Connection]
 Compete = Callable[..., Syncs]
@@ -253,7 +253,7 @@ def test_the_worker_prunes_by_itself(
         "PGLEADERBOARD_HISTORY_DAYS": "2.5",
         "PGLEADERBOARD_RUNS_DAYS": "10",
     }
-    with subprocess.Popen([sys.executable, "-m", "worker", *how.split()], env=environment, cwd=ROOT) as process:
+    with subprocess.Popen([sys.executable, "-m", "pgleaderboard", *how.split()], env=environment, cwd=ROOT) as process:
         try:
             expected = (kept_versions, 0)
             until = time.monotonic() + 30

@@ -17,9 +17,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from pgleaderboard.database import migrate, paths
+from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
-from worker import migrate, paths
-from worker.simulator import Simulator, Status
 
 ROLES = ("pgleaderboard_reader", "pgleaderboard_editor", "pgleaderboard_worker")
 REFUSED = psycopg.errors.InsufficientPrivilege
@@ -654,7 +654,9 @@ def test_migrating_without_createrole_says_so_and_works(
         (tmp_path / path.name).write_text(path.read_text().replace("pgleaderboard_", "pgl_absent_"))
     assert migrate.migrate(plain_owner, sql=tmp_path, report=told.append) is True
     assert [line for line in told if "pgl_absent_reader" in line and "not made" in line] != []
-    monkeypatch.setattr("worker.supervisor.check", lambda connection: None)  # it finds another release, of course
+    monkeypatch.setattr(
+        "pgleaderboard.process.supervisor.check", lambda connection: None
+    )  # it finds another release, of course
     with psycopg.connect(plain_owner, autocommit=True) as owner, worker(url=plain_owner, direct_url=plain_owner):
         owner.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
         assert owner.execute("SELECT outcome FROM kaggle.wait_for_sync('titanic')").fetchone() == ("changed",)

@@ -15,14 +15,14 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from tests.asking import PATIENCE, eventually, insert, move_time, synced, value
-from tests.boards import shown, teams, zip_of
+from pgleaderboard.database import migrate
+from pgleaderboard.simulator import Simulator
+from pgleaderboard.sync.retry import decide
+from pgleaderboard.sync.store import Store
 from tests.conftest import Connection, MakeWorker
-from tests.syncs import Syncs
-from worker import migrate
-from worker.retry import decide
-from worker.simulator import Simulator
-from worker.store import Store
+from tests.support.asking import PATIENCE, eventually, insert, move_time, synced, value
+from tests.support.boards import shown, teams, zip_of
+from tests.support.syncs import Syncs
 
 OF_PEOPLE = ("competitions", "events", "event_competitions", "participants", "event_participants")
 OF_THE_WORKER = (

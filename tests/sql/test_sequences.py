@@ -5,9 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.asking import insert, rows, synced, value
+from pgleaderboard.database import migrate
+from pgleaderboard.doctor import checks
 from tests.conftest import Connection, MakeWorker
-from worker import doctor, migrate
+from tests.support.asking import insert, rows, synced, value
 
 SEQUENCES = (
     "kaggle.run_ids",
@@ -54,7 +55,7 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
     with pytest.raises(psycopg.errors.UniqueViolation):
         insert(db, "simulated-4-teams")
     db.execute("ALTER SEQUENCE kaggle.competitions_id_seq RESTART")
-    found = list(doctor.sequences(db))
+    found = list(checks.sequences(db))
     assert {finding.said.split(" ")[0] for finding in found} == behind
     assert {finding.level for finding in found} == {"problem"}
     assert {finding.remedy for finding in found} == {"run pgleaderboard migrate --again, which sets it forward"}
@@ -62,7 +63,7 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
     assert migrate.migrate(url, again=True)
 
     assert rows(db, BEHIND) == []
-    assert [finding.level for finding in doctor.sequences(db)] == ["ok"]
+    assert [finding.level for finding in checks.sequences(db)] == ["ok"]
     with worker():
         insert(db, "simulated-4-teams")
         assert synced(db, "simulated-4-teams") == ("inserted", "changed")

@@ -16,8 +16,8 @@ from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.boards import Board, Entry, zip_of
-from tests.syncs import Syncs
+from tests.support.boards import Board, Entry, zip_of
+from tests.support.syncs import Syncs
 
 EARLY, LATE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 Compete = Callable[..., Syncs]

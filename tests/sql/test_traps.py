@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from procrastinate.manager import JobManager
 
+from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
-from worker.simulator import Simulator, Status
 
 Connect = Callable[[], Connection]
 QUEUED = "SELECT count(*) FROM procrastinate.procrastinate_jobs"
@@ -238,7 +238,7 @@ def test_a_job_that_raises_is_deleted_too(db: Connection, worker: MakeWorker, mo
         raise RuntimeError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr("worker.sync.Syncer.sync", breaks)
+        patch.setattr("pgleaderboard.sync.attempt.Syncer.sync", breaks)
         with worker():
             insert(db, "titanic")
             assert broken.wait(30)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker import board
-from worker.errors import NeedsPerson, PgleaderboardError, Transient
-from worker.simulator import zip_board
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.simulator import zip_board
+from pgleaderboard.sync import board
 
 TODAY = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount", "TeamMemberUserNames")
 OLDER = ("TeamId", "TeamName", "SubmissionDate", "Score")

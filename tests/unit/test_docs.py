@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from worker import settings_page
-from worker.metrics import DatabaseValues, Metrics
-from worker.settings import Settings
+from pgleaderboard.process.metrics import DatabaseValues, Metrics
+from pgleaderboard.settings import Settings
+from tools import settings_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -37,7 +37,7 @@ def test_commands_of_the_walk_throughs_exist() -> None:
     assert {("migrate", " --again"), ("doctor", ""), ("work", "")} <= commands
     for name, options in commands:
         shown = subprocess.run(
-            [sys.executable, "-m", "worker", name, "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "pgleaderboard", name, "--help"], capture_output=True, text=True, check=True
         ).stdout
         assert [option for option in options.split() if option not in shown] == [], name
         assert "Example:" in shown, name
@@ -53,6 +53,6 @@ def test_links_lead_somewhere() -> None:
 def test_the_files_that_pages_name_exist() -> None:
     """A path in backticks, in CONTRIBUTING or docs/operating.md, is one."""
     text = OPERATING + (ROOT / "CONTRIBUTING.md").read_text()
-    paths = set(re.findall(r"`((?:sql|worker|tests|migrations|docs|deploy)/[\w./]*\w/?)`", text))
+    paths = set(re.findall(r"`((?:sql|worker|tools|tests|migrations|docs|deploy)/[\w./]*\w/?)`", text))
     assert len(paths) > 8
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from worker.plot import spread
-from worker.reading import BoardNow, Entry, Overview, Run, Status, Worker
-from worker.screens import BoardView, StatusView
+from pgleaderboard.reading.questions import BoardNow, Entry, Overview, Run, Status, Worker
+from pgleaderboard.screens.plot import spread
+from pgleaderboard.screens.tables import BoardView, StatusView
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

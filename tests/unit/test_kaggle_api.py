@@ -25,12 +25,12 @@ from typing import Any
 import pytest
 from urllib3.util import connection as urllib3_connection
 
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.kaggle.client import Credential, Description, Kaggle, find_credential, retry_after
+from pgleaderboard.settings import Settings
+from pgleaderboard.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
+from pgleaderboard.simulator.catalog import competition
 from tests import conftest
-from worker.errors import NeedsPerson, PgleaderboardError, Transient
-from worker.kaggle_api import Credential, Description, Kaggle, find_credential, retry_after
-from worker.settings import Settings
-from worker.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
-from worker.simulator.catalog import competition
 
 METHOD = "/v1/competitions.CompetitionApiService/DownloadLeaderboard"
 KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from worker.order import GAP, NEW, GapExhausted, kept, place
+from pgleaderboard.sync.order import GAP, NEW, GapExhausted, kept, place
 
 SETTINGS = settings(max_examples=150, deadline=None)  # no deadline: the machine is shared
 

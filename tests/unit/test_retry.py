@@ -1,4 +1,4 @@
-"""What happens after a failed sync: the table in worker/retry.py, row by row."""
+"""What happens after a failed sync: the table in worker/pgleaderboard/sync/retry.py, row by row."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg_pool import PoolTimeout
 
-from worker.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, Transient
-from worker.retry import Decision, decide
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, Transient
+from pgleaderboard.sync.retry import Decision, decide
 
 SETTINGS = settings(max_examples=200, deadline=None)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

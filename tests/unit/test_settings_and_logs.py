@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from worker import logs
-from worker.errors import NeedsPerson
-from worker.settings import Settings, _default_home
+from pgleaderboard import logs
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.settings import Settings, _default_home
 
 # Settings
 
@@ -225,7 +225,7 @@ FOREIGN = "one\ntwo\r\x1b[31mred\x07\0 \u202eevil\u2028line\x85next \ud800 \U000
 @pytest.fixture(autouse=True)
 def _loggers_as_before() -> Iterator[None]:
     """Puts back what `configure` changes for the whole process."""
-    names = ("", "worker", "procrastinate", "psycopg.pool", "urllib3")
+    names = ("", "pgleaderboard", "procrastinate", "psycopg.pool", "urllib3")
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]
     yield
@@ -245,8 +245,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_text_is_one_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     """Time, level, words, and what belongs to them; what is None is left out."""
     logs.configure("text")
-    logging.getLogger("worker.sync").info("%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7})
-    logging.getLogger("worker.sync").warning("second")
+    logging.getLogger("pgleaderboard.sync.attempt").info(
+        "%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7}
+    )
+    logging.getLogger("pgleaderboard.sync.attempt").warning("second")
     first, second = lines(capsys)
     assert first[19:] == " info    titanic changed teams=3 run=7"
     assert second[19:] == " warning second"
@@ -255,7 +257,9 @@ def test_text_is_one_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_is_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     """The same as fields; the time says that it is UTC."""
     logs.configure("json")
-    logging.getLogger("worker.sync").info("%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7})
+    logging.getLogger("pgleaderboard.sync.attempt").info(
+        "%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7}
+    )
     (line,) = lines(capsys)
     event = json.loads(line)
     assert event.pop("time").endswith("+00:00")
@@ -266,7 +270,7 @@ def test_json_is_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None
 def test_foreign_text_never_breaks_a_line_or_a_screen(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters, line separators, characters that turn the direction and broken ones are escaped."""
     logs.configure(form)
-    logging.getLogger("worker").info("team %s", FOREIGN, extra={"name_of_team": FOREIGN})
+    logging.getLogger("pgleaderboard").info("team %s", FOREIGN, extra={"name_of_team": FOREIGN})
     (line,) = lines(capsys)
     assert line.isprintable()
     assert len(line.splitlines()) == 1
@@ -285,7 +289,7 @@ def test_a_traceback_belongs_to_its_event(form: Any, capsys: pytest.CaptureFixtu
     try:
         raise RuntimeError(FOREIGN)
     except RuntimeError:
-        logging.getLogger("worker").exception("it failed")
+        logging.getLogger("pgleaderboard").exception("it failed")
     written = lines(capsys)
     assert all(line.isprintable() for line in written)
     if form == "json":
@@ -309,7 +313,7 @@ def test_harmless_text_prints_on_one_line_and_keeps_its_letters(text: str) -> No
 
 def test_only_what_matters_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The libraries below say nothing at INFO; ours do; `verbose` brings ours from DEBUG on, `quiet` only warnings."""
-    names = ("worker", "procrastinate", "psycopg.pool", "urllib3", "other")
+    names = ("pgleaderboard", "procrastinate", "psycopg.pool", "urllib3", "other")
 
     def told(level: int) -> list[str]:
         for name in names:
@@ -318,15 +322,15 @@ def test_only_what_matters_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
     logs.configure("text")
     assert told(logging.DEBUG) == []
-    assert told(logging.INFO) == ["worker"]
-    assert told(logging.WARNING) == ["worker", "other"]
+    assert told(logging.INFO) == ["pgleaderboard"]
+    assert told(logging.WARNING) == ["pgleaderboard", "other"]
     logs.configure("text", verbose=True)
-    assert told(logging.DEBUG) == ["worker"]
-    assert told(logging.INFO) == ["worker", "procrastinate", "urllib3"]
+    assert told(logging.DEBUG) == ["pgleaderboard"]
+    assert told(logging.INFO) == ["pgleaderboard", "procrastinate", "urllib3"]
     logs.configure("text")
     logs.quiet()
     assert told(logging.INFO) == []
-    assert told(logging.WARNING) == ["worker", "other"]
+    assert told(logging.WARNING) == ["pgleaderboard", "other"]
 
 
 def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,5 +338,5 @@ def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None
     logs.configure("text")
     logs.configure("json")
     assert [handler.stream for handler in logging.getLogger().handlers] == [sys.stderr]  # type: ignore[attr-defined]
-    logging.getLogger("worker").info("once")
+    logging.getLogger("pgleaderboard").info("once")
     assert len(lines(capsys)) == 1

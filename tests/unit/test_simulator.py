@@ -27,7 +27,7 @@ from kagglesdk.competitions.types.competition_api_service import (
 )
 from kagglesdk.kaggle_env import KaggleEnv
 
-from worker.simulator import (
+from pgleaderboard.simulator import (
     Drip,
     Fault,
     Half,
@@ -40,7 +40,7 @@ from worker.simulator import (
     Zipped,
     zip_board,
 )
-from worker.simulator.boards import HEADER, SimulatedBoards
+from pgleaderboard.simulator.boards import HEADER, SimulatedBoards
 
 SERVICE = "/v1/competitions.CompetitionApiService/"
 SMALL_BOARD = (
@@ -227,7 +227,7 @@ class TestProtocol:
         self, simulator: Simulator, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         """Neither requests, errors nor broken connections write to stdout, stderr or above DEBUG."""
-        caplog.set_level(logging.DEBUG, logger="worker")
+        caplog.set_level(logging.DEBUG, logger="pgleaderboard")
         simulator.faults.put(None, Reset())
         with pytest.raises(requests.ConnectionError):
             ask(simulator)
@@ -236,7 +236,7 @@ class TestProtocol:
         simulator.stop()
 
         assert capfd.readouterr() == ("", "")
-        assert {r.levelno for r in caplog.records if r.name.startswith("worker")} == {logging.DEBUG}
+        assert {r.levelno for r in caplog.records if r.name.startswith("pgleaderboard")} == {logging.DEBUG}
 
 
 class TestBoards:

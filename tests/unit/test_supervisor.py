@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg_pool import PoolClosed
 
-from worker.store import Store
-from worker.supervisor import Supervisor, run_until_signalled
+from pgleaderboard.process.supervisor import Supervisor, run_until_signalled
+from pgleaderboard.sync.store import Store
 
 
 class LeavesATask:
@@ -74,7 +74,7 @@ def test_an_attempt_is_let_go_however_long_the_database_is_away(
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("worker.supervisor.asyncio.sleep", sleep)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.asyncio.sleep", sleep)
     store = AwayFor(50, ends)
 
     asyncio.run(Supervisor(cast(Any, None))._let_go(cast(Store, store), 7, 1, "why"))

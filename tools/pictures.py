@@ -1,0 +1,85 @@
+"""`make pictures`: the pictures of the README, drawn by the program itself from half a day of invented boards.
+
+docs/board.svg   the screen of `pgleaderboard board`
+docs/plot.png    the file of `pgleaderboard plot`
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from pgleaderboard.database import embedded, migrate
+from pgleaderboard.reading import questions
+from pgleaderboard.screens.tables import BoardView
+from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SLUG = "night-finals"
+EVERY = 1200 // STEP_SECONDS  # steps between two boards: twenty minutes
+DAY = 86400 // STEP_SECONDS
+
+
+def make(into: Path) -> list[Path]:
+    """Draw the pictures into a folder. Returns them."""
+    home = Path(tempfile.mkdtemp(prefix="pgl-pictures-"))
+    home.chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
+    try:
+        with embedded.running(home, extra_options={"fsync": "off"}) as server:
+            migrate.migrate(server.url())
+            return _draw(server.url(), home, into)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _draw(url: str, folder: Path, into: Path) -> list[Path]:
+    boards = SimulatedBoards(EPOCH)
+    files = []
+    for step in range(DAY // 2, DAY + 1, EVERY):
+        archive = boards.download(SLUG, step)
+        assert archive is not None
+        files.append(folder / f"{step}.zip")
+        files[-1].write_bytes(archive)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES (%s, false)", (SLUG,)
+        )
+        _run(url, "backfill", SLUG, *map(str, files))
+        connection.execute(
+            "INSERT INTO kaggle.participants SELECT member_usernames[1], 'You' FROM kaggle.leaderboard WHERE rank = 4"
+        )
+        at = EPOCH.replace(tzinfo=UTC, day=2, second=1)
+        screen, plot = into / "board.svg", into / "plot.png"
+        screen.write_text(_screen(connection, at))
+    _run(url, "plot", SLUG, "--top", "6", "-o", str(plot))
+    return [screen, plot]
+
+
+def _run(url: str, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pgleaderboard", *arguments],
+        env=os.environ | {"DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def _screen(connection: psycopg.Connection, at: datetime) -> str:
+    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    for line in BoardView(questions.board(connection, SLUG, at, None, 16)).draw(console.width, None):
+        console.print(line, soft_wrap=True)
+    return console.export_svg(title=f"pgleaderboard board {SLUG} --top 16 --watch")
+
+
+if __name__ == "__main__":
+    for picture in make(DOCS):
+        print(f"{picture.relative_to(DOCS.parent)}: {picture.stat().st_size // 1024} KiB")

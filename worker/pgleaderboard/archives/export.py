@@ -1,0 +1,70 @@
+"""Writes boards as Kaggle's files, byte for byte, which `backfill` reads back to the same answers."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.reading.questions import instead_of
+from pgleaderboard.sync.board import BYTE_ORDER_MARK, Kind, name_of
+
+HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
+
+
+def export(
+    connection: psycopg.Connection[Any], slug: str, folder: Path, *, every: bool, advance: Callable[[int, int], None]
+) -> int:
+    """Write the board that is shown now, or every one at each moment at which it changed, one ZIP each.
+
+    connection: in autocommit. advance: told of files to come and files done. Returns how many were written.
+    Raises NeedsPerson for an unknown slug, and for a folder that cannot be written.
+    """
+    try:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may write the board anew
+        boards = connection.execute(
+            "SELECT board_id, slug, kind, at FROM kaggle.boards_to_export(%s, %s)", (slug, every)
+        ).fetchall()
+        advance(len(boards), 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        for board_id, stored_slug, kind, at in boards:
+            lines = connection.execute("SELECT line FROM kaggle.board_as_csv(%s, %s) AS line", (board_id, at))
+            write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for (line,) in lines))
+            advance(0, 1)
+        return len(boards)
+    except pg.NoDataFound as error:
+        connection.rollback()
+        raise NeedsPerson(f"{error.diag.message_primary}: {instead_of(connection, slug)}") from error
+    except pg.CheckViolation as error:
+        raise NeedsPerson(error.diag.message_primary or "no such competition") from error
+    except OSError as error:
+        raise NeedsPerson(f"cannot write into {folder}: {error.strerror or error}") from error
+    finally:
+        if not connection.closed:
+            connection.rollback()
+
+
+def write(folder: Path, slug: str, kind: Kind, at: datetime, csv: str) -> Path:
+    """Write a board's CSV into a ZIP named as Kaggle names it, whole or not at all."""
+    member = name_of(slug, kind, at)
+    target = folder / (member.removesuffix(".csv").replace(":", "_") + ".zip")
+    # A ZIP knows two-second steps from 1980 to 2107.
+    stamp = min(max(at.astimezone(UTC), datetime(1980, 1, 1, tzinfo=UTC)), datetime(2107, 12, 31, tzinfo=UTC))
+    entry = zipfile.ZipInfo(member, stamp.timetuple()[:6])
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            archive.writestr(entry, BYTE_ORDER_MARK + csv.encode())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target

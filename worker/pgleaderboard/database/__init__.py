@@ -1,0 +1,1 @@
+"""PostgreSQL: how it is reached, migrated, embedded and left again."""

@@ -1,0 +1,1 @@
+"""What a sync rests on, looked at piece by piece."""

@@ -1,0 +1,1 @@
+"""Kaggle's side of the socket."""

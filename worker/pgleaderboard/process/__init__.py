@@ -1,0 +1,1 @@
+"""The worker process: what keeps it running, and what runs its jobs."""

@@ -1,0 +1,1 @@
+"""What readers ask of the database: a question in, a dataclass out."""

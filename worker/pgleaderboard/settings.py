@@ -1,0 +1,188 @@
+"""The settings, and the only place that reads the environment and `.env`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.errors import NeedsPerson
+
+
+def _default_home() -> Path:
+    # PostgreSQL refuses to run as root and must reach its data as another user, which /root forbids.
+    if os.geteuid() == 0:
+        return Path("/var/lib/pgleaderboard")
+    return Path(platformdirs.user_data_dir("pgleaderboard"))
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, by environment variable or in `.env`; the environment wins."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias="DATABASE_URL",
+        description="your own PostgreSQL, as a URL or a libpq DSN; may be a pooler in transaction mode. "
+        "Not set: the embedded PostgreSQL",
+    )
+    direct_url: SecretStr | None = Field(
+        None,
+        validation_alias="PGLEADERBOARD_DIRECT_URL",
+        description="the same database without a pooler, for LISTEN and migrations. Not set: `DATABASE_URL`",
+    )
+    home: Path = Field(
+        default_factory=_default_home,
+        validation_alias="PGLEADERBOARD_HOME",
+        description="where the embedded PostgreSQL keeps its data. Not set: the user's data folder, "
+        "`/var/lib/pgleaderboard` for root",
+    )
+    postgres_bin: Path | None = Field(
+        None,
+        validation_alias="PGLEADERBOARD_POSTGRES_BIN",
+        description="another folder of PostgreSQL binaries for the embedded server. Not set: the package's",
+    )
+
+    kaggle_api_token: SecretStr | None = Field(
+        None, validation_alias="KAGGLE_API_TOKEN", description="Kaggle's token, or a file that holds one"
+    )
+    kaggle_username: str | None = Field(
+        None, validation_alias="KAGGLE_USERNAME", description="with `KAGGLE_KEY`, where there is no token"
+    )
+    kaggle_key: SecretStr | None = Field(
+        None, validation_alias="KAGGLE_KEY", description="with `KAGGLE_USERNAME`, where there is no token"
+    )
+    kaggle_config_dir: Path | None = Field(
+        None,
+        validation_alias="KAGGLE_CONFIG_DIR",
+        description="the folder of `kaggle.json`, where none of these is set. Not set: `~/.kaggle`",
+    )
+    kaggle_url: str = Field(
+        "https://api.kaggle.com", validation_alias="PGLEADERBOARD_KAGGLE_URL", description="base URL of Kaggle"
+    )
+
+    concurrency: int = Field(
+        4, ge=1, le=64, validation_alias="PGLEADERBOARD_CONCURRENCY", description="syncs at once in one worker"
+    )
+    http_timeout: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        validation_alias="PGLEADERBOARD_HTTP_TIMEOUT",
+        description="seconds without a byte before a request is given up",
+    )
+    download_deadline: float = Field(
+        300,
+        gt=0,
+        le=86400,
+        validation_alias="PGLEADERBOARD_DOWNLOAD_DEADLINE",
+        description="seconds for one whole download",
+    )
+    max_download_mb: int = Field(
+        512, ge=1, validation_alias="PGLEADERBOARD_MAX_DOWNLOAD_MB", description="largest board, unpacked, in MB"
+    )
+    requests_per_minute: int = Field(
+        30,
+        ge=0,
+        le=60000,
+        validation_alias="PGLEADERBOARD_REQUESTS_PER_MINUTE",
+        description="Kaggle requests of all workers together; 0 = no limit",
+    )
+    runs_days: float = Field(
+        30,
+        ge=0,
+        le=36500,
+        validation_alias="PGLEADERBOARD_RUNS_DAYS",
+        description="how long runs that changed nothing are kept",
+    )
+    history_days: float | None = Field(
+        None,
+        ge=0,
+        le=36500,
+        validation_alias="PGLEADERBOARD_HISTORY_DAYS",
+        description="how long closed versions of entries are kept. Not set: for ever",
+    )
+    after_end_hours: float = Field(
+        2,
+        ge=0,
+        le=876000,
+        validation_alias="PGLEADERBOARD_AFTER_END_HOURS",
+        description="how long after its final sync a completed competition is still asked every `sync_interval`",
+    )
+    after_end_hourly_days: float = Field(
+        1,
+        ge=0,
+        le=36500,
+        validation_alias="PGLEADERBOARD_AFTER_END_HOURLY_DAYS",
+        description="then for so many days hourly",
+    )
+    after_end_daily_days: float = Field(
+        30,
+        ge=0,
+        le=36500,
+        validation_alias="PGLEADERBOARD_AFTER_END_DAILY_DAYS",
+        description="then for so many days daily",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias="PGLEADERBOARD_LOG_FORMAT", description="the log's form"
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias="PGLEADERBOARD_METRICS_PORT",
+        description="port on which the worker serves `/metrics`, `/healthz` and `/readyz`; 0 = any free one, "
+        "told in the log. Not set: none",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        validation_alias="PGLEADERBOARD_METRICS_HOST",
+        description="address for it; beyond this machine only if you say so, there is no password",
+    )
+
+    @field_validator("database_url", "direct_url")
+    @classmethod
+    def _readable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            try:
+                parts_of(value.get_secret_value())
+            except NeedsPerson as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("kaggle_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment and `.env`.
+
+        Raises NeedsPerson, naming each variable that cannot be used, never its value.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise NeedsPerson(f"cannot use the settings: {wrong}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise NeedsPerson(f"cannot read .env: {type(error).__name__}") from None
+
+    @property
+    def url(self) -> str | None:
+        """The user's own database, None for the embedded one."""
+        return self.database_url.get_secret_value() if self.database_url else None
+
+
+def pager() -> str | None:
+    """What PAGER says: a command, nothing for no pager, None where it is not set."""
+    return os.environ.get("PAGER")

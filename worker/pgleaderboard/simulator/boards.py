@@ -1,0 +1,380 @@
+"""Invented boards: the same bytes for the same slug and step, in the form of today's downloads.
+
+A board starts from a seed made of its slug and moves step by step: submissions, newcomers, renames, merges.
+Each step draws from a seed of its own, so a board does not depend on which steps somebody looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from random import Random
+from typing import Final
+
+from pgleaderboard.simulator.names import ODD_TEAM_NAMES, Users, deleted_team, deleted_user, team_name
+
+HEADER: Final = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
+EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times of a board
+STEP_SECONDS: Final = 20  # what one step is worth on the board's own calendar
+
+_BENCHMARKS: Final = ("Sample Submission Benchmark", "Host Baseline", "benchmark.csv")
+_MEMBERS_AT_MOST: Final = 5
+_SECONDS_BEFORE: Final = 60 * 24 * 3600  # the first submissions lie up to two months before step 0
+_ID_SPACE: Final = 9_999_991  # a prime: stepping through it by anything visits every number once
+_HALF_INTEREST: Final = 500  # steps
+_TIE_BITS: Final = 32
+_BOARDS_KEPT: Final = 512
+_ZIPS_KEPT: Final = 2
+_BIG: Final = 50_000  # from here on speed counts for more than size
+_EXACT: Final = re.compile(r"simulated-(\d{1,7})-teams", re.IGNORECASE)
+_EXACT_AT_MOST: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How scores of a kind of competition are spread; in the metric's own unit."""
+
+    name: str
+    decimals: int
+    higher_is_better: bool
+    typical: float
+    spread: float
+    limit: float | None = None
+    grid: int | None = None  # scores are multiples of 1/grid, as with few test rows
+    both_ways: bool = False  # a rating: submissions move it up and down
+
+
+_ACCURACY: Final = Metric("Categorization Accuracy", 5, True, 0.765, 0.05, limit=1.0, grid=418)
+_RMSLE: Final = Metric("Root Mean Squared Logarithmic Error", 5, False, 0.118, 0.06)
+_RATING: Final = Metric("Skill Rating", 1, True, 600.0, 250.0, both_ways=True)
+_SOLVED: Final = Metric("Accuracy", 2, True, 0.7, 0.12, limit=1.0)
+_F1: Final = Metric("Macro F1 Score", 3, True, 0.62, 0.1, limit=1.0)
+_MAE: Final = Metric("Mean Absolute Error", 3, False, 4.2, 2.5)
+_METRICS: Final = (_ACCURACY, _RMSLE, _RATING, _SOLVED, _F1, _MAE)
+
+# The few whose real shape everybody knows; the others follow from the hash of their slug.
+_KNOWN_METRICS: Final = {
+    "titanic": _ACCURACY,
+    "spaceship-titanic": _ACCURACY,
+    "digit-recognizer": _ACCURACY,
+    "house-prices-advanced-regression-techniques": _RMSLE,
+    "orbit-wars": _RATING,
+}
+_KNOWN_TEAMS: Final = {
+    "titanic": 1744,
+    "spaceship-titanic": 912,
+    "digit-recognizer": 438,
+    "house-prices-advanced-regression-techniques": 1260,
+    "orbit-wars": 675,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a slug decides: the seed, the size and the metric of its board."""
+
+    slug: str
+    seed: int
+    teams: int
+    metric: Metric
+    exact: bool  # the number of teams never changes
+
+    @classmethod
+    def of(cls, slug: str) -> Profile:
+        """The profile of a slug, whose case does not matter."""
+        slug = slug.lower()
+        seed = int.from_bytes(hashlib.sha256(slug.encode()).digest()[:8])
+        metric = _KNOWN_METRICS.get(slug, _METRICS[seed % len(_METRICS)])
+        exact = _EXACT.fullmatch(slug)
+        if exact:
+            return cls(slug, seed, min(int(exact[1]), _EXACT_AT_MOST), metric, True)
+        # Most boards have a few hundred teams, some have two thousand.
+        share = (seed >> 16) % 10_000 / 10_000
+        return cls(slug, seed, _KNOWN_TEAMS.get(slug, 50 + int(1950 * share**2.5)), metric, False)
+
+
+@dataclass(slots=True)
+class _Team:
+    id: int
+    name: str
+    members: tuple[str, ...]
+    key: int  # sorts best first; holds the score and what decides a tie
+    count: int
+    submitted: int  # seconds after the epoch
+    ranked: bool = True
+
+
+class Board:
+    """One board at one step; `advance` moves it to the next."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.step = 0
+        self._profile = profile
+        self._unit: int = 10**profile.metric.decimals
+        self._users = Users(profile.seed, profile.teams)
+        self._ids = _team_ids(profile.seed)
+        rng = self._rng(0)
+        self._baseline = self._typical(rng)
+        self._teams = [self._team(rng, -1 - int(rng.random() * _SECONDS_BEFORE)) for _ in range(profile.teams)]
+        self._benchmarks = self._hosts(rng) if self._teams else []
+        self._oddities(rng)
+        if not profile.metric.higher_is_better and len(self._teams) > 1:
+            # Somebody always forgets to undo the logarithm.
+            last = self._teams[int(rng.random() * len(self._teams))]
+            last.key = self._key(rng, 239_426_808_406_486_000 * self._unit)
+
+    @property
+    def teams(self) -> int:
+        """Ranked teams, benchmarks not counted."""
+        return len(self._teams)
+
+    def advance(self) -> None:
+        """Apply one step's submissions, newcomers, renames and merges."""
+        self.step += 1
+        if not self._teams:
+            return
+        rng = self._rng(self.step)
+        scale = 1 + self.teams // 1000
+        for _ in range(1 + self.teams // 150):
+            self._submit(rng, self._any(rng))
+        for _ in range(int(rng.random() * 3 * scale)):
+            self._any(rng).name = team_name(rng, self._any(rng).members[0])
+        # Interest fades: a server may run for months, and there are only so many users.
+        scale_now = scale / (1 + self.step / _HALF_INTEREST)
+        if self._profile.exact:
+            # Somebody new comes for each team that vanishes, and nobody else.
+            for _ in range(_about(rng, scale_now)):
+                if self._users.left() and self._merge(rng):
+                    self._join(rng)
+        else:
+            for _ in range(_about(rng, 1.5 * scale_now)):
+                if self._users.left() and self.teams < self._profile.teams * 3 // 2:
+                    self._join(rng)
+            for _ in range(_about(rng, 0.7 * scale_now)):
+                if self.teams > self._profile.teams:
+                    self._merge(rng)
+        if rng.random() < 0.1:
+            self._change_sides(rng)
+        if rng.random() < 0.05:
+            team = self._any(rng)
+            team.count = max(1, team.count - 1)  # a submission was struck off
+
+    def csv(self, epoch: datetime) -> bytes:
+        """The download's CSV, best first."""
+        lines = [HEADER]
+        rank = 0
+        for team in sorted(self._teams + self._benchmarks, key=attrgetter("key")):
+            rank += team.ranked
+            lines.append(
+                f"{rank if team.ranked else 0},{team.id},{_quoted(team.name)},"
+                f'"{epoch + timedelta(seconds=team.submitted)}",{self._score_text(team)},{team.count},'
+                f"{_quoted(','.join(team.members))}"
+            )
+        lines.append("")
+        return "\n".join(lines).encode("utf-8-sig")
+
+    def _rng(self, step: int) -> Random:
+        return Random(f"{self._profile.slug}:{step}")  # noqa: S311 - a game, not a secret
+
+    def _any(self, rng: Random) -> _Team:
+        return self._teams[int(rng.random() * len(self._teams))]
+
+    # Scores are whole numbers of the last decimal, so that nothing is rounded twice.
+
+    def _typical(self, rng: Random) -> int:
+        metric = self._profile.metric
+        if metric.higher_is_better:
+            value = metric.typical + metric.spread * rng.gauss(0, 1)
+        else:
+            value = metric.typical + metric.spread * rng.expovariate(1)
+        value = max(0.0, value if metric.limit is None else min(metric.limit, value))
+        if metric.grid:
+            value = round(value * metric.grid) / metric.grid
+        return round(value * self._unit)
+
+    def _draw(self, rng: Random) -> int:
+        dice = rng.random()
+        if dice < 0.15:
+            return self._baseline  # everybody runs the starter notebook: the long tie
+        if dice < 0.16 and self._profile.metric.higher_is_better:
+            return 0
+        return self._typical(rng)
+
+    def _key(self, rng: Random, score: int) -> int:
+        # Inside a tie neither score nor date explains a real board's order: chance does here.
+        signed = -score if self._profile.metric.higher_is_better else score
+        return (signed << _TIE_BITS) + rng.getrandbits(_TIE_BITS)
+
+    def _score(self, team: _Team) -> int:
+        return abs(team.key >> _TIE_BITS)
+
+    def _score_text(self, team: _Team) -> str:
+        whole, part = divmod(self._score(team), self._unit)
+        return f"{whole}.{part:0{self._profile.metric.decimals}d}"
+
+    # What can happen to teams.
+
+    def _team(self, rng: Random, submitted: int) -> _Team:
+        members = [self._users.new()]
+        dice = rng.random()
+        while dice < 0.12 and len(members) < _MEMBERS_AT_MOST and self._users.left():
+            members.append(self._users.new())
+            dice *= 2.2
+        name = team_name(rng, members[0])
+        count = 1 + int(rng.expovariate(0.15))
+        return _Team(next(self._ids), name, _in_order(members), self._key(rng, self._draw(rng)), count, submitted)
+
+    def _hosts(self, rng: Random) -> list[_Team]:
+        hosts: list[_Team] = []
+        for name in _BENCHMARKS[: 1 + self._profile.seed % 3]:
+            score = self._baseline if not hosts else self._typical(rng)
+            hosts.append(_Team(next(self._ids), name, (), self._key(rng, score), 1, -_SECONDS_BEFORE - 1, ranked=False))
+        if self._profile.seed // 3 % 2:
+            hosts[-1].members = ("SimulatedHost",)
+        return hosts
+
+    def _oddities(self, rng: Random) -> None:
+        # On a handful of teams there is no room for everything.
+        odd = rng.sample(range(self.teams), min(self.teams // 2, len(ODD_TEAM_NAMES) + 5))
+        names = rng.sample(ODD_TEAM_NAMES, len(ODD_TEAM_NAMES))
+        gone = deleted_team(rng)
+        for place, name in zip(odd, (gone, "[Deleted]", gone, "[Deleted]", None, *names), strict=False):
+            team = self._teams[place]
+            if name is None:  # one of several members is gone; the team keeps its name
+                team.members = _in_order([deleted_user(rng), *team.members[:2]])
+                continue
+            team.name = name
+            if name.startswith("[Deleted]"):
+                team.members = (deleted_user(rng),)
+
+    def _submit(self, rng: Random, team: _Team) -> None:
+        team.count += 1
+        team.submitted = self._moment(rng)
+        before, score = self._score(team), self._draw(rng)
+        metric = self._profile.metric
+        if metric.both_ways:
+            team.key = self._key(rng, (3 * before + score) // 4)
+        elif score > before if metric.higher_is_better else score < before:
+            team.key = self._key(rng, score)
+
+    def _join(self, rng: Random) -> None:
+        self._teams.append(self._team(rng, self._moment(rng)))
+
+    def _merge(self, rng: Random) -> bool:
+        stays, goes = self._any(rng), int(rng.random() * len(self._teams))
+        vanishes = self._teams[goes]
+        if stays is vanishes or len(stays.members) + len(vanishes.members) > _MEMBERS_AT_MOST:
+            return False
+        stays.members = _in_order([*stays.members, *vanishes.members])
+        stays.key = min(stays.key, vanishes.key)
+        stays.count += vanishes.count
+        stays.submitted = max(stays.submitted, vanishes.submitted)
+        self._teams[goes] = self._teams[-1]
+        self._teams.pop()
+        return True
+
+    def _change_sides(self, rng: Random) -> None:
+        left, joined = self._any(rng), self._any(rng)
+        if left is not joined and len(left.members) > 1 and len(joined.members) < _MEMBERS_AT_MOST:
+            joined.members = _in_order([*joined.members, left.members[-1]])
+            left.members = left.members[:-1]
+
+    def _moment(self, rng: Random) -> int:
+        return self.step * STEP_SECONDS - 1 - int(rng.random() * STEP_SECONDS)
+
+
+class SimulatedBoards:
+    """Every slug's board at any step, made when somebody asks; the boards last asked for are kept."""
+
+    def __init__(self, epoch: datetime = EPOCH) -> None:
+        self._epoch = epoch
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def team_count(self, slug: str, step: int) -> int | None:
+        """Ranked teams at a step."""
+        kept = self._of(slug)
+        with kept.lock:
+            return kept.at(step).teams
+
+    def download(self, slug: str, step: int) -> bytes | None:
+        """The ZIP at a step."""
+        kept = self._of(slug)
+        with kept.lock:
+            if (slug, step) not in kept.zips:
+                csv = kept.at(step).csv(self._epoch)
+                now = self._epoch + timedelta(seconds=step * STEP_SECONDS)
+                kept.zips[slug, step] = zip_board(csv, f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
+                if len(kept.zips) > _ZIPS_KEPT:
+                    kept.zips.popitem(last=False)
+            return kept.zips[slug, step]
+
+    def _of(self, slug: str) -> _Kept:
+        with self._lock:
+            kept = self._kept.setdefault(slug.lower(), _Kept(slug))
+            self._kept.move_to_end(slug.lower())
+            if len(self._kept) > _BOARDS_KEPT:
+                self._kept.popitem(last=False)
+            return kept
+
+
+class _Kept:
+    """A board as far as it has moved, and its last ZIPs; use it under its lock."""
+
+    def __init__(self, slug: str) -> None:
+        self.lock = threading.Lock()
+        self.zips: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._slug = slug
+        self._board: Board | None = None
+
+    def at(self, step: int) -> Board:
+        # Steps only lead forward: for an earlier one the board starts again.
+        if self._board is None or self._board.step > step:
+            self._board = Board(Profile.of(self._slug))
+        while self._board.step < step:
+            self._board.advance()
+        return self._board
+
+
+def zip_board(csv: bytes, name: str) -> bytes:
+    """A ZIP with one DEFLATE member, as Kaggle sends it; the same bytes for the same arguments."""
+    buffer = io.BytesIO()
+    level = 1 if csv.count(b"\n") > _BIG else 6
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        # ZipInfo's own date is 1980: the time of the packing would make every download different.
+        member = zipfile.ZipInfo(name)
+        member.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(member, csv, compresslevel=level)
+    return buffer.getvalue()
+
+
+def _quoted(field: str) -> str:
+    if " " in field or "," in field or '"' in field:
+        return '"' + field.replace('"', '""') + '"'
+    return field
+
+
+def _about(rng: Random, mean: float) -> int:
+    # From 0 to twice the mean, the fraction left to chance.
+    return int(rng.random() * 2 * mean + rng.random())
+
+
+def _in_order(members: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(members, key=str.lower))
+
+
+def _team_ids(seed: int) -> Iterator[int]:
+    # More than 32 bits hold, and a range for each slug: a TeamId belongs to one competition.
+    base = (1000 + seed % 899_000) * 10_000_000
+    at, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
+    while True:
+        at = (at + stride) % _ID_SPACE
+        yield base + at
