@@ -9,8 +9,8 @@ from alembic import context
 given = context.config.attributes
 
 if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", output_buffer=given["output"], version_table_schema="kaggle")
+    context.configure(dialect_name="postgresql", output_buffer=given["output"], version_table_schema="kaggle_internal")
 else:
-    context.configure(connection=given["connection"], version_table_schema="kaggle")
+    context.configure(connection=given["connection"], version_table_schema="kaggle_internal")
 
 context.run_migrations()

@@ -1,17 +1,17 @@
 -- Names people type: slugs, pasted URLs, and how a function finds a competition by one.
 
-CREATE OR REPLACE FUNCTION kaggle.refuse(rule text, what text, wanted text) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.refuse(rule text, what text, wanted text) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = rule, MESSAGE = what, HINT = wanted,
         SCHEMA = 'kaggle';
 END $$;
-COMMENT ON FUNCTION kaggle.refuse(text, text, text) IS
+COMMENT ON FUNCTION kaggle_internal.refuse(text, text, text) IS
     'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.slug_of(given text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     slug text := given;
     place constant text := '^(https?://)?(www\.)?kaggle\.com/';
@@ -38,7 +38,7 @@ COMMENT ON FUNCTION kaggle.slug_of(text) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.find_competition(kaggle_competition_id text) RETURNS bigint
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wanted constant text := slug_of(find_competition.kaggle_competition_id);
     found_id bigint;

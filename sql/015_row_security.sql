@@ -3,13 +3,13 @@
 -- the worker writes, a role must see every row. Both are asked after the reading: from then on our lock on a table keeps row
 -- level security as it was when we read.
 
-CREATE OR REPLACE FUNCTION kaggle.refuse_hidden_rows() RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.refuse_hidden_rows() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     hidden constant text := (
         SELECT t.name FROM unnest(ARRAY[
-            'kaggle.sync_requests', 'kaggle.sync_state', 'kaggle.sync_runs', 'kaggle.sync_condition',
-            'kaggle.worker_processes', 'kaggle.kaggle_budget', 'kaggle.boards', 'kaggle.leaderboard_entries',
+            'kaggle_internal.sync_requests', 'kaggle_internal.sync_state', 'kaggle.sync_runs', 'kaggle_internal.sync_condition',
+            'kaggle_internal.worker_processes', 'kaggle_internal.kaggle_budget', 'kaggle.boards', 'kaggle.leaderboard_entries',
             'kaggle.leaderboard_history', 'procrastinate.procrastinate_jobs', 'procrastinate.procrastinate_workers'
         ]) AS t (name)
         WHERE row_security_active(t.name) LIMIT 1);
@@ -21,5 +21,5 @@ BEGIN
                           current_user);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.refuse_hidden_rows() IS
+COMMENT ON FUNCTION kaggle_internal.refuse_hidden_rows() IS
     'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role. Call it after the reading, and before anything is concluded.';

@@ -1,31 +1,31 @@
 -- A row of kaggle.competitions or kaggle.events as it is stored: defaults, slugs, the status that follows
 -- from the dates, and which columns Kaggle may fill. These triggers see one row and write nothing else.
 
-CREATE OR REPLACE FUNCTION kaggle.status_by_dates(start_date timestamptz, end_date timestamptz) RETURNS text
-LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.status_by_dates(start_date timestamptz, end_date timestamptz) RETURNS text
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN end_date <= clock_timestamp() THEN 'completed'
                 WHEN start_date > clock_timestamp() THEN 'upcoming'
                 ELSE 'ongoing' END
 $$;
-COMMENT ON FUNCTION kaggle.status_by_dates(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS
     'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.status_after_dates_moved(
+CREATE OR REPLACE FUNCTION kaggle_internal.status_after_dates_moved(
     status text, start_date timestamptz, start_moved boolean, end_date timestamptz, end_moved boolean)
 RETURNS text
-LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE
         WHEN end_moved AND status <> 'completed' AND end_date <= clock_timestamp() THEN 'completed'
         WHEN start_moved AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
         ELSE status END
 $$;
-COMMENT ON FUNCTION kaggle.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS
+COMMENT ON FUNCTION kaggle_internal.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS
     'The status after a date was moved or passed: a passed end completes, a passed start begins; a date that did not move says nothing.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.complete_competition() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     event events;
 BEGIN
@@ -112,13 +112,13 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle.complete_competition() IS
+COMMENT ON FUNCTION kaggle_internal.complete_competition() IS
     'Trigger: fills defaults, turns a URL into its slug, lets the dates act on the status, and refuses bad values with a hint.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.forget_what_kaggle_filled(before kaggle.competitions, after kaggle.competitions)
+CREATE OR REPLACE FUNCTION kaggle_internal.forget_what_kaggle_filled(before kaggle.competitions, after kaggle.competitions)
 RETURNS kaggle.competitions
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     untouched text[];
     another boolean := lower(after.kaggle_competition_id) IS DISTINCT FROM lower(before.kaggle_competition_id);
@@ -127,7 +127,7 @@ BEGIN
         after.link_revision := nextval('link_revisions');
     END IF;
     IF current_setting('kaggle.filling', true) = 'on' THEN
-        RETURN after;                     -- no user's edit: kaggle.fill_from_kaggle is writing
+        RETURN after;                     -- no user's edit: kaggle_internal.fill_from_kaggle is writing
     END IF;
     untouched := array_remove(ARRAY[
         CASE WHEN after.title IS NOT DISTINCT FROM before.title THEN 'title' END,
@@ -156,18 +156,18 @@ BEGIN
     IF 'max_submissions_per_day' = ANY (untouched) THEN after.max_submissions_per_day := NULL; END IF;
     RETURN after;
 END $$;
-COMMENT ON FUNCTION kaggle.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS
+COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS
     'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';
 
 
 CREATE OR REPLACE TRIGGER complete_competition BEFORE INSERT OR UPDATE ON kaggle.competitions
-    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_competition();
+    FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_competition();
 COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS
     'Fills defaults, turns a URL into its slug, lets the dates act on the status.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.complete_event() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.events', 'id')));
     NEW.status := nullif(NEW.status, '');
@@ -193,9 +193,9 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle.complete_event() IS
+COMMENT ON FUNCTION kaggle_internal.complete_event() IS
     'Trigger: fills defaults and lets the dates give the status, unless the same statement sets another.';
 
 CREATE OR REPLACE TRIGGER complete_event BEFORE INSERT OR UPDATE ON kaggle.events
-    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_event();
+    FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event();
 COMMENT ON TRIGGER complete_event ON kaggle.events IS 'Fills defaults and lets the dates give the status.';

@@ -1,9 +1,9 @@
 -- Which change asks for a sync. One statement-level trigger an event, with transition tables: a statement
--- on ten thousand rows asks once, with one job that fans out (kaggle.sweep). A change that means nothing
+-- on ten thousand rows asks once, with one job that fans out (kaggle_internal.sweep). A change that means nothing
 -- here finds no row in the comparison and costs nothing more.
 
-CREATE OR REPLACE FUNCTION kaggle.queue_syncs(competition_ids bigint[], priority integer) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.queue_syncs(competition_ids bigint[], priority integer) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF cardinality(competition_ids) = 1 THEN
         PERFORM queue_job('sync', competition_ids[1], priority);
@@ -11,25 +11,25 @@ BEGIN
         PERFORM queue_job('sweep', NULL, priority);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.queue_syncs(bigint[], integer) IS
+COMMENT ON FUNCTION kaggle_internal.queue_syncs(bigint[], integer) IS
     'Makes sure that a job comes for the requests of these competitions; null or an empty array is none.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.ask_for_sync(competition_ids bigint[], reasons text[], priority integer)
+CREATE OR REPLACE FUNCTION kaggle_internal.ask_for_sync(competition_ids bigint[], reasons text[], priority integer)
 RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     INSERT INTO sync_requests (competition_id, reason, link_revision)
     SELECT a.id, a.reason, c.link_revision
     FROM unnest(competition_ids, reasons) AS a (id, reason) LEFT JOIN competitions c ON c.id = a.id ORDER BY a.id;
     PERFORM queue_syncs(competition_ids, priority);
 END $$;
-COMMENT ON FUNCTION kaggle.ask_for_sync(bigint[], text[], integer) IS
+COMMENT ON FUNCTION kaggle_internal.ask_for_sync(bigint[], text[], integer) IS
     'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.notice_if_no_worker() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.notice_if_no_worker() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM live_workers()) THEN
         RAISE NOTICE USING MESSAGE = 'no pgleaderboard worker is running',
@@ -37,11 +37,11 @@ BEGIN
             HINT = 'Start one: pgleaderboard work';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.notice_if_no_worker() IS 'Says so, where nobody is there to sync.';
+COMMENT ON FUNCTION kaggle_internal.notice_if_no_worker() IS 'Says so, where nobody is there to sync.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.competitions_inserted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.competitions_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     ids bigint[];
     reasons text[];
@@ -58,16 +58,16 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.competitions_inserted() IS
+COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS
     'Trigger: a competition with a Kaggle id that is ongoing is synced at once.';
 
 CREATE OR REPLACE TRIGGER competitions_inserted AFTER INSERT ON kaggle.competitions
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_inserted();
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_inserted();
 COMMENT ON TRIGGER competitions_inserted ON kaggle.competitions IS 'Asks for the first sync; links the event.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.competitions_updated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp
+CREATE OR REPLACE FUNCTION kaggle_internal.competitions_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp
 -- The plan is kept from a session's first call, often for one row; a nested loop would compare all with all later.
 SET enable_nestloop = off AS $$
 DECLARE
@@ -104,68 +104,68 @@ BEGIN
     PERFORM ask_for_sync(ids, reasons, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.competitions_updated() IS
+COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS
     'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited. What is switched off is dropped when its job comes.';
 
 CREATE OR REPLACE TRIGGER competitions_updated AFTER UPDATE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_updated();
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_updated();
 COMMENT ON TRIGGER competitions_updated ON kaggle.competitions IS 'Asks for a sync where the change wants one; keeps the event link.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.competitions_deleted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.competitions_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     INSERT INTO sync_requests (competition_id, reason, link_revision)
     SELECT o.id, 'deleted', o.link_revision FROM old_rows o ORDER BY o.id;
     PERFORM queue_syncs(array_agg(o.id), 5) FROM old_rows o;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.competitions_deleted() IS
+COMMENT ON FUNCTION kaggle_internal.competitions_deleted() IS
     'Trigger: notes the link revisions that were deleted, and has the worker remove the boards, history and runs of them.';
 
 CREATE OR REPLACE TRIGGER competitions_deleted AFTER DELETE ON kaggle.competitions
-    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_deleted();
+    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_deleted();
 COMMENT ON TRIGGER competitions_deleted ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.competitions_truncated() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.competitions_truncated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     INSERT INTO sync_requests (reason, link_revision) VALUES ('deleted', nextval('link_revisions'));
     PERFORM queue_job('sweep', NULL, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.competitions_truncated() IS
+COMMENT ON FUNCTION kaggle_internal.competitions_truncated() IS
     'Trigger: notes in one row the link revision up to which everything was deleted, and has the worker remove it. It takes no lock that a sync could hold; ids that come again (RESTART IDENTITY) come with later revisions.';
 
 CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.competitions
-    FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_truncated();
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_truncated();
 COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.tell_status() RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.tell_status() RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT pg_notify('kaggle_status', '{"type": "status"}')
 $$;
-COMMENT ON FUNCTION kaggle.tell_status() IS
+COMMENT ON FUNCTION kaggle_internal.tell_status() IS
     'Tells who watches kaggle.sync_status, on the channel kaggle_status, that something else than a board has changed.';
 
-CREATE OR REPLACE FUNCTION kaggle.competitions_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.competitions_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     PERFORM tell_status();
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.competitions_changed() IS 'Trigger: tells who watches the status.';
+COMMENT ON FUNCTION kaggle_internal.competitions_changed() IS 'Trigger: tells who watches the status.';
 
 CREATE OR REPLACE TRIGGER competitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.competitions
-    FOR EACH STATEMENT EXECUTE FUNCTION kaggle.competitions_changed();
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_changed();
 COMMENT ON TRIGGER competitions_changed ON kaggle.competitions IS 'Tells who watches the status.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.sync_now(kaggle_competition_id text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     PERFORM ask_for_sync(ARRAY[find_competition(sync_now.kaggle_competition_id)], ARRAY['manual'], 10);
     PERFORM notice_if_no_worker();

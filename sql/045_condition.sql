@@ -1,34 +1,34 @@
 -- A condition of one's own, asked beside the built-in rule before an automatic sync. It runs with the rights of whoever
--- owns our own functions, so only a function of that owner is accepted. kaggle.sync_condition_holds, which is made when
+-- owns our own functions, so only a function of that owner is accepted. kaggle_internal.sync_condition_holds, which is made when
 -- a condition is set, binds it by its identity: whoever owns the schema it lives in can neither drop it nor put another in
 -- its place. Only the worker asks, in a transaction of its own with a time-out.
 
-CREATE OR REPLACE FUNCTION kaggle.owner_of_functions() RETURNS regrole
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
-    SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'kaggle.owner_of_functions()'::regprocedure
+CREATE OR REPLACE FUNCTION kaggle_internal.owner_of_functions() RETURNS regrole
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT p.proowner::regrole FROM pg_proc p WHERE p.oid = 'kaggle_internal.owner_of_functions()'::regprocedure
 $$;
-COMMENT ON FUNCTION kaggle.owner_of_functions() IS 'The role that migrates, and so owns the functions of schema kaggle.';
+COMMENT ON FUNCTION kaggle_internal.owner_of_functions() IS 'The role that migrates, and so owns the functions of schema kaggle.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.bound_condition() RETURNS regprocedure
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.bound_condition() RETURNS regprocedure
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT min(d.refobjid)::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
     WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_proc'::regclass
-      AND d.objid = to_regprocedure('kaggle.sync_condition_holds(kaggle.competitions)')
+      AND d.objid = to_regprocedure('kaggle_internal.sync_condition_holds(kaggle.competitions)')
       AND p.proowner = owner_of_functions()
     HAVING count(*) = 1
 $$;
-COMMENT ON FUNCTION kaggle.bound_condition() IS
-    'The function that kaggle.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE.';
+COMMENT ON FUNCTION kaggle_internal.bound_condition() IS
+    'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.set_sync_condition(condition regprocedure) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     given record;
 BEGIN
     DELETE FROM sync_condition;
-    IF to_regprocedure('kaggle.sync_condition_holds(kaggle.competitions)') IS NOT NULL THEN
+    IF to_regprocedure('kaggle_internal.sync_condition_holds(kaggle.competitions)') IS NOT NULL THEN
         DROP FUNCTION sync_condition_holds(competitions);
     END IF;
     -- What another condition has put off is considered anew.
@@ -49,7 +49,7 @@ BEGIN
     END IF;
 
     -- The body is parsed now, and holds the function itself, not its name.
-    EXECUTE format('CREATE FUNCTION kaggle.sync_condition_holds(competition kaggle.competitions) RETURNS boolean '
+    EXECUTE format('CREATE FUNCTION kaggle_internal.sync_condition_holds(competition kaggle.competitions) RETURNS boolean '
                    'LANGUAGE sql BEGIN ATOMIC SELECT %s(competition); END', given.name);
     REVOKE ALL ON FUNCTION sync_condition_holds(competitions) FROM PUBLIC;
     COMMENT ON FUNCTION sync_condition_holds(competitions) IS
@@ -65,8 +65,8 @@ COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS
     'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions, returns a boolean, and belongs to the owner of the functions of schema kaggle, who alone may call this. It runs with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.refuse_foreign_condition() RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.refuse_foreign_condition() RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     condition constant regprocedure := bound_condition();
 BEGIN
@@ -76,12 +76,12 @@ BEGIN
             HINT = format('ALTER FUNCTION %s OWNER TO %s;', condition, owner_of_functions());
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.refuse_foreign_condition() IS
+COMMENT ON FUNCTION kaggle_internal.refuse_foreign_condition() IS
     'Raises insufficient_privilege where the sync condition belongs to somebody else than our own functions.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.ask_condition(competition_id bigint) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.ask_condition(competition_id bigint) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     name constant text := (SELECT c.function FROM sync_condition c);
     allows boolean;
@@ -95,5 +95,5 @@ BEGIN
     SELECT sync_condition_holds(c) INTO allows FROM competitions c WHERE c.id = ask_condition.competition_id;
     RETURN CASE WHEN allows THEN 'yes' ELSE 'no' END;
 END $$;
-COMMENT ON FUNCTION kaggle.ask_condition(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.ask_condition(bigint) IS
     'What the sync condition says of a competition: yes or no (null is no); raises what it raises. For the worker, which gives it a time-out.';

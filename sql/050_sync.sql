@@ -8,17 +8,17 @@
 --
 -- These functions are called by the worker only; they lock one row of sync_state and never one of competitions.
 
-CREATE OR REPLACE FUNCTION kaggle.grant_spacing(requests_per_minute integer) RETURNS interval
-LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.grant_spacing(requests_per_minute integer) RETURNS interval
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- 60.5 s instead of 60: grants at the exact spacing would put one too many into some 60 s.
     SELECT CASE WHEN requests_per_minute > 0 THEN make_interval(secs => 60.5 / requests_per_minute) END
 $$;
-COMMENT ON FUNCTION kaggle.grant_spacing(integer) IS
+COMMENT ON FUNCTION kaggle_internal.grant_spacing(integer) IS
     'Time between two requests to Kaggle at so many a minute; null without a limit.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.next_grant(credential text, requests_per_minute integer) RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.next_grant(credential text, requests_per_minute integer) RETURNS timestamptz
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     spacing constant interval := grant_spacing(requests_per_minute);
 BEGIN
@@ -32,13 +32,13 @@ BEGIN
     RETURN (SELECT greatest(CASE WHEN spacing IS NOT NULL THEN b.next_grant_at END, b.blocked_until)
             FROM kaggle_budget b WHERE b.credential = next_grant.credential);
 END $$;
-COMMENT ON FUNCTION kaggle.next_grant(text, integer) IS
+COMMENT ON FUNCTION kaggle_internal.next_grant(text, integer) IS
     'When the next request of this credential may go out; null where none ever has. It is at most one spacing away, or the pause that Kaggle asked for, though the clock may have been ahead for a while.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.take_grant(
+CREATE OR REPLACE FUNCTION kaggle_internal.take_grant(
     credential text, requests_per_minute integer, OUT granted boolean, OUT wake_at timestamptz)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF requests_per_minute > 0 THEN
         INSERT INTO kaggle_budget (credential) SELECT take_grant.credential
@@ -58,25 +58,25 @@ BEGIN
         wake_at := next_grant(credential, requests_per_minute);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.take_grant(text, integer) IS
+COMMENT ON FUNCTION kaggle_internal.take_grant(text, integer) IS
     'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.block_budget(credential text, block_for interval) RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.block_budget(credential text, block_for interval) RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     INSERT INTO kaggle_budget AS b (credential, blocked_until, blocked_for)
     VALUES (block_budget.credential, clock_timestamp() + block_for, block_for)
     ON CONFLICT ON CONSTRAINT kaggle_budget_pkey
     DO UPDATE SET blocked_until = excluded.blocked_until, blocked_for = excluded.blocked_for
     WHERE b.blocked_until < excluded.blocked_until
 $$;
-COMMENT ON FUNCTION kaggle.block_budget(text, interval) IS
+COMMENT ON FUNCTION kaggle_internal.block_budget(text, interval) IS
     'Kaggle asks for a pause (429): no request of this credential goes out for so long.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.sync_pace(
+CREATE OR REPLACE FUNCTION kaggle_internal.sync_pace(
     competition kaggle.competitions, completed_at timestamptz, worker_id bigint) RETURNS interval
-LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- In seconds: a day of an interval is not always 24 hours where the session's time zone has summer time.
     SELECT make_interval(secs => extract(epoch FROM CASE
         WHEN NOT competition.auto_sync OR competition.kaggle_competition_id IS NULL THEN NULL
@@ -90,12 +90,12 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp AS $$
                  coalesce((SELECT w.follow_up FROM worker_processes w WHERE w.id = worker_id),
                           ARRAY['2 hours', '1 day', '30 days']::interval[]) AS phases) AS follow_up
 $$;
-COMMENT ON FUNCTION kaggle.sync_pace(kaggle.competitions, timestamptz, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.sync_pace(kaggle.competitions, timestamptz, bigint) IS
     'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as that worker was told, since the private board and removals follow; null = none.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.hold_state(competition_id bigint) RETURNS kaggle.sync_state
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.hold_state(competition_id bigint) RETURNS kaggle_internal.sync_state
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     state sync_state;
 BEGIN
@@ -112,16 +112,16 @@ BEGIN
     END IF;
     RETURN state;
 END $$;
-COMMENT ON FUNCTION kaggle.hold_state(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.hold_state(bigint) IS
     'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.begin_sync(
+CREATE OR REPLACE FUNCTION kaggle_internal.begin_sync(
     competition_id bigint, worker_id bigint, credential text, requests_per_minute integer,
     condition_says text DEFAULT NULL, job_id bigint DEFAULT NULL,
     OUT action text, OUT run_id bigint, OUT slug text, OUT reason text,
     OUT sync_interval interval, OUT failures integer, OUT failing_for interval, OUT wake_at timestamptz)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     state sync_state;
     competition competitions;
@@ -256,12 +256,12 @@ BEGIN
         consecutive_failures = state.consecutive_failures, failing_since = state.failing_since, last_error = state.last_error, last_error_kind = state.last_error_kind
     WHERE s.competition_id = begin_sync.competition_id;
 END $$;
-COMMENT ON FUNCTION kaggle.begin_sync(bigint, bigint, text, integer, text, bigint) IS
-    'Begins an attempt if one is wanted now. condition_says: what kaggle.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle.remove_deleted).';
+COMMENT ON FUNCTION kaggle_internal.begin_sync(bigint, bigint, text, integer, text, bigint) IS
+    'Begins an attempt if one is wanted now. condition_says: what kaggle_internal.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle_internal.remove_deleted).';
 
 
-CREATE OR REPLACE FUNCTION kaggle.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT (competition).kaggle_competition_id IS NOT NULL AND CASE reason
         WHEN 'manual' THEN true
         WHEN 'completed' THEN (competition).auto_sync AND (competition).status = 'completed'
@@ -269,13 +269,13 @@ LANGUAGE sql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
         WHEN 'deleted' THEN false
         ELSE (competition).auto_sync AND (competition).status = 'ongoing' END
 $$;
-COMMENT ON FUNCTION kaggle.request_holds(text, kaggle.competitions) IS
+COMMENT ON FUNCTION kaggle_internal.request_holds(text, kaggle.competitions) IS
     'Whether a request is still wanted as the row stands now: switching off cancels what has not begun, except what was asked for by hand.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.hold_fence(
-    run_id bigint, OUT state kaggle.sync_state, OUT competition kaggle.competitions, OUT standing text)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.hold_fence(
+    run_id bigint, OUT state kaggle_internal.sync_state, OUT competition kaggle.competitions, OUT standing text)
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     SELECT * INTO state FROM sync_state s WHERE s.running_run_id = hold_fence.run_id FOR UPDATE;
     PERFORM refuse_hidden_rows();
@@ -292,14 +292,14 @@ BEGIN
                      WHEN competition.link_revision <> state.link_revision THEN 'linked elsewhere'
                      ELSE 'held' END;
 END $$;
-COMMENT ON FUNCTION kaggle.hold_fence(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint) IS
     'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
 
 
-CREATE OR REPLACE FUNCTION kaggle.end_run(
-    state kaggle.sync_state, competition kaggle.competitions, run kaggle.sync_runs, retry_in interval)
+CREATE OR REPLACE FUNCTION kaggle_internal.end_run(
+    state kaggle_internal.sync_state, competition kaggle.competitions, run kaggle.sync_runs, retry_in interval)
 RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     failed constant boolean := run.outcome = 'failed';
     succeeded constant boolean := run.outcome IN ('changed', 'unchanged');
@@ -376,15 +376,15 @@ BEGIN
     END IF;
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle.end_run(kaggle.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS
+COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS
     'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.fail_run(
+CREATE OR REPLACE FUNCTION kaggle_internal.fail_run(
     run_id bigint, error text, error_kind text, retry_in interval,
     credential text DEFAULT NULL, block_for interval DEFAULT NULL)
 RETURNS text
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
     run sync_runs;
@@ -403,12 +403,12 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, retry_in);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle.fail_run(bigint, text, text, interval, text, interval) IS
+COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, text, text, interval, text, interval) IS
     'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request of that credential (429). Returns failed, skipped or superseded.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.abandon_run(competition_id bigint, run_id bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.abandon_run(competition_id bigint, run_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     UPDATE sync_state s
     SET running_run_id = NULL, running_worker_id = NULL, running_job_id = NULL, running_since = NULL,
@@ -419,12 +419,12 @@ BEGIN
     PERFORM queue_job('sync', abandon_run.competition_id, 5);
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle.abandon_run(bigint, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.abandon_run(bigint, bigint) IS
     'Takes the fence from an attempt and has it begun anew. The caller holds the row of sync_state.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.abandon_runs(worker_id bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.abandon_runs(worker_id bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     lost record;
     abandoned bigint := 0;
@@ -437,13 +437,13 @@ BEGIN
     END LOOP;
     RETURN abandoned;
 END $$;
-COMMENT ON FUNCTION kaggle.abandon_runs(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS
     'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
+CREATE OR REPLACE FUNCTION kaggle_internal.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
 RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     let_go_of bigint;
 BEGIN
@@ -466,5 +466,5 @@ BEGIN
     END IF;
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle.let_go(bigint, bigint, interval, text) IS
+COMMENT ON FUNCTION kaggle_internal.let_go(bigint, bigint, interval, text) IS
     'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';

@@ -1,9 +1,9 @@
 -- What no trigger can say: a date that passed, a sync that is due, a worker that died, a request whose job
 -- was lost, rows that arrived or left without triggers, a clock that was ahead. Correctness rests on this; the queue only makes it fast.
 
-CREATE OR REPLACE FUNCTION kaggle.register_worker(version text, credential text, follow_up interval[] DEFAULT NULL)
+CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(version text, credential text, follow_up interval[] DEFAULT NULL)
 RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     new_id bigint;
 BEGIN
@@ -13,23 +13,23 @@ BEGIN
     PERFORM tell_status();
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle.register_worker(text, text, interval[]) IS
-    'Announces a worker, with the phases of kaggle.sync_pace it was told, and takes the lock that shows it is alive, for as long as this session lives.';
+COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, interval[]) IS
+    'Announces a worker, with the phases of kaggle_internal.sync_pace it was told, and takes the lock that shows it is alive, for as long as this session lives.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.unregister_worker(worker_id bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     DELETE FROM worker_processes w WHERE w.id = unregister_worker.worker_id;
     PERFORM abandon_runs(unregister_worker.worker_id);
     PERFORM tell_status();
 END $$;
-COMMENT ON FUNCTION kaggle.unregister_worker(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.unregister_worker(bigint) IS
     'A worker says goodbye; what it still ran is begun anew by others.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_dates_act_on(competition_ids bigint[], event_ids bigint[]) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act_on(competition_ids bigint[], event_ids bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     -- A row that somebody's transaction holds is left for the next time: nobody waits for it here.
     UPDATE competitions c
@@ -41,12 +41,12 @@ BEGIN
     SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.id = ANY (event_ids) FOR NO KEY UPDATE SKIP LOCKED);
 END $$;
-COMMENT ON FUNCTION kaggle.let_dates_act_on(bigint[], bigint[]) IS
+COMMENT ON FUNCTION kaggle_internal.let_dates_act_on(bigint[], bigint[]) IS
     'The dates of these competitions and events act on their status; the triggers do the rest.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.let_dates_act() RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act() RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     -- Events first, as TRUNCATE ... CASCADE takes them.
     event_ids constant bigint[] := ARRAY(
@@ -77,12 +77,12 @@ BEGIN
         END LOOP;
     END;
 END $$;
-COMMENT ON FUNCTION kaggle.let_dates_act() IS
+COMMENT ON FUNCTION kaggle_internal.let_dates_act() IS
     'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.rescue() RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.rescue() RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
 DECLARE
     lost bigint;
     rescued bigint := 0;
@@ -102,15 +102,15 @@ BEGIN
            WHERE p.id = j.worker_id AND p.last_heartbeat < now() - interval '30 seconds'));
     RETURN rescued;
 END $$;
-COMMENT ON FUNCTION kaggle.rescue() IS
+COMMENT ON FUNCTION kaggle_internal.rescue() IS
     'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
 
 
 -- statement_timestamp() where clock_timestamp() would do: an index can be searched for it. Plans are kept from a quiet
 -- time: nested loops would compare all with all when ten thousand are wanted.
-CREATE OR REPLACE FUNCTION kaggle.wanted(credential text, thorough boolean)
+CREATE OR REPLACE FUNCTION kaggle_internal.wanted(credential text, thorough boolean)
 RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz, asks_kaggle boolean)
-LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
     -- What asks Kaggle, of the competitions that are seen.
     SELECT w.task, w.competition_id, w.priority, w.since, true
     FROM (
@@ -161,12 +161,12 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, pg_temp SET enable_nestloop = of
     UNION ALL
     SELECT 'remove', NULL, -5, NULL, false WHERE thorough AND EXISTS (SELECT FROM boards b WHERE b.competition_id IS NULL)
 $$;
-COMMENT ON FUNCTION kaggle.wanted(text, boolean) IS
+COMMENT ON FUNCTION kaggle_internal.wanted(text, boolean) IS
     'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.pull_back_schedules() RETURNS void
-LANGUAGE sql SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.pull_back_schedules() RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
     UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.seen_at > clock_timestamp() + interval '1 second';
     UPDATE events e SET dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
@@ -188,14 +188,14 @@ LANGUAGE sql SET search_path = kaggle, pg_temp SET enable_nestloop = off AS $$
                OR p.describe_at > clock_timestamp() + interval '1 day' AND p.describe_at < 'infinity')
         FOR UPDATE SKIP LOCKED)
 $$;
-COMMENT ON FUNCTION kaggle.pull_back_schedules() IS
+COMMENT ON FUNCTION kaggle_internal.pull_back_schedules() IS
     'What a clock that was ahead has set: a due time and a retry lie at most as far ahead as when they were set, a question for metadata at most a day, and what has happened lies not ahead.';
 
 
 -- A plan that is kept from a quiet time reads all jobs for each one, and so does that of procrastinate's foreign key.
-CREATE OR REPLACE FUNCTION kaggle.queue_wanted(
+CREATE OR REPLACE FUNCTION kaggle_internal.queue_wanted(
     credential text, thorough boolean, places bigint, OUT queued bigint, OUT has_rest boolean)
-LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     WITH idle AS (
         SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
@@ -224,14 +224,14 @@ BEGIN
            (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen)
     INTO queued, has_rest;
 END $$;
-COMMENT ON FUNCTION kaggle.queue_wanted(text, boolean, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.queue_wanted(text, boolean, bigint) IS
     'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.sweep(
+CREATE OR REPLACE FUNCTION kaggle_internal.sweep(
     worker_id bigint, credential text, requests_per_minute integer, thorough boolean,
     OUT queued bigint, OUT wake_at timestamptz, OUT missing bigint[])
-LANGUAGE plpgsql SET search_path = kaggle, procrastinate, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
 DECLARE
     moment constant timestamptz := clock_timestamp();
     grant_at timestamptz;
@@ -271,12 +271,12 @@ BEGIN
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
     PERFORM refuse_hidden_rows();        -- again: it was asked before the reading only to say so in its own words
 END $$;
-COMMENT ON FUNCTION kaggle.sweep(bigint, text, integer, boolean) IS
-    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle.note_missing.';
+COMMENT ON FUNCTION kaggle_internal.sweep(bigint, text, integer, boolean) IS
+    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     pruned bigint;
 BEGIN
@@ -291,5 +291,5 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
-COMMENT ON FUNCTION kaggle.prune_runs(interval, integer) IS
+COMMENT ON FUNCTION kaggle_internal.prune_runs(interval, integer) IS
     'Removes at most that many old runs that changed nothing, never a competition''s last one. Returns how many.';

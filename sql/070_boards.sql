@@ -5,7 +5,7 @@
 -- else wants, and a worker that freezes there holds nothing. The functions run with the worker's rights, since
 -- a SECURITY DEFINER could not read that table.
 
-CREATE OR REPLACE FUNCTION kaggle.prepare_staging() RETURNS void
+CREATE OR REPLACE FUNCTION kaggle_internal.prepare_staging() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 BEGIN
     -- Kept for the session and emptied at each commit: making it for each sync would write the catalogue.
@@ -27,12 +27,12 @@ BEGIN
         order_key bigint NOT NULL
     ) ON COMMIT DELETE ROWS;
 END $$;
-COMMENT ON FUNCTION kaggle.prepare_staging() IS
+COMMENT ON FUNCTION kaggle_internal.prepare_staging() IS
     'Makes this session''s staging tables where they are missing: the rows of the file, and the places that were given to rows that moved. Their names end in the version of their shape.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.check_staging(ranked boolean) RETURNS text
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean) RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wrong record;
     is_doubled boolean;
@@ -75,12 +75,12 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle.check_staging(boolean) IS
+COMMENT ON FUNCTION kaggle_internal.check_staging(boolean) IS
     'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.board_of_run(run_id bigint, kind text) RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.board_of_run(run_id bigint, kind text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     competition competitions;
     board_id bigint;
@@ -97,12 +97,12 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN board_id;
 END $$;
-COMMENT ON FUNCTION kaggle.board_of_run(bigint, text) IS
+COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS
     'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.staged_order(board_id bigint) RETURNS bytea
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.staged_order(board_id bigint) RETURNS bytea
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     is_there constant boolean := EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = staged_order.board_id);
 BEGIN
@@ -114,12 +114,12 @@ BEGIN
             FROM pg_temp.staged_rows_1 s
             LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
 END $$;
-COMMENT ON FUNCTION kaggle.staged_order(bigint) IS
+COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS
     'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
     board boards;
@@ -147,12 +147,12 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle.confirm_board(bigint, text, bytea) IS
+COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS
     'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     board boards;
 BEGIN
@@ -166,13 +166,13 @@ BEGIN
     END IF;
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle.board_for(kaggle.competitions, text) IS
+COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS
     'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.merged_after(
+CREATE OR REPLACE FUNCTION kaggle_internal.merged_after(
     competition_id bigint, observed_at timestamptz, history_interval interval) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- What a standing was frozen at is kept, however close the next version comes; where events may be hidden, all is.
     SELECT CASE WHEN history_interval IS NOT NULL AND NOT row_security_active('kaggle.events')
                      AND NOT row_security_active('kaggle.event_competitions') THEN
@@ -181,14 +181,14 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
                   CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
                   WHERE x.competition_id = merged_after.competition_id AND m.at < merged_after.observed_at)) END
 $$;
-COMMENT ON FUNCTION kaggle.merged_after(bigint, timestamptz, interval) IS
+COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) IS
     'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.make_board(
+CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
     board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     run sync_runs;
@@ -236,13 +236,13 @@ BEGIN
                         THEN 'changed' ELSE 'unchanged' END;
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle.make_board(kaggle.boards, timestamptz, interval, bytea, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint) IS
     'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
+CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
     board boards;
@@ -264,24 +264,24 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle.apply_board(bigint, text, bytea, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint) IS
     'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
 RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT coalesce((SELECT min(h.first_seen_at) FROM leaderboard_history h
                      WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
 $$;
-COMMENT ON FUNCTION kaggle.first_seen(bigint, bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.first_seen(bigint, bigint, timestamptz) IS
     'When a team that appears now was first seen on this board: it may have been there before.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.write_differences(
+CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
     board_id bigint, observed_at timestamptz, merged_after timestamptz,
     OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
 -- Temporary tables have no statistics; a merge join would sort the whole board to find the few that were placed.
 SET enable_mergejoin = off AS $$
 #variable_conflict use_column
@@ -349,12 +349,12 @@ BEGIN
     INTO write_differences.added, write_differences.removed, write_differences.updated, write_differences.moved
     FROM difference;
 END $$;
-COMMENT ON FUNCTION kaggle.write_differences(bigint, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz) IS
     'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     reach bigint := 32;
     all_keys bigint;
@@ -401,13 +401,13 @@ BEGIN
     FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
     WHERE e.board_id = spread_keys.board_id AND e.order_key = m.old_key;
 END $$;
-COMMENT ON FUNCTION kaggle.spread_keys(bigint, bigint, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.spread_keys(bigint, bigint, bigint) IS
     'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
+CREATE OR REPLACE FUNCTION kaggle_internal.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
 RETURNS boolean
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
 BEGIN
@@ -418,5 +418,5 @@ BEGIN
     PERFORM spread_keys(widen_gap.board_id, low, needed);
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle.widen_gap(bigint, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS
     'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';

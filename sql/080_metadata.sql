@@ -1,10 +1,10 @@
 -- What Kaggle says about a competition beside its board: title, dates and the like. Asked once for a slug, then
 -- daily, apart from the board; a failure here never stops a sync.
 
-CREATE OR REPLACE FUNCTION kaggle.begin_describe(
+CREATE OR REPLACE FUNCTION kaggle_internal.begin_describe(
     competition_id bigint, credential text, requests_per_minute integer,
     OUT action text, OUT slug text, OUT link_revision bigint, OUT wake_at timestamptz)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     due timestamptz;
     granted boolean;
@@ -36,15 +36,15 @@ BEGIN
     WHERE s.competition_id = begin_describe.competition_id;
     action := 'describe';
 END $$;
-COMMENT ON FUNCTION kaggle.begin_describe(bigint, text, integer) IS
+COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, text, integer) IS
     'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
 
 
-CREATE OR REPLACE FUNCTION kaggle.fill_from_kaggle(
+CREATE OR REPLACE FUNCTION kaggle_internal.fill_from_kaggle(
     competition_id bigint, link_revision bigint, title text, description text, enabled_date timestamptz,
     deadline timestamptz, evaluation_metric text, max_daily_submissions integer)
 RETURNS text
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     c competitions;
     filled text[];
@@ -109,5 +109,5 @@ BEGIN
     WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
-COMMENT ON FUNCTION kaggle.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS
+COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS
     'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). The dates act as if a user had set them.';

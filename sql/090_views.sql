@@ -36,7 +36,7 @@ COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be righ
 
 
 CREATE OR REPLACE VIEW kaggle.workers AS
-SELECT w.id, w.version, w.started_at, w.seen_at FROM kaggle.live_workers() w;
+SELECT w.id, w.version, w.started_at, w.seen_at FROM kaggle_internal.live_workers() w;
 COMMENT ON VIEW kaggle.workers IS 'The workers that are alive.';
 COMMENT ON COLUMN kaggle.workers.id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle.workers.version IS 'The program''s version.';
@@ -67,7 +67,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
             WHEN q.final THEN 'the final sync after the end is outstanding'
        END AS problem
 FROM kaggle.competitions c
-LEFT JOIN kaggle.sync_state s ON s.competition_id = c.id
+LEFT JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
 LEFT JOIN LATERAL (
     SELECT p.kind, p.teams, p.observed_at FROM kaggle.boards p
     WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
@@ -80,10 +80,10 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason = 'completed'), false) AS final
-    FROM kaggle.sync_requests r WHERE r.competition_id = c.id AND kaggle.request_holds(r.reason, c)) AS q
-CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle.live_workers()) AS worker) AS alive
+    FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
+CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle_internal.live_workers()) AS worker) AS alive
 CROSS JOIN (
-    SELECT nullif(max(k.blocked_until), '-infinity') AS blocked_until FROM kaggle.kaggle_budget k
+    SELECT nullif(max(k.blocked_until), '-infinity') AS blocked_until FROM kaggle_internal.kaggle_budget k
     WHERE k.blocked_until > clock_timestamp()) AS pause;
 COMMENT ON VIEW kaggle.sync_status IS 'How the sync of each competition stands, one row each.';
 COMMENT ON COLUMN kaggle.sync_status.competition_id IS 'kaggle.competitions.id.';
@@ -107,7 +107,7 @@ COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do
 CREATE OR REPLACE VIEW kaggle.budget AS
 SELECT nullif(max(b.next_grant_at), '-infinity') AS next_request_at,
        nullif(max(b.blocked_until), '-infinity') AS blocked_until
-FROM kaggle.kaggle_budget b;
+FROM kaggle_internal.kaggle_budget b;
 COMMENT ON VIEW kaggle.budget IS 'When Kaggle may be asked next, one row; of several credentials the latest moment.';
 COMMENT ON COLUMN kaggle.budget.next_request_at IS 'No request goes out before; in the past = at once, null = none has gone out, or there is no limit.';
 COMMENT ON COLUMN kaggle.budget.blocked_until IS 'Kaggle asked for a pause of all requests until then; in the past = it is over, null = it never did.';

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION kaggle.wait_for_sync(kaggle_competition_id text, timeout interval DEFAULT '60 seconds')
 RETURNS kaggle.sync_runs
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wanted constant bigint := find_competition(wait_for_sync.kaggle_competition_id);
     patience constant interval := coalesce(timeout, '60 seconds');

@@ -1,9 +1,9 @@
 -- The past: what a board was at any moment, and what changed since. A board at a moment is the versions of entries
 -- valid then, by order_key: exactly what Kaggle showed.
 
-CREATE OR REPLACE FUNCTION kaggle.shown_boards(kaggle_competition_id text)
+CREATE OR REPLACE FUNCTION kaggle_internal.shown_boards(kaggle_competition_id text)
 RETURNS TABLE (board kaggle.boards, shown_until timestamptz)
-LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- Each is shown from the moment it was first seen until one that goes before it was: that of the competition which
     -- is linked to the slug now goes before those of others, the private board before the public.
     SELECT f.board, f.shown_until
@@ -16,12 +16,12 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, pg_temp AS $$
          ) f
     WHERE (f.board).observed_from < f.shown_until
 $$;
-COMMENT ON FUNCTION kaggle.shown_boards(text) IS
+COMMENT ON FUNCTION kaggle_internal.shown_boards(text) IS
     'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF at < board.history_from THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
@@ -29,13 +29,13 @@ BEGIN
             HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.refuse_pruned(kaggle.boards, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.refuse_pruned(kaggle.boards, timestamptz) IS
     'Raises no_data_found, naming the horizon, for a moment of a board that was pruned.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.find_board(kaggle_competition_id text, at timestamptz DEFAULT 'infinity')
+CREATE OR REPLACE FUNCTION kaggle_internal.find_board(kaggle_competition_id text, at timestamptz DEFAULT 'infinity')
 RETURNS kaggle.boards
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wanted constant text := slug_of(find_board.kaggle_competition_id);
     board boards;
@@ -51,15 +51,15 @@ BEGIN
     PERFORM refuse_pruned(board, find_board.at);
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle.find_board(text, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS
     'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.versions(board_id bigint, at timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.versions(board_id bigint, at timestamptz)
 RETURNS TABLE (team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
                last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric,
                team_name text, member_usernames text[], rank bigint)
-LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT v.*, CASE WHEN NOT v.is_benchmark
                      THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key, v.team_id) END
     FROM (SELECT e.team_id, e.order_key, e.valid_from, e.first_seen_at, e.last_submission_at, e.submission_count,
@@ -83,13 +83,13 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, pg_temp AS $$
                 AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at
               OFFSET 0) h) v
 $$;
-COMMENT ON FUNCTION kaggle.versions(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS
     'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.leaderboard_as_of(kaggle_competition_id text, at timestamptz)
 RETURNS SETOF kaggle.leaderboard
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     b constant boards := find_board($1, $2);
@@ -106,7 +106,7 @@ COMMENT ON FUNCTION kaggle.leaderboard_as_of(text, timestamptz) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.team_rank(kaggle_competition_id text, team_id bigint) RETURNS bigint
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     board constant boards := find_board(team_rank.kaggle_competition_id);
 BEGIN
@@ -119,8 +119,8 @@ COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS
     'One team''s rank now, without ranking the board. Null for a team that is not there and for a benchmark.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.teams_of(board_id bigint, name text) RETURNS bigint[]
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.teams_of(board_id bigint, name text) RETURNS bigint[]
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- The names in one text are searched before they are compared one by one. No index: the past of the board is about
     -- to be read anyway, and every version of an entry would have to be kept in it.
     SELECT ARRAY(
@@ -134,14 +134,14 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
           AND strpos(lower(array_to_string(h.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
           AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
 $$;
-COMMENT ON FUNCTION kaggle.teams_of(bigint, text) IS
+COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS
     'The teams of a board that a user (in lower case) is or was a member of.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
+CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp
 -- The past may be long: it is read once, counted in memory, and what was counted is joined by hash.
 SET work_mem = '32MB' SET enable_nestloop = off SET jit = off AS $$
 #variable_conflict use_column
@@ -233,14 +233,14 @@ BEGIN
           FROM told o WINDOW w AS (PARTITION BY o.team_id ORDER BY o.nth)) t
     WHERE t.is_news ORDER BY t.moment, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS
+COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS
     'One board''s part of rank_history, up to the moment at which another took its place.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM find_board($1);
@@ -254,7 +254,7 @@ COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, kaggle_username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM find_board($1);
@@ -269,7 +269,7 @@ COMMENT ON FUNCTION kaggle.rank_history(text, text) IS
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     shown_now constant boards := find_board($1);
@@ -291,7 +291,7 @@ COMMENT ON FUNCTION kaggle.movers(text, timestamptz) IS
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT * FROM movers($1, statement_timestamp() - $2)
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz).';
@@ -302,7 +302,7 @@ RETURNS TABLE (team_id bigint, team_name text, what text, rank_before bigint, ra
                score_before numeric, score_after numeric, submission_count_before bigint,
                submission_count_after bigint, team_name_before text, member_usernames_before text[],
                member_usernames_after text[], is_benchmark boolean)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     run sync_runs;
@@ -352,7 +352,7 @@ COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
 RETURNS TABLE (team_id bigint, team_name text, public_rank bigint, private_rank bigint, places_climbed bigint,
                public_score numeric, private_score numeric)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     private constant boards := find_board($1);
@@ -375,7 +375,7 @@ COMMENT ON FUNCTION kaggle.shakeup(text) IS
 
 
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     horizon constant timestamptz := clock_timestamp() - CASE WHEN older_than < '0' THEN '0' ELSE older_than END;
     target bigint := 0;

@@ -1,7 +1,7 @@
 -- The people whom somebody follows: their names as they are stored, and where they stand.
 
 CREATE OR REPLACE FUNCTION kaggle.username_of(given text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     name text := btrim(given, E' \t\r\n');
 BEGIN
@@ -26,8 +26,8 @@ COMMENT ON FUNCTION kaggle.username_of(text) IS
     'The Kaggle username given as itself, as @NAME or as the URL of its profile; capitals are kept. Raises check_violation on anything else.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.complete_participant() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.complete_participant() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     NEW.kaggle_username := username_of(NEW.kaggle_username);
     NEW.display_name := nullif(btrim(NEW.display_name), '');
@@ -39,16 +39,16 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle.complete_participant() IS
+COMMENT ON FUNCTION kaggle_internal.complete_participant() IS
     'Trigger: turns a profile''s URL or @NAME into the name, and meets a row that is there in another spelling.';
 
 CREATE OR REPLACE TRIGGER complete_participant BEFORE INSERT OR UPDATE ON kaggle.participants
-    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_participant();
+    FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_participant();
 COMMENT ON TRIGGER complete_participant ON kaggle.participants IS 'Turns a profile''s URL or @NAME into the name.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.complete_event_participant() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.complete_event_participant() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wanted constant text := username_of(NEW.kaggle_username);
 BEGIN
@@ -64,11 +64,11 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle.complete_event_participant() IS
+COMMENT ON FUNCTION kaggle_internal.complete_event_participant() IS
     'Trigger: fills defaults; takes the spelling of kaggle.participants, and adds a name that is not there.';
 
 CREATE OR REPLACE TRIGGER complete_event_participant BEFORE INSERT OR UPDATE ON kaggle.event_participants
-    FOR EACH ROW EXECUTE FUNCTION kaggle.complete_event_participant();
+    FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event_participant();
 COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS
     'Takes the spelling of kaggle.participants, and adds a name that is not there.';
 
@@ -82,7 +82,7 @@ FROM (SELECT p.kaggle_username, p.display_name, l.*
       JOIN kaggle.leaderboard_entries l
         ON lower(left(l.member_usernames[1], 100) COLLATE "C") = lower(p.kaggle_username COLLATE "C")
         OR cardinality(l.member_usernames) > 1
-           AND kaggle.lower_all(l.member_usernames) @> ARRAY[lower(p.kaggle_username COLLATE "C")]
+           AND kaggle_internal.lower_all(l.member_usernames) @> ARRAY[lower(p.kaggle_username COLLATE "C")]
       ORDER BY l.board_id) AS e
 JOIN kaggle.boards b ON b.id = e.board_id
 JOIN kaggle.competitions c ON c.id = b.competition_id

@@ -1,18 +1,18 @@
 -- The standing of an event: what its competitions earn a user, by the rules of docs/standings.md, now or at a moment.
 
-CREATE OR REPLACE FUNCTION kaggle.known_board(competition kaggle.competitions, at timestamptz) RETURNS kaggle.boards
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.known_board(competition kaggle.competitions, at timestamptz) RETURNS kaggle.boards
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT b FROM boards b
     WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
       AND coalesce(b.observed_from, '-infinity') <= known_board.at
     ORDER BY b.kind LIMIT 1               -- private, once it is there, before public
 $$;
-COMMENT ON FUNCTION kaggle.known_board(kaggle.competitions, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz) IS
     'The board that a competition showed at a moment: the private one once it was there; null before the first sync.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN at < board.history_from THEN
         (SELECT count(v.rank) FROM versions(board.id, at) v) IS DISTINCT FROM
         (SELECT r.teams FROM sync_runs r
@@ -21,13 +21,13 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
          ORDER BY r.observed_at DESC LIMIT 1)     -- not by id: a backfill's run is younger than its moment
     ELSE false END
 $$;
-COMMENT ON FUNCTION kaggle.is_pruned(kaggle.boards, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS
     'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.known_direction(
+CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- A board may tell another direction later, or tell it later only: what the last run until then knew counts.
     SELECT CASE
         WHEN competition.higher_is_better IS NOT NULL THEN competition.higher_is_better
@@ -37,14 +37,14 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
               ORDER BY r.observed_at DESC LIMIT 1)
     END
 $$;
-COMMENT ON FUNCTION kaggle.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS
     'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.standing(event_id bigint, at timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
 RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
                competitions_entered bigint, last_submission_at timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     event events;
@@ -115,19 +115,19 @@ BEGIN
     FROM summed s
     ORDER BY place, lower(s.kaggle_username COLLATE "C");
 END $$;
-COMMENT ON FUNCTION kaggle.standing(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.standing(bigint, timestamptz) IS
     'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.check_standing(event_id bigint, at timestamptz) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.check_standing(event_id bigint, at timestamptz) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT min(format('the history of %s begins at %s: what was before is pruned', (b.board).slug, (b.board).history_from))
     FROM event_competitions x
     JOIN competitions c ON c.id = x.competition_id
     CROSS JOIN LATERAL (SELECT known_board(c, check_standing.at) AS board OFFSET 0) b
     WHERE x.event_id = check_standing.event_id AND is_pruned(b.board, check_standing.at)
 $$;
-COMMENT ON FUNCTION kaggle.check_standing(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.check_standing(bigint, timestamptz) IS
     'Why the standing of an event at a moment can no longer be told: a board that was pruned beyond it; null = it can.';
 
 
@@ -138,8 +138,8 @@ FROM kaggle.events v
 CROSS JOIN LATERAL (
     SELECT coalesce(v.frozen_at, CASE WHEN v.end_date <= statement_timestamp() THEN v.end_date END, 'infinity') AS at
     OFFSET 0) AS shown
-CROSS JOIN LATERAL kaggle.standing(v.id, shown.at) AS s
-WHERE kaggle.check_standing(v.id, shown.at) IS NULL;
+CROSS JOIN LATERAL kaggle_internal.standing(v.id, shown.at) AS s
+WHERE kaggle_internal.check_standing(v.id, shown.at) IS NULL;
 COMMENT ON VIEW kaggle.event_standings IS $$The standing of each event as of frozen_at, else of its end once that has passed, else now. Later syncs never change a final standing.
 
 Points of a team in a competition: where metric_min_value and metric_max_value are set, the score's place between them in the direction of the metric (0 to 1), else by place (teams - r) / (teams - 1), where r is the best rank of its score, so that equal scores earn equal points; also where the direction is unknown. A single team earns all. Times points_for_perfect_score, times rating_weight. The values of event_competitions go before the competition's. A score that is missing earns 0, so does a competition not entered. A user has the points of the user's team, whoever else is in it.
@@ -160,7 +160,7 @@ COMMENT ON COLUMN kaggle.event_standings.last_submission_at IS 'The latest last 
 
 CREATE OR REPLACE FUNCTION kaggle.event_standings_as_of(event_slug text, at timestamptz)
 RETURNS SETOF kaggle.event_standings
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     event events;

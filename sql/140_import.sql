@@ -1,7 +1,7 @@
 -- Many competitions in one statement.
 
-CREATE OR REPLACE FUNCTION kaggle.try_slug(given text, OUT slug text, OUT refusal text)
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.try_slug(given text, OUT slug text, OUT refusal text)
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF given IS NULL OR given = '' THEN
         refusal := 'nothing was given';
@@ -11,12 +11,12 @@ BEGIN
 EXCEPTION WHEN check_violation THEN
     refusal := SQLERRM;
 END $$;
-COMMENT ON FUNCTION kaggle.try_slug(text) IS 'The slug of what was given, or why it is refused.';
+COMMENT ON FUNCTION kaggle_internal.try_slug(text) IS 'The slug of what was given, or why it is refused.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.import_competitions(kaggle_competition_ids text[], event_slug text DEFAULT NULL)
 RETURNS TABLE (competition_id bigint, kaggle_competition_id text, outcome text)
-LANGUAGE plpgsql SECURITY DEFINER ROWS 100 SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER ROWS 100 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     event events;

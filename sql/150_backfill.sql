@@ -12,9 +12,9 @@
 --
 -- Like a sync these run with the rights of whoever calls them, who needs those of the worker.
 
-CREATE OR REPLACE FUNCTION kaggle.begin_backfill(
+CREATE OR REPLACE FUNCTION kaggle_internal.begin_backfill(
     kaggle_competition_id text, OUT competition_id bigint, OUT slug text, OUT link_revision bigint)
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     PERFORM refuse_hidden_rows();
     competition_id := find_competition(begin_backfill.kaggle_competition_id);
@@ -25,18 +25,18 @@ BEGIN
             MESSAGE = format('row level security hides %s from role "%s"', begin_backfill.kaggle_competition_id, current_user);
     END IF;
     -- Waited for a moment: the session of one that has ended may still be closing.
-    PERFORM pg_advisory_lock(hashtextextended('kaggle.begin_backfill', competition_id));
+    PERFORM pg_advisory_lock(hashtextextended('kaggle_internal.begin_backfill', competition_id));
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION USING ERRCODE = 'object_in_use',
         MESSAGE = format('another backfill of %s is running', slug);
 END $$;
-COMMENT ON FUNCTION kaggle.begin_backfill(text) IS
+COMMENT ON FUNCTION kaggle_internal.begin_backfill(text) IS
     'Finds the competition and keeps other backfills of it away for as long as this session lives. Raises no_data_found for an unknown slug, object_in_use while another one runs.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.known_moments(board_id bigint, after timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.known_moments(board_id bigint, after timestamptz)
 RETURNS TABLE (at timestamptz, run_id bigint, changed boolean)
-LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT r.observed_at, r.id, r.outcome = 'changed'
     FROM boards b JOIN sync_runs r ON r.competition_id = b.competition_id AND r.board_id = b.id
     WHERE b.id = known_moments.board_id AND r.outcome IN ('changed', 'unchanged') AND r.observed_at > after
@@ -48,12 +48,12 @@ LANGUAGE sql STABLE SET search_path = kaggle, pg_temp AS $$
                       AND r.outcome IN ('changed', 'unchanged') AND r.observed_at = b.observed_at)
     ORDER BY 1
 $$;
-COMMENT ON FUNCTION kaggle.known_moments(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.known_moments(bigint, timestamptz) IS
     'When the board was seen after a moment, by which run, and whether it had changed.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.staged_is_known(board_id bigint, at timestamptz) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.staged_is_known(board_id bigint, at timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     IF (SELECT c.history_interval FROM boards b JOIN competitions c ON c.id = b.competition_id
         WHERE b.id = staged_is_known.board_id) IS NOT NULL THEN
@@ -77,13 +77,13 @@ BEGIN
             FROM versions(staged_is_known.board_id, staged_is_known.at) v) v USING (place)
         WHERE s.team_id IS DISTINCT FROM v.team_id OR s.facts *<> v.facts);
 END $$;
-COMMENT ON FUNCTION kaggle.staged_is_known(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.staged_is_known(bigint, timestamptz) IS
     'Whether the staged rows are the board as it is known at a moment at which it was seen. Where history_interval merges versions only the number of teams can tell.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.hold_competition(competition_id bigint, link_revision bigint)
+CREATE OR REPLACE FUNCTION kaggle_internal.hold_competition(competition_id bigint, link_revision bigint)
 RETURNS kaggle.competitions
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     state constant sync_state := hold_state(hold_competition.competition_id);
     competition competitions;
@@ -98,12 +98,12 @@ BEGIN
     END IF;
     RETURN competition;
 END $$;
-COMMENT ON FUNCTION kaggle.hold_competition(bigint, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.hold_competition(bigint, bigint) IS
     'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another link revision.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     run.id := nextval('run_ids');
     run.competition_id := insert_run.competition_id;
@@ -113,13 +113,13 @@ BEGIN
     INSERT INTO sync_runs VALUES (run.*);
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle.insert_run(kaggle.sync_runs, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS
     'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.append_board(board_id bigint, at timestamptz, digest bytea, replaced_characters bigint)
+CREATE OR REPLACE FUNCTION kaggle_internal.append_board(board_id bigint, at timestamptz, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     board boards;
 BEGIN
@@ -134,12 +134,12 @@ BEGIN
                    append_board.digest, append_board.replaced_characters),
         board.competition_id);
 END $$;
-COMMENT ON FUNCTION kaggle.append_board(bigint, timestamptz, bytea, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint) IS
     'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.open_rebuild(board_id bigint, at timestamptz) RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.open_rebuild(board_id bigint, at timestamptz) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     old boards;
     is_older constant boolean := (SELECT b.observed_from < open_rebuild.at FROM boards b
@@ -169,20 +169,20 @@ BEGIN
     END IF;
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle.open_rebuild(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.open_rebuild(bigint, timestamptz) IS
     'Begins to write a board anew: another board with what is known until a moment. Returns its id; nobody else sees it before close_rebuild and COMMIT.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.clear_staging() RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.clear_staging() RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
 END $$;
-COMMENT ON FUNCTION kaggle.clear_staging() IS 'Empties the staging tables for the next board of the same transaction.';
+COMMENT ON FUNCTION kaggle_internal.clear_staging() IS 'Empties the staging tables for the next board of the same transaction.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.stage_known(board_id bigint, at timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.stage_known(board_id bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     INSERT INTO pg_temp.staged_rows_1
         (rank, team_id, team_name, last_submission_at, score, submission_count, members)
@@ -190,12 +190,12 @@ BEGIN
            array_to_string(v.member_usernames, ',')
     FROM versions(stage_known.board_id, stage_known.at) v ORDER BY v.order_key, v.team_id;
 END $$;
-COMMENT ON FUNCTION kaggle.stage_known(bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.stage_known(bigint, timestamptz) IS
     'Stages a board as it is known at a moment, as if its file had been read again.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.replay_run(run_id bigint, board_id bigint, at timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.replay_run(run_id bigint, board_id bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     board boards;
     made sync_runs;
@@ -221,13 +221,13 @@ BEGIN
             MESSAGE = 'a run was pruned meanwhile', HINT = 'Run it again.';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle.replay_run(bigint, bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz) IS
     'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
 
 
-CREATE OR REPLACE FUNCTION kaggle.close_rebuild(old_id bigint, new_id bigint, known_history_from timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.close_rebuild(old_id bigint, new_id bigint, known_history_from timestamptz)
 RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     old boards;
 BEGIN
@@ -244,5 +244,5 @@ BEGIN
     UPDATE boards b SET slug = old.slug, digest = old.digest, observed_at = old.observed_at WHERE b.id = new_id;
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle.close_rebuild(bigint, bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.close_rebuild(bigint, bigint, timestamptz) IS
     'Puts a board that was written anew in the place of the old one. The caller holds the competition and has replayed every run. Raises object_in_use if the history was pruned since it was read.';

@@ -23,8 +23,8 @@ BEGIN
     END LOOP;
 END $$;
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kaggle FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA kaggle FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kaggle, kaggle_internal FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA kaggle, kaggle_internal FROM PUBLIC;
 
 DO $$
 DECLARE
@@ -34,7 +34,8 @@ BEGIN
     FOR wanted IN
         SELECT s.name AS schema, r.oid AS role, format('GRANT USAGE ON SCHEMA %I TO %I', s.name, r.rolname) AS statement
         FROM (VALUES ('kaggle', 'pgleaderboard_reader'), ('kaggle', 'pgleaderboard_editor'),
-                     ('kaggle', 'pgleaderboard_worker'), ('procrastinate', 'pgleaderboard_worker')) s (name, role)
+                     ('kaggle', 'pgleaderboard_worker'), ('kaggle_internal', 'pgleaderboard_worker'),
+                     ('procrastinate', 'pgleaderboard_worker')) s (name, role)
         JOIN pg_roles r ON r.rolname = s.role
     LOOP
         IF has_schema_privilege(wanted.schema, 'USAGE WITH GRANT OPTION') THEN
@@ -55,36 +56,30 @@ BEGIN
         RETURN;
     END IF;
 
-    GRANT SELECT ON kaggle.leaderboard, kaggle.sync_status, kaggle.workers, kaggle.budget, kaggle.events, kaggle.competitions,
-        kaggle.event_competitions, kaggle.sync_runs, kaggle.boards, kaggle.leaderboard_entries,
-        kaggle.leaderboard_history, kaggle.participants, kaggle.event_participants,
-        kaggle.participant_results, kaggle.unmatched_participants, kaggle.event_standings TO pgleaderboard_reader, pgleaderboard_editor;
-    -- What the views call is checked against whoever reads them.
-    GRANT EXECUTE ON FUNCTION kaggle.slug_of(text), kaggle.refuse(text, text, text), kaggle.find_competition(text),
-        kaggle.wait_for_sync(text, interval), kaggle.live_workers(), kaggle.presence_key(),
-        kaggle.request_holds(text, kaggle.competitions), kaggle.find_board(text, timestamptz),
-        kaggle.leaderboard_as_of(text, timestamptz), kaggle.team_rank(text, bigint),
-        kaggle.rank_history(text, bigint[]), kaggle.rank_history(text, text),
-        kaggle.movers(text, timestamptz), kaggle.movers(text, interval), kaggle.changes(bigint),
-        kaggle.medal(bigint, bigint), kaggle.shakeup(text),
-        kaggle.event_standings_as_of(text, timestamptz), kaggle.standing(bigint, timestamptz),
-        kaggle.check_standing(bigint, timestamptz), kaggle.lower_all(text[]) TO pgleaderboard_reader, pgleaderboard_editor;
+    GRANT SELECT ON ALL TABLES IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
+    REVOKE EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text),
+        kaggle.prune_history(interval, integer) FROM pgleaderboard_reader;
+    REVOKE EXECUTE ON FUNCTION kaggle.prune_history(interval, integer) FROM pgleaderboard_editor;
+    -- What a view calls is checked against whoever reads it, though nobody can name it without USAGE on its schema.
+    GRANT EXECUTE ON FUNCTION kaggle_internal.live_workers(), kaggle_internal.request_holds(text, kaggle.competitions),
+        kaggle_internal.standing(bigint, timestamptz),
+        kaggle_internal.check_standing(bigint, timestamptz), kaggle_internal.lower_all(text[]) TO pgleaderboard_reader, pgleaderboard_editor;
 
     GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions,
         kaggle.participants, kaggle.event_participants
         TO pgleaderboard_editor;
-    GRANT EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text)
-        TO pgleaderboard_editor;
 
-    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, procrastinate TO pgleaderboard_worker;
-    REVOKE INSERT, UPDATE, DELETE ON kaggle.sync_condition, kaggle.applied_files, kaggle.alembic_version
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
+    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
+    REVOKE INSERT, UPDATE, DELETE ON kaggle_internal.sync_condition, kaggle_internal.applied_files, kaggle_internal.alembic_version
         FROM pgleaderboard_worker;
-    REVOKE EXECUTE ON FUNCTION kaggle.set_sync_condition(regprocedure) FROM pgleaderboard_worker;
+    REVOKE EXECUTE ON FUNCTION kaggle.set_sync_condition(regprocedure)
+        FROM pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;
     -- A trigger needs no right of whoever fires it; on a table of the worker's own it would act with the owner's rights.
     FOR wanted IN SELECT p.oid::regprocedure FROM pg_proc p
-                  WHERE p.pronamespace = 'kaggle'::regnamespace AND p.prorettype = 'trigger'::regtype LOOP
+                  WHERE p.pronamespace = 'kaggle_internal'::regnamespace AND p.prorettype = 'trigger'::regtype LOOP
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM pgleaderboard_worker', wanted);
     END LOOP;
     -- The staging tables are temporary.

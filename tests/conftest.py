@@ -177,7 +177,7 @@ def store(url: str) -> Iterator[Store]:
 @pytest.fixture
 def compete(db: Connection, store: Store) -> Callable[..., Syncs]:
     """Inserts a competition that is synced by hand only; columns may be given."""
-    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")
 
     def insert(slug: str = "a-board", **columns: Any) -> Syncs:
         given = {"kaggle_competition_id": slug, "auto_sync": False} | columns

@@ -19,7 +19,7 @@ import psycopg
 from rich.console import Console
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.reading import questions
+from pgleaderboard.reading import boards
 from pgleaderboard.screens.tables import BoardView
 from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
 
@@ -75,7 +75,7 @@ def _run(url: str, *arguments: str) -> None:
 
 def _screen(connection: psycopg.Connection, at: datetime) -> str:
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    for line in BoardView(questions.board(connection, SLUG, at, None, 16)).draw(console.width, None):
+    for line in BoardView(boards.board(connection, SLUG, at, None, 16)).draw(console.width, None):
         console.print(line, soft_wrap=True)
     return console.export_svg(title=f"pgleaderboard board {SLUG} --top 16 --watch")
 

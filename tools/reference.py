@@ -1,7 +1,7 @@
 """docs/reference.md, out of the comments in the database: `make docs`.
 
-What is written here is the order and the words between; all else is asked of the catalogue. A table, view or function
-that is not named here stands under "Inside".
+What is written here is the order and the words between; all else is asked of the catalogue. Schema kaggle holds nothing
+that is not named here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAST = ("leaderboard_as_of", "rank_history", "movers", "changes", "team_rank", "
 STANDINGS = ("event_standings_as_of",)
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")
-KNOWN = ("boards", "leaderboard_entries", "leaderboard_history")
+KNOWN = ("boards", "leaderboard_entries", "leaderboard_history", "participant_entries")
 
 HEAD = """\
 # Reference
@@ -43,7 +43,7 @@ Everything in schema `kaggle`, as its comments in the database say it; in psql `
 `\\df+ kaggle.movers` show the same. Made by `make docs`: to change a word here, change the comment in `sql/`.
 
 [What you write](#what-you-write) · [What you read](#what-you-read) · [Functions](#functions) ·
-[Channel](#channel) · [Inside](#inside)
+[Channel](#channel) · [Below the views](#below-the-views)
 """
 CHANNEL = """\
 ## Channel
@@ -84,12 +84,6 @@ _FUNCTIONS = r"""
     FROM pg_proc p WHERE p.pronamespace = 'kaggle'::regnamespace
     ORDER BY p.proname, pg_get_function_identity_arguments(p.oid) COLLATE "C"
 """
-_TRIGGERS = """
-    SELECT c.relname, t.tgname, obj_description(t.oid, 'pg_trigger')
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE c.relnamespace = 'kaggle'::regnamespace AND NOT t.tgisinternal ORDER BY 1, 2
-"""
-
 Connection = psycopg.Connection[Any]
 
 
@@ -97,12 +91,8 @@ def page(db: Connection) -> str:
     """The whole page, as it should be."""
     relations = {name: rest for name, *rest in db.execute(_RELATIONS)}
     functions: dict[str, list[tuple[str, str, str]]] = {}
-    triggers: list[tuple[str, str]] = []
     for name, arguments, result, comment in db.execute(_FUNCTIONS):
-        if result == "trigger":
-            triggers.append((name, comment))
-        else:
-            functions.setdefault(name, []).append((arguments, result, comment))
+        functions.setdefault(name, []).append((arguments, result, comment))
 
     def tables(names: Iterable[str], *, rules: bool = False) -> Iterator[str]:
         for name in names:
@@ -135,21 +125,11 @@ def page(db: Connection) -> str:
         "### For the owner of the schema\n",
         *calls(OWNING),
         CHANNEL,
-        "## Inside\n\nWhere things are kept. Readable where it says so, but their shape is not fixed: "
-        "what is above does not change, what is below may.\n\n"
-        "### What Kaggle showed\n\nThe role `pgleaderboard_reader` may read these.\n",
-        *(part.replace("### ", "#### ", 1) for part in tables(KNOWN)),
-        "### What the worker knows\n",
-        *(part.replace("### ", "#### ", 1) for part in tables(sorted(relations))),
-        "### Functions that others call\n",
-        _list(
-            (f"{name}({arguments})", comment) for name in sorted(functions) for arguments, _, comment in functions[name]
-        ),
-        "### Triggers\n",
-        _list((f"{table}: {name}", comment) for table, name, comment in db.execute(_TRIGGERS)),
-        "Their functions:\n",
-        _list(triggers),
+        "## Below the views\n\nThe role `pgleaderboard_reader` may read these, but their shape is not fixed.\n",
+        *tables(KNOWN),
     ]
+    assert not relations, f"in no list of tools/reference.py: {sorted(relations)}"
+    assert not functions, f"in no list of tools/reference.py: {sorted(functions)}"
     whole = "\n".join(part.rstrip("\n") + "\n" for part in parts)
     return whole.replace("timestamp with time zone", "timestamptz")
 
@@ -190,10 +170,6 @@ def _function(name: str, arguments: str, result: str, comment: str) -> str:
 
 def _link(relation: str) -> str:
     return f"[{relation}](#{relation.replace('.', '')})"
-
-
-def _list(entries: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"- `{name}` — {_cell(comment)}\n" for name, comment in entries)
 
 
 def _cell(comment: str) -> str:

@@ -167,7 +167,7 @@ COMMENT ON COLUMN kaggle.event_competitions.metric_max_value IS 'In this event; 
 CREATE INDEX event_competitions_competition ON kaggle.event_competitions (competition_id);
 
 
-CREATE TABLE kaggle.sync_requests (
+CREATE TABLE kaggle_internal.sync_requests (
     id             bigint      GENERATED ALWAYS AS IDENTITY,
     competition_id bigint,
     reason         text        NOT NULL,
@@ -182,22 +182,22 @@ CREATE TABLE kaggle.sync_requests (
     CONSTRAINT deletion_names_its_link_revision CHECK (reason <> 'deleted' OR link_revision IS NOT NULL),
     CONSTRAINT only_a_truncation_names_no_competition CHECK (competition_id IS NOT NULL OR reason = 'deleted')
 );
-COMMENT ON TABLE kaggle.sync_requests IS 'Wishes for a sync, appended by triggers and sync_now in the transaction of whoever asks, and consumed by the sync that saw them. Nobody updates another''s row, so askers never wait for one another.';
-COMMENT ON COLUMN kaggle.sync_requests.id IS 'Order of insertion, not of commit.';
-COMMENT ON COLUMN kaggle.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone. Null = all of them: kaggle.competitions was truncated.';
-COMMENT ON COLUMN kaggle.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, edited, interval, manual, deleted.';
-COMMENT ON COLUMN kaggle.sync_requests.link_revision IS 'competitions.link_revision of the row for which it was asked. Of a deletion: what hangs on this revision or an earlier one goes; a row that was inserted again under the same id has a later one.';
-COMMENT ON COLUMN kaggle.sync_requests.asked_at IS 'When it was asked.';
-COMMENT ON COLUMN kaggle.sync_requests.asked_in IS 'The transaction that asked; wait_for_sync in the same one would wait for ever.';
-COMMENT ON COLUMN kaggle.sync_requests.run_id IS 'The running attempt that has taken it; null = waiting.';
-COMMENT ON COLUMN kaggle.sync_requests.tried IS 'An attempt for it has failed; it waits for sync_state.retry_at.';
+COMMENT ON TABLE kaggle_internal.sync_requests IS 'Wishes for a sync, appended by triggers and sync_now in the transaction of whoever asks, and consumed by the sync that saw them. Nobody updates another''s row, so askers never wait for one another.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.id IS 'Order of insertion, not of commit.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone. Null = all of them: kaggle.competitions was truncated.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, edited, interval, manual, deleted.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.link_revision IS 'competitions.link_revision of the row for which it was asked. Of a deletion: what hangs on this revision or an earlier one goes; a row that was inserted again under the same id has a later one.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.asked_at IS 'When it was asked.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.asked_in IS 'The transaction that asked; wait_for_sync in the same one would wait for ever.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.run_id IS 'The running attempt that has taken it; null = waiting.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.tried IS 'An attempt for it has failed; it waits for sync_state.retry_at.';
 
-CREATE INDEX sync_requests_competition ON kaggle.sync_requests (competition_id);
-CREATE INDEX sync_requests_deleted ON kaggle.sync_requests (competition_id) WHERE reason = 'deleted';
-CREATE INDEX sync_requests_untried ON kaggle.sync_requests (competition_id) WHERE NOT tried;
+CREATE INDEX sync_requests_competition ON kaggle_internal.sync_requests (competition_id);
+CREATE INDEX sync_requests_deleted ON kaggle_internal.sync_requests (competition_id) WHERE reason = 'deleted';
+CREATE INDEX sync_requests_untried ON kaggle_internal.sync_requests (competition_id) WHERE NOT tried;
 
 
-CREATE TABLE kaggle.worker_processes (
+CREATE TABLE kaggle_internal.worker_processes (
     id         bigint      GENERATED ALWAYS AS IDENTITY,
     version    text        NOT NULL,
     credential text        NOT NULL,
@@ -207,16 +207,16 @@ CREATE TABLE kaggle.worker_processes (
     CONSTRAINT worker_processes_pkey PRIMARY KEY (id),
     CONSTRAINT follow_up_has_three_phases CHECK (cardinality(follow_up) = 3)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE kaggle.worker_processes IS 'Workers that have registered; kaggle.workers shows those that are alive.';
-COMMENT ON COLUMN kaggle.worker_processes.id IS 'A new number for each start and each reconnection.';
-COMMENT ON COLUMN kaggle.worker_processes.version IS 'The program''s version.';
-COMMENT ON COLUMN kaggle.worker_processes.credential IS 'Fingerprint of the Kaggle credential it uses; empty = none.';
-COMMENT ON COLUMN kaggle.worker_processes.follow_up IS 'How long after its final sync a completed competition is asked every sync_interval, then hourly, then daily; null = the default of kaggle.sync_pace.';
-COMMENT ON COLUMN kaggle.worker_processes.started_at IS 'When it registered.';
-COMMENT ON COLUMN kaggle.worker_processes.seen_at IS 'Its last heartbeat.';
+COMMENT ON TABLE kaggle_internal.worker_processes IS 'Workers that have registered; kaggle.workers shows those that are alive.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.id IS 'A new number for each start and each reconnection.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.version IS 'The program''s version.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.credential IS 'Fingerprint of the Kaggle credential it uses; empty = none.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.follow_up IS 'How long after its final sync a completed competition is asked every sync_interval, then hourly, then daily; null = the default of kaggle_internal.sync_pace.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.started_at IS 'When it registered.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.seen_at IS 'Its last heartbeat.';
 
 
-CREATE TABLE kaggle.kaggle_budget (
+CREATE TABLE kaggle_internal.kaggle_budget (
     credential    text        NOT NULL,
     next_grant_at timestamptz NOT NULL DEFAULT '-infinity',
     blocked_until timestamptz NOT NULL DEFAULT '-infinity',
@@ -224,12 +224,12 @@ CREATE TABLE kaggle.kaggle_budget (
     blocked_for   interval,
     CONSTRAINT kaggle_budget_pkey PRIMARY KEY (credential)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE kaggle.kaggle_budget IS 'When Kaggle may be asked next, a row for each credential, shared by all workers.';
-COMMENT ON COLUMN kaggle.kaggle_budget.credential IS 'Fingerprint of the credential, never itself; empty = none.';
-COMMENT ON COLUMN kaggle.kaggle_budget.next_grant_at IS 'The next request may go out from then on; each grant moves it by one spacing.';
-COMMENT ON COLUMN kaggle.kaggle_budget.blocked_until IS 'Kaggle asked for a pause until then (429).';
-COMMENT ON COLUMN kaggle.kaggle_budget.grant_spacing IS 'Spacing by which next_grant_at was moved last. It never lies further ahead, whatever the clock said when it was set; null = unknown.';
-COMMENT ON COLUMN kaggle.kaggle_budget.blocked_for IS 'Length of that pause. It never ends later than this from now, whatever the clock said when it began; null = unknown.';
+COMMENT ON TABLE kaggle_internal.kaggle_budget IS 'When Kaggle may be asked next, a row for each credential, shared by all workers.';
+COMMENT ON COLUMN kaggle_internal.kaggle_budget.credential IS 'Fingerprint of the credential, never itself; empty = none.';
+COMMENT ON COLUMN kaggle_internal.kaggle_budget.next_grant_at IS 'The next request may go out from then on; each grant moves it by one spacing.';
+COMMENT ON COLUMN kaggle_internal.kaggle_budget.blocked_until IS 'Kaggle asked for a pause until then (429).';
+COMMENT ON COLUMN kaggle_internal.kaggle_budget.grant_spacing IS 'Spacing by which next_grant_at was moved last. It never lies further ahead, whatever the clock said when it was set; null = unknown.';
+COMMENT ON COLUMN kaggle_internal.kaggle_budget.blocked_for IS 'Length of that pause. It never ends later than this from now, whatever the clock said when it began; null = unknown.';
 
 
 CREATE TABLE kaggle.boards (
@@ -248,7 +248,7 @@ CREATE TABLE kaggle.boards (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle.boards IS 'The identity of a board: a competition, a Kaggle slug, public or private. Another slug starts another board; the old one keeps its history.';
 COMMENT ON COLUMN kaggle.boards.id IS 'Identity of the board.';
-COMMENT ON COLUMN kaggle.boards.competition_id IS 'The competition; no foreign key, see kaggle.sync_requests. Null = it was deleted: nobody sees the board any more, and its rows are being removed.';
+COMMENT ON COLUMN kaggle.boards.competition_id IS 'The competition; no foreign key, see kaggle_internal.sync_requests. Null = it was deleted: nobody sees the board any more, and its rows are being removed.';
 COMMENT ON COLUMN kaggle.boards.slug IS 'The Kaggle slug it was downloaded under.';
 COMMENT ON COLUMN kaggle.boards.kind IS 'public or private, told by the name of the file in Kaggle''s ZIP.';
 COMMENT ON COLUMN kaggle.boards.higher_is_better IS 'Read off the order of the scores; null = all scores equal so far.';
@@ -297,17 +297,17 @@ CREATE INDEX leaderboard_entries_order ON kaggle.leaderboard_entries (board_id, 
 CREATE INDEX leaderboard_entries_benchmarks ON kaggle.leaderboard_entries (board_id, order_key) WHERE is_benchmark;
 
 -- An index is computed by this function: its body is stored data too, and never changes. So it stands here, not in sql/.
-CREATE FUNCTION kaggle.lower_all(names text[]) RETURNS text[]
+CREATE FUNCTION kaggle_internal.lower_all(names text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT ARRAY(SELECT lower(left(name, 100) COLLATE "C") FROM unnest(names) AS name)
 $$;
-COMMENT ON FUNCTION kaggle.lower_all(text[]) IS 'The names in lower case, for the index over the members of teams; the letters beyond the hundredth, which no username has, are left out, since an index entry must be short.';
+COMMENT ON FUNCTION kaggle_internal.lower_all(text[]) IS 'The names in lower case, for the index over the members of teams; the letters beyond the hundredth, which no username has, are left out, since an index entry must be short.';
 
 -- Most teams have one member: a B-tree on the first costs a third of a GIN index on all of them, which is left the teams of several.
 CREATE INDEX leaderboard_entries_first_member
     ON kaggle.leaderboard_entries (lower(left(member_usernames[1], 100) COLLATE "C"));
 CREATE INDEX leaderboard_entries_members
-    ON kaggle.leaderboard_entries USING gin (kaggle.lower_all(member_usernames) COLLATE "C")
+    ON kaggle.leaderboard_entries USING gin (kaggle_internal.lower_all(member_usernames) COLLATE "C")
     WHERE cardinality(member_usernames) > 1;
 
 
@@ -351,14 +351,14 @@ CREATE INDEX leaderboard_history_lifetime ON kaggle.leaderboard_history
     (board_id, (floor(ln(greatest(date_part('epoch', valid_until - valid_from), 1)))), valid_until);
 
 
-CREATE SEQUENCE kaggle.run_ids AS bigint;
-COMMENT ON SEQUENCE kaggle.run_ids IS 'Numbers of attempts: the id of the run and the fence of its apply.';
+CREATE SEQUENCE kaggle_internal.run_ids AS bigint;
+COMMENT ON SEQUENCE kaggle_internal.run_ids IS 'Numbers of attempts: the id of the run and the fence of its apply.';
 
 -- A competition that is deleted and inserted again under the same id must not repeat a revision.
-CREATE SEQUENCE kaggle.link_revisions AS bigint;
-COMMENT ON SEQUENCE kaggle.link_revisions IS 'Revisions of links between a competition and a board on Kaggle; none is ever repeated.';
+CREATE SEQUENCE kaggle_internal.link_revisions AS bigint;
+COMMENT ON SEQUENCE kaggle_internal.link_revisions IS 'Revisions of links between a competition and a board on Kaggle; none is ever repeated.';
 
-CREATE TABLE kaggle.sync_state (
+CREATE TABLE kaggle_internal.sync_state (
     competition_id       bigint      NOT NULL,
     running_run_id       bigint,
     running_worker_id    bigint,
@@ -390,35 +390,35 @@ CREATE TABLE kaggle.sync_state (
         AND (running_run_id IS NULL) = (running_reason IS NULL)),
     CONSTRAINT error_kind_is_known CHECK (last_error_kind IN ('transient', 'person', 'ours'))
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE kaggle.sync_state IS 'Where the sync of each competition stands. Only workers write it, so that no user''s transaction ever locks it.';
-COMMENT ON COLUMN kaggle.sync_state.competition_id IS 'The competition; no foreign key, see kaggle.sync_requests.';
-COMMENT ON COLUMN kaggle.sync_state.running_run_id IS 'The attempt that runs now and alone may apply a board: the fence.';
-COMMENT ON COLUMN kaggle.sync_state.running_worker_id IS 'The worker that runs it.';
-COMMENT ON COLUMN kaggle.sync_state.running_job_id IS 'The job of the queue that began it, by which the worker gives it up where the number of the run did not reach it.';
-COMMENT ON COLUMN kaggle.sync_state.running_since IS 'The database''s clock when it began; the board it fetches holds from then.';
-COMMENT ON COLUMN kaggle.sync_state.running_reason IS 'What asked for it.';
-COMMENT ON COLUMN kaggle.sync_state.link_revision IS 'competitions.link_revision when the last attempt began, or when this row was made; null = there was no such competition then.';
-COMMENT ON COLUMN kaggle.sync_state.last_run_id IS 'The attempt issued last.';
-COMMENT ON COLUMN kaggle.sync_state.due_at IS 'Next sync by the clock, counted from the previous due time; null = none.';
-COMMENT ON COLUMN kaggle.sync_state.due_interval IS 'The time between syncs that due_at was counted with. due_at never lies further ahead than that.';
-COMMENT ON COLUMN kaggle.sync_state.retry_at IS 'Next try after a failure; overrides due_at.';
-COMMENT ON COLUMN kaggle.sync_state.retry_interval IS 'How far ahead retry_at lay when it was set. It never lies further ahead, whatever the clock said then.';
-COMMENT ON COLUMN kaggle.sync_state.next_sync_at IS 'The earlier word of the two: retry_at, else due_at.';
-COMMENT ON COLUMN kaggle.sync_state.describe_at IS 'Kaggle''s metadata is asked for again from then on.';
-COMMENT ON COLUMN kaggle.sync_state.last_attempt_at IS 'When the last attempt began.';
-COMMENT ON COLUMN kaggle.sync_state.last_success_at IS 'When the last successful attempt ended.';
-COMMENT ON COLUMN kaggle.sync_state.consecutive_failures IS 'Failed attempts since the last success.';
-COMMENT ON COLUMN kaggle.sync_state.failing_since IS 'When the first of them ended.';
-COMMENT ON COLUMN kaggle.sync_state.last_error IS 'What went wrong last, in words.';
-COMMENT ON COLUMN kaggle.sync_state.last_error_kind IS 'transient (passes by itself), person (somebody must act) or ours (a fault of this program).';
-COMMENT ON COLUMN kaggle.sync_state.tried_credentials IS 'Fingerprints of the credentials that attempts have used since the last success; where a person must act, another one tries again at once.';
-COMMENT ON COLUMN kaggle.sync_state.completed_at IS 'When the final sync, the one after the completion, began; from then on it is asked again, ever less often. Null = not completed, or never synced as such.';
-COMMENT ON COLUMN kaggle.sync_state.condition_says IS 'Why the sync condition let no automatic sync begin last: no, or the error it raised; null = it did, or there is none.';
-COMMENT ON COLUMN kaggle.sync_state.missing_since IS 'The competition has been missing since then, and no trigger saw its deletion. What hangs on it is removed an hour later, unless the row is back.';
+COMMENT ON TABLE kaggle_internal.sync_state IS 'Where the sync of each competition stands. Only workers write it, so that no user''s transaction ever locks it.';
+COMMENT ON COLUMN kaggle_internal.sync_state.competition_id IS 'The competition; no foreign key, see kaggle_internal.sync_requests.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_run_id IS 'The attempt that runs now and alone may apply a board: the fence.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_worker_id IS 'The worker that runs it.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_job_id IS 'The job of the queue that began it, by which the worker gives it up where the number of the run did not reach it.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_since IS 'The database''s clock when it began; the board it fetches holds from then.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_reason IS 'What asked for it.';
+COMMENT ON COLUMN kaggle_internal.sync_state.link_revision IS 'competitions.link_revision when the last attempt began, or when this row was made; null = there was no such competition then.';
+COMMENT ON COLUMN kaggle_internal.sync_state.last_run_id IS 'The attempt issued last.';
+COMMENT ON COLUMN kaggle_internal.sync_state.due_at IS 'Next sync by the clock, counted from the previous due time; null = none.';
+COMMENT ON COLUMN kaggle_internal.sync_state.due_interval IS 'The time between syncs that due_at was counted with. due_at never lies further ahead than that.';
+COMMENT ON COLUMN kaggle_internal.sync_state.retry_at IS 'Next try after a failure; overrides due_at.';
+COMMENT ON COLUMN kaggle_internal.sync_state.retry_interval IS 'How far ahead retry_at lay when it was set. It never lies further ahead, whatever the clock said then.';
+COMMENT ON COLUMN kaggle_internal.sync_state.next_sync_at IS 'The earlier word of the two: retry_at, else due_at.';
+COMMENT ON COLUMN kaggle_internal.sync_state.describe_at IS 'Kaggle''s metadata is asked for again from then on.';
+COMMENT ON COLUMN kaggle_internal.sync_state.last_attempt_at IS 'When the last attempt began.';
+COMMENT ON COLUMN kaggle_internal.sync_state.last_success_at IS 'When the last successful attempt ended.';
+COMMENT ON COLUMN kaggle_internal.sync_state.consecutive_failures IS 'Failed attempts since the last success.';
+COMMENT ON COLUMN kaggle_internal.sync_state.failing_since IS 'When the first of them ended.';
+COMMENT ON COLUMN kaggle_internal.sync_state.last_error IS 'What went wrong last, in words.';
+COMMENT ON COLUMN kaggle_internal.sync_state.last_error_kind IS 'transient (passes by itself), person (somebody must act) or ours (a fault of this program).';
+COMMENT ON COLUMN kaggle_internal.sync_state.tried_credentials IS 'Fingerprints of the credentials that attempts have used since the last success; where a person must act, another one tries again at once.';
+COMMENT ON COLUMN kaggle_internal.sync_state.completed_at IS 'When the final sync, the one after the completion, began; from then on it is asked again, ever less often. Null = not completed, or never synced as such.';
+COMMENT ON COLUMN kaggle_internal.sync_state.condition_says IS 'Why the sync condition let no automatic sync begin last: no, or the error it raised; null = it did, or there is none.';
+COMMENT ON COLUMN kaggle_internal.sync_state.missing_since IS 'The competition has been missing since then, and no trigger saw its deletion. What hangs on it is removed an hour later, unless the row is back.';
 
-CREATE INDEX sync_state_next ON kaggle.sync_state (next_sync_at) WHERE running_run_id IS NULL;
-CREATE INDEX sync_state_describe ON kaggle.sync_state (describe_at);
-CREATE INDEX sync_state_running ON kaggle.sync_state (running_worker_id) WHERE running_run_id IS NOT NULL;
+CREATE INDEX sync_state_next ON kaggle_internal.sync_state (next_sync_at) WHERE running_run_id IS NULL;
+CREATE INDEX sync_state_describe ON kaggle_internal.sync_state (describe_at);
+CREATE INDEX sync_state_running ON kaggle_internal.sync_state (running_worker_id) WHERE running_run_id IS NOT NULL;
 
 
 CREATE TABLE kaggle.sync_runs (
@@ -447,7 +447,7 @@ CREATE TABLE kaggle.sync_runs (
 COMMENT ON TABLE kaggle.sync_runs IS 'One row an attempt, written once at its end in the transaction that applies the board.';
 COMMENT ON COLUMN kaggle.sync_runs.id IS 'Number of the attempt.';
 COMMENT ON COLUMN kaggle.sync_runs.competition_id IS 'The competition.';
-COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: a reason of kaggle.sync_requests, scheduled, retry, or backfill (read from a file).';
+COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: a reason of kaggle_internal.sync_requests, scheduled, retry, or backfill (read from a file).';
 COMMENT ON COLUMN kaggle.sync_runs.observed_at IS 'The board holds from then.';
 COMMENT ON COLUMN kaggle.sync_runs.started_at IS 'When the attempt began.';
 COMMENT ON COLUMN kaggle.sync_runs.finished_at IS 'When it ended.';
@@ -459,7 +459,7 @@ COMMENT ON COLUMN kaggle.sync_runs.removed IS 'Entries that vanished.';
 COMMENT ON COLUMN kaggle.sync_runs.updated IS 'Entries of which a fact other than the place changed.';
 COMMENT ON COLUMN kaggle.sync_runs.moved IS 'Entries that changed their place in the order.';
 COMMENT ON COLUMN kaggle.sync_runs.error IS 'What went wrong, in words a user can act on.';
-COMMENT ON COLUMN kaggle.sync_runs.error_kind IS 'transient, person or ours, as in kaggle.sync_state.';
+COMMENT ON COLUMN kaggle.sync_runs.error_kind IS 'transient, person or ours, as in kaggle_internal.sync_state.';
 COMMENT ON COLUMN kaggle.sync_runs.board_id IS 'The board that was read.';
 COMMENT ON COLUMN kaggle.sync_runs.replaced_characters IS 'NUL characters of the file that were stored as U+FFFD.';
 COMMENT ON COLUMN kaggle.sync_runs.higher_is_better IS 'Whether higher scores are better, as far as the board has told it by this run; null = it did not tell, or the run changed nothing.';
@@ -470,15 +470,15 @@ CREATE INDEX sync_runs_board ON kaggle.sync_runs (board_id, observed_at) WHERE b
 CREATE INDEX sync_runs_quiet ON kaggle.sync_runs (finished_at) WHERE outcome <> 'changed';
 
 
-CREATE TABLE kaggle.sync_condition (
+CREATE TABLE kaggle_internal.sync_condition (
     function text    NOT NULL,
     is_only  boolean NOT NULL DEFAULT true,
     CONSTRAINT sync_condition_pkey PRIMARY KEY (is_only),
     CONSTRAINT there_is_one_condition CHECK (is_only)
 );
-COMMENT ON TABLE kaggle.sync_condition IS 'The condition that is asked beside the built-in rule before an automatic sync; no row = none. Written by kaggle.set_sync_condition.';
-COMMENT ON COLUMN kaggle.sync_condition.function IS 'The function with its schema; as text, since a regprocedure column blocks pg_upgrade.';
-COMMENT ON COLUMN kaggle.sync_condition.is_only IS 'Always true: there is one row at most.';
+COMMENT ON TABLE kaggle_internal.sync_condition IS 'The condition that is asked beside the built-in rule before an automatic sync; no row = none. Written by kaggle.set_sync_condition.';
+COMMENT ON COLUMN kaggle_internal.sync_condition.function IS 'The function with its schema; as text, since a regprocedure column blocks pg_upgrade.';
+COMMENT ON COLUMN kaggle_internal.sync_condition.is_only IS 'Always true: there is one row at most.';
 
 
 -- Whom people follow: participants, and who is registered for which event.

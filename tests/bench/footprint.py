@@ -20,7 +20,7 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 QUIET = """
-SELECT count(DISTINCT competition_id) = %s AND NOT EXISTS (SELECT FROM kaggle.wanted(%s, true))
+SELECT count(DISTINCT competition_id) = %s AND NOT EXISTS (SELECT FROM kaggle_internal.wanted(%s, true))
    AND NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs) FROM kaggle.sync_runs
 """
 

@@ -108,7 +108,7 @@ def write_long_past(
             )
             INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome,
                 board, teams, added, removed, updated, moved, board_id)
-            SELECT nextval('kaggle.run_ids'), b.competition_id, 'scheduled', moment, moment, moment, 'changed',
+            SELECT nextval('kaggle_internal.run_ids'), b.competition_id, 'scheduled', moment, moment, moment, 'changed',
                    'public', there, CASE WHEN nth = 0 THEN written ELSE 0 END, 0,
                    CASE WHEN nth = 0 THEN 0 ELSE written END, 0, b.id
             FROM run CROSS JOIN LATERAL (SELECT %(started)s::timestamptz + nth * %(every)s::interval AS moment) m

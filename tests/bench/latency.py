@@ -104,7 +104,7 @@ def asked_while_one_ends(world: World) -> Iterator[Figure]:
                 pause=0.001,
             )
             wait_until(
-                database, "SELECT count(*) = 0 FROM kaggle.sync_requests", limit=20, pause=0.001
+                database, "SELECT count(*) = 0 FROM kaggle_internal.sync_requests", limit=20, pause=0.001
             )  # both are served
             begun, ended = database.db.execute(
                 "SELECT extract(epoch FROM min(started_at))::float8, extract(epoch FROM min(finished_at))::float8"
@@ -134,7 +134,7 @@ def _insert_of_many(world: World) -> Figure:
         def insert(table: str) -> float:
             database.db.execute("SET session_replication_role = replica")  # remove without a trigger
             database.db.execute(f"DELETE FROM {table}".encode())
-            database.db.execute("DELETE FROM kaggle.sync_requests")
+            database.db.execute("DELETE FROM kaggle_internal.sync_requests")
             database.db.execute("DELETE FROM procrastinate.procrastinate_jobs")
             database.db.execute("RESET session_replication_role")
             statement = (

@@ -13,7 +13,7 @@ from tests.bench.world import CREDENTIAL, Database, Served, World, wait_until
 
 SMALL = 10  # teams
 SETTLE = 0.5  # seconds until a worker that has started is idle
-SWEEP = "SELECT queued FROM kaggle.sweep(%s, %s, 0, %s)"
+SWEEP = "SELECT queued FROM kaggle_internal.sweep(%s, %s, 0, %s)"
 
 DEFER = """
 SELECT procrastinate_defer_jobs_v1(array_agg(
@@ -38,15 +38,16 @@ def fill(database: Database, competitions: int, served: Served) -> None:
         (read.kind, SMALL, read.digest),
     )
     db.execute(
-        "INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,"
+        "INSERT INTO kaggle_internal.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, "
+        "describe_at,"
         " last_attempt_at, last_success_at, tried_credentials)"
-        " SELECT id, link_revision, nextval('kaggle.run_ids'), now() + '5 hours', '5 hours', now() + '1 day',"
+        " SELECT id, link_revision, nextval('kaggle_internal.run_ids'), now() + '5 hours', '5 hours', now() + '1 day',"
         " now(), now(), ARRAY[%s]"
         " FROM kaggle.competitions",
         (CREDENTIAL.fingerprint,),
     )
     db.execute("UPDATE kaggle.competitions SET auto_sync = true, sync_interval = '5 hours'")
-    db.execute("DELETE FROM kaggle.sync_requests")
+    db.execute("DELETE FROM kaggle_internal.sync_requests")
     db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
     db.execute("VACUUM ANALYZE")
 
@@ -57,7 +58,7 @@ def sweeping(world: World) -> Iterator[Figure]:
     served = world.serve("small", world.board(SMALL).csv())
     with world.database() as database:
         fill(database, competitions, served)
-        worker = database.one("SELECT kaggle.register_worker('bench', %s)", CREDENTIAL.fingerprint)
+        worker = database.one("SELECT kaggle_internal.register_worker('bench', %s)", CREDENTIAL.fingerprint)
 
         def sweep(thorough: bool, expected: int) -> float:
             begun = time.perf_counter()
@@ -69,7 +70,7 @@ def sweeping(world: World) -> Iterator[Figure]:
 
         def all_due() -> float:
             database.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
-            database.db.execute("UPDATE kaggle.sync_state SET due_at = now() - interval '1 second'")
+            database.db.execute("UPDATE kaggle_internal.sync_state SET due_at = now() - interval '1 second'")
             return sweep(False, competitions)
 
         quiet, thorough = in_turns(world.scale.of(25, 5), lambda: sweep(False, 0), lambda: sweep(True, 0), warm_up=3)
@@ -108,7 +109,7 @@ def draining(world: World) -> Iterator[Figure]:
 
         def ours(workers: int) -> float:
             database.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
-            database.db.execute("UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
+            database.db.execute("UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp()")
             with contextlib.ExitStack() as running:
                 for _ in range(workers):
                     running.enter_context(world.worker(database, kaggle))

@@ -89,7 +89,7 @@ class Database:
         self.url = url
         self.db = psycopg.connect(url, autocommit=True)
         self._kaggle = FromDisk()
-        self._worker = self.one("SELECT kaggle.register_worker('bench', %s)", CREDENTIAL.fingerprint)
+        self._worker = self.one("SELECT kaggle_internal.register_worker('bench', %s)", CREDENTIAL.fingerprint)
         self._numbers = itertools.count(1)
         self._store: Store | None = None
 
@@ -124,7 +124,9 @@ class Database:
         if self._store is None:
             self.open()
         assert self._store is not None
-        self.db.execute("SELECT kaggle.ask_for_sync(ARRAY[%s::bigint], ARRAY['manual'], 10)", (competition_id,))
+        self.db.execute(
+            "SELECT kaggle_internal.ask_for_sync(ARRAY[%s::bigint], ARRAY['manual'], 10)", (competition_id,)
+        )
         self._kaggle.zip = served
         syncer = Syncer(self._store, self._kaggle, self._worker, 0, LIMIT)  # type: ignore[arg-type]
         ending = syncer.sync(competition_id, job_id=0)

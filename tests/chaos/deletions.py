@@ -17,14 +17,14 @@ from tests.chaos.world import WORKER_ROLE, World
 # Row level security
 
 WORKERS_TABLES = (
-    "sync_state",
-    "sync_requests",
-    "sync_runs",
-    "boards",
-    "leaderboard_entries",
-    "leaderboard_history",
-    "worker_processes",
-    "kaggle_budget",
+    "kaggle_internal.sync_state",
+    "kaggle_internal.sync_requests",
+    "kaggle.sync_runs",
+    "kaggle.boards",
+    "kaggle.leaderboard_entries",
+    "kaggle.leaderboard_history",
+    "kaggle_internal.worker_processes",
+    "kaggle_internal.kaggle_budget",
 )
 NO_POLICY = ""
 FOR_ANOTHER_ROLE = "CREATE POLICY chaos ON {} TO pgleaderboard_reader USING (true)"
@@ -34,7 +34,7 @@ FOR_SOME_ROWS = f"CREATE POLICY chaos ON {{}} TO {WORKER_ROLE} USING (id % 2 = 0
 _PAST = """
     SELECT competition_id, 'board', id::text FROM kaggle.boards
     UNION ALL SELECT competition_id, 'run', id::text FROM kaggle.sync_runs
-    UNION ALL SELECT competition_id, 'state', '' FROM kaggle.sync_state
+    UNION ALL SELECT competition_id, 'state', '' FROM kaggle_internal.sync_state
     UNION ALL SELECT b.competition_id, 'version', format('%s of team %s from %s', v.board_id, v.team_id, v.valid_from)
     FROM (SELECT board_id, team_id, valid_from FROM kaggle.leaderboard_entries
           UNION ALL SELECT board_id, team_id, valid_from FROM kaggle.leaderboard_history) AS v
@@ -56,7 +56,7 @@ def rows_hidden(world: World, tally: Tally) -> None:
         world.stir()
         hidden = world.random.sample(WORKERS_TABLES, world.random.randrange(3) if number else 0)
         if not hidden or world.random.random() < 0.3:
-            hidden.append("competitions")
+            hidden.append("kaggle.competitions")
         world.random.shuffle(hidden)
         for table in hidden:
             _pause(world)
@@ -64,15 +64,15 @@ def rows_hidden(world: World, tally: Tally) -> None:
         world.stir()
         _pause(world)
         world.release()
-        if hidden == ["competitions"] and (number == 0 or world.random.random() < 0.5):
+        if hidden == ["kaggle.competitions"] and (number == 0 or world.random.random() < 0.5):
             world.terminate_backends("pgleaderboard worker")  # it begins anew, with a thorough look around
             time.sleep(0.5)
         _pause(world)
         _expect_kept(world, tally, before)
         world.random.shuffle(hidden)
         for table in hidden:
-            world.sql(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
-            world.sql(f"DROP POLICY IF EXISTS chaos ON kaggle.{table}")
+            world.sql(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+            world.sql(f"DROP POLICY IF EXISTS chaos ON {table}")
             if table != hidden[-1]:
                 _pause(world)
         since = time.monotonic()
@@ -86,22 +86,22 @@ def rows_hidden(world: World, tally: Tally) -> None:
 def _hide(world: World, table: str, reader: psycopg.Connection[Any]) -> None:
     """Sometimes somebody reads: then the change waits, and workers that have looked around before it wait behind it."""
     policy = world.random.choice(
-        (NO_POLICY, FOR_ANOTHER_ROLE, FOR_SOME_ROWS if table == "competitions" else FOR_INSERTS)
+        (NO_POLICY, FOR_ANOTHER_ROLE, FOR_SOME_ROWS if table == "kaggle.competitions" else FOR_INSERTS)
     )
     if policy:
-        world.sql(policy.format(f"kaggle.{table}"))
+        world.sql(policy.format(table))
     reading = world.random.choice((0, world.random.uniform(0, 0.3)))
-    reader.execute(f"SELECT FROM kaggle.{table} LIMIT 1".encode())
+    reader.execute(f"SELECT FROM {table} LIMIT 1".encode())
     end_of_reading = threading.Timer(reading, reader.rollback)
     end_of_reading.start()
-    world.sql(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY")
+    world.sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     end_of_reading.join()
 
 
 def _pause(world: World) -> None:
     """Some time, perhaps none, and perhaps with a sweep in it."""
     if world.random.random() < 0.3:
-        world.sql("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        world.sql("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
     time.sleep(world.random.choice((0, world.random.uniform(0, 0.1), world.random.uniform(0, 0.5))))
 
 
@@ -115,7 +115,7 @@ def _expect_kept(world: World, tally: Tally, before: set[tuple[int, str, str]]) 
     lost = sorted(row for row in before - _past(world) if row[0] in present)
     tally.expect(not lost, f"{len(lost)} rows of competitions that are there were removed: {lost[:10]}")
     missing = world.sql(
-        "SELECT competition_id FROM kaggle.sync_state s JOIN kaggle.competitions c ON c.id = s.competition_id"
+        "SELECT competition_id FROM kaggle_internal.sync_state s JOIN kaggle.competitions c ON c.id = s.competition_id"
         " WHERE s.missing_since IS NOT NULL"
     )
     tally.expect(not missing, f"these are there, and noted as missing: {missing}")
@@ -257,7 +257,7 @@ def _write_past(world: World, competition_id: int, versions: int) -> int:
     world.sql(
         "INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome,"
         " board, board_id)"
-        " SELECT nextval('kaggle.run_ids'), %s, 'scheduled', moment, moment, moment, 'changed', 'public', %s"
+        " SELECT nextval('kaggle_internal.run_ids'), %s, 'scheduled', moment, moment, moment, 'changed', 'public', %s"
         " FROM generate_series(1, %s) AS n,"
         " LATERAL (SELECT timestamptz '2020-01-01Z' + n * interval '1 hour') AS m (moment)",
         competition_id,
@@ -276,7 +276,7 @@ def _come_or_go(
     """
     doubling = world.random.sample(sessions, world.random.randrange(len(sessions) + 1))
     for session in doubling:
-        session.execute("SELECT kaggle.queue_job('sync', %s, 5)", (competition_id,))
+        session.execute("SELECT kaggle_internal.queue_job('sync', %s, 5)", (competition_id,))
     let_go_first = world.random.sample(doubling, len(doubling) // 2)
     for session in let_go_first:
         session.commit()
@@ -310,7 +310,7 @@ def _expect_their_own(world: World, tally: Tally, competition_ids: set[int]) -> 
         FROM boards GROUP BY competition_id HAVING count(*) <> 1
         UNION ALL
         SELECT format('the state of competition %%s is another link''s', c.id)
-        FROM kaggle.competitions c JOIN kaggle.sync_state s ON s.competition_id = c.id
+        FROM kaggle.competitions c JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
         WHERE s.link_revision IS DISTINCT FROM c.link_revision
         """,
         sorted(competition_ids),

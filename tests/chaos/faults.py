@@ -104,7 +104,7 @@ def frozen(world: World, tally: Tally, *, freezes: int, waits_for_heartbeat: boo
         _expect_no_locks(world, tally)
         world.stir("sync_now", "rename")  # Kaggle has newer boards, which must stay
         if not waits_for_heartbeat:
-            world.sql("UPDATE kaggle.worker_processes SET seen_at = seen_at - interval '1 minute'")
+            world.sql("UPDATE kaggle_internal.worker_processes SET seen_at = seen_at - interval '1 minute'")
         other = world.start()
         tally.recovered(world.settle(tally, since=since, bound=tally.bound))
         _expect_nobody_waits(world, tally)
@@ -124,7 +124,8 @@ def frozen(world: World, tally: Tally, *, freezes: int, waits_for_heartbeat: boo
 def _expect_no_locks(world: World, tally: Tally) -> None:
     """Nobody else waits for a frozen worker: every table of ours can be locked against everything."""
     tables = world.sql(
-        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('kaggle', 'procrastinate')"
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+        "WHERE schemaname IN ('kaggle', 'kaggle_internal', 'procrastinate')"
     )
     with world.session() as session:
         for (name,) in tables:
@@ -316,9 +317,9 @@ def idle_sessions(world: World, tally: Tally) -> None:
         for competition_id in (*(competition_id for competition_id, _ in others), inserted):
             wait_for(
                 lambda i=competition_id: world.sql(  # type: ignore[misc]
-                    "SELECT 1 FROM kaggle.sync_state WHERE competition_id = %s AND running_run_id IS NULL AND"
+                    "SELECT 1 FROM kaggle_internal.sync_state WHERE competition_id = %s AND running_run_id IS NULL AND"
                     " last_success_at > clock_timestamp() - interval '1 minute' AND NOT EXISTS"
-                    " (SELECT FROM kaggle.sync_requests r WHERE r.competition_id = %s)",
+                    " (SELECT FROM kaggle_internal.sync_requests r WHERE r.competition_id = %s)",
                     i,
                     i,
                 ),
@@ -372,8 +373,8 @@ def wrong_password(world: World, tally: Tally) -> None:
 
 def schema_too_new(world: World, tally: Tally) -> None:
     """One clear line and exit status 1."""
-    ours = world.sql("SELECT digest FROM kaggle.applied_files WHERE name = 'pgleaderboard'")[0][0]
-    change = "UPDATE kaggle.applied_files SET digest = %s WHERE name = 'pgleaderboard'"
+    ours = world.sql("SELECT digest FROM kaggle_internal.applied_files WHERE name = 'pgleaderboard'")[0][0]
+    change = "UPDATE kaggle_internal.applied_files SET digest = %s WHERE name = 'pgleaderboard'"
     world.sql(change, "99.0.0")
     _expect_one_line(world, tally, "older than the database")
     world.sql(change, ours)
@@ -395,7 +396,7 @@ def _expect_one_line(world: World, tally: Tally, words: str, **settings: str) ->
 def schema_too_old(world: World, tally: Tally) -> None:
     """A worker waits and says so; after `migrate` it goes on."""
     world.staff(0)
-    world.sql("DELETE FROM kaggle.applied_files WHERE name = 'sql/090_views.sql'")
+    world.sql("DELETE FROM kaggle_internal.applied_files WHERE name = 'sql/090_views.sql'")
     world.stir()
     waiting = world.start()
     waiting.wait_until_it_says("waits for `pgleaderboard migrate`")

@@ -306,22 +306,22 @@ class World:
             for (line,) in self.sql(
                 """
                 SELECT format('a request (%s) of competition %s is left, run %s, tried %s',
-                              reason, competition_id, run_id, tried) FROM kaggle.sync_requests
+                              reason, competition_id, run_id, tried) FROM kaggle_internal.sync_requests
                 UNION ALL
                 SELECT format('competition %s is running under %s worker %s', competition_id, CASE
                               WHEN running_worker_id IN (SELECT id FROM kaggle.workers) THEN 'live' ELSE 'dead' END,
                               running_worker_id)
-                FROM kaggle.sync_state WHERE running_run_id IS NOT NULL
+                FROM kaggle_internal.sync_state WHERE running_run_id IS NOT NULL
                 UNION ALL
                 SELECT format('competition %s waits for a retry at %s: %s', competition_id, retry_at, last_error)
-                FROM kaggle.sync_state WHERE retry_at IS NOT NULL
+                FROM kaggle_internal.sync_state WHERE retry_at IS NOT NULL
                 UNION ALL
                 SELECT format('a job (%s %s) waits', task_name, args)
                 FROM procrastinate.procrastinate_jobs WHERE status = 'todo'
                 UNION ALL
                 SELECT format('%s of the deleted competition %s is left', l.what, l.competition_id)
                 FROM (SELECT 'a board' AS what, competition_id FROM kaggle.boards
-                      UNION ALL SELECT 'the state', competition_id FROM kaggle.sync_state
+                      UNION ALL SELECT 'the state', competition_id FROM kaggle_internal.sync_state
                       UNION ALL SELECT DISTINCT 'a run', competition_id FROM kaggle.sync_runs) AS l
                 WHERE l.competition_id NOT IN (SELECT id FROM kaggle.competitions)
                 UNION ALL
@@ -346,10 +346,10 @@ class World:
             if time.monotonic() > since + bound * self.scale.patience:
                 break
             if hurry and self.sql(
-                "UPDATE kaggle.sync_state SET retry_at = clock_timestamp()"
+                "UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp()"
                 " WHERE retry_at > clock_timestamp() RETURNING 1"
             ):
-                self.sql("SELECT kaggle.queue_job('sweep', NULL, 20)")
+                self.sql("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
             time.sleep(POLL)
         seconds = time.monotonic() - since
         tally.stuck += len(undone)
@@ -393,7 +393,8 @@ class World:
         # One whose fetch is held would only be waited for.
         idle = self.sql(
             "SELECT c.id FROM kaggle.competitions c WHERE kaggle_competition_id <> %s AND NOT EXISTS"
-            " (SELECT FROM kaggle.sync_state s WHERE s.competition_id = c.id AND s.running_run_id IS NOT NULL)",
+            " (SELECT FROM kaggle_internal.sync_state s"
+            " WHERE s.competition_id = c.id AND s.running_run_id IS NOT NULL)",
             BIG,
         )
         (competition_id,) = self.random.choice(idle)
@@ -438,7 +439,7 @@ class World:
             "UPDATE procrastinate.procrastinate_workers SET last_heartbeat = now() - interval '1 minute'"
             " WHERE id IN (SELECT worker_id FROM procrastinate.procrastinate_jobs WHERE status = 'doing')"
         )
-        self.sql("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        self.sql("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         try:
             wait_for(
                 lambda: not self.sql("SELECT 1 FROM procrastinate.procrastinate_jobs"),

@@ -13,12 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from conftest import Connection, make_kaggle
 
 from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.simulator import Simulator, Status, zip_board
+from tests.conftest import Connection, make_kaggle
 from tests.support.boards import csv_of, teams, zip_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,9 @@ def test_the_docs_commands_print_what_is_shown(db: Connection, url: str, tmp_pat
         assert done.returncode == 0, (command, done.stderr)
         printed = "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
         assert printed == expected.replace('"mine"', f'"{db.info.dbname}"'), command
-    assert db.execute("SELECT to_regnamespace('kaggle'), to_regnamespace('procrastinate')").fetchone() == (None, None)
+    assert db.execute(
+        "SELECT to_regnamespace('kaggle'), to_regnamespace('kaggle_internal'), to_regnamespace('procrastinate')"
+    ).fetchone() == (None, None)
     assert migrate.migrate(url)  # and it can be had again
 
 
@@ -146,7 +148,7 @@ def test_search_lists(run: Run, db: Connection, simulator: Simulator) -> None:
     assert "Spaceship Titanic (simulated)" in found.stdout
     assert len(simulator.requests) == 1
     assert db.execute(
-        "SELECT next_grant_at > clock_timestamp() - interval '1 minute' FROM kaggle.kaggle_budget"
+        "SELECT next_grant_at > clock_timestamp() - interval '1 minute' FROM kaggle_internal.kaggle_budget"
     ).fetchall() == [(True,)]
     assert "knows no competition for 'nothing of that'" in said(
         run("search", "nothing of that", PGLEADERBOARD_REQUESTS_PER_MINUTE="0", **given)
@@ -157,7 +159,7 @@ def test_search_keeps_a_pause_that_kaggle_asked_for(run: Run, db: Connection, si
     """In a long pause no request goes out, and it is said until when; without a database it just asks."""
     given = {"PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "t"}
     db.execute(
-        "INSERT INTO kaggle.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
+        "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
         (Credential("the test", token="t").fingerprint,),
     )
     assert "no request to Kaggle may go out before" in said(run("search", "titanic", **given))
@@ -227,7 +229,7 @@ DEPENDENTS = {
     "column board of table mine": "CREATE TABLE mine (id int, board kaggle.boards)",
     "default value for column medal of table mine": "CREATE TABLE mine (medal text DEFAULT kaggle.medal(1, 2))",
     "trigger mine on table mine": "CREATE TABLE mine (id int); CREATE TRIGGER mine AFTER INSERT ON mine "
-    "EXECUTE FUNCTION kaggle.competitions_inserted()",
+    "EXECUTE FUNCTION kaggle_internal.competitions_inserted()",
 }
 
 
@@ -264,6 +266,6 @@ def test_uninstall_keeps_what_others_put_inside(run: Run, db: Connection) -> Non
 
 def test_uninstall_while_a_worker_runs(db: Connection) -> None:
     """It is to be stopped first."""
-    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")
     with pytest.raises(NeedsPerson, match="1 worker runs on this database: stop it first"):
         uninstall.look(db)

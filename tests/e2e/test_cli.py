@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
 from pgleaderboard.database import migrate
 from pgleaderboard.simulator import Simulator, Status
+from tests.conftest import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., subprocess.Popen[str]]

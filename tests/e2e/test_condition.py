@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate
 from pgleaderboard.sync.store import Begun, Store
+from tests.conftest import Connection, MakeWorker
 from tests.support.asking import (
     OTHER,
     SLUG,
@@ -43,7 +43,7 @@ def condition(db: Connection, body: str) -> None:
 
 def asked_again(db: Connection) -> None:
     """Let its time come."""
-    move_time(db, "UPDATE kaggle.sync_state SET retry_at = clock_timestamp()")
+    move_time(db, "UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp()")
     sweep_soon(db)
 
 
@@ -55,7 +55,10 @@ def test_it_is_asked_before_every_automatic_sync(db: Connection, worker: MakeWor
         competition_id = insert(db)
         assert synced(db, OTHER) == ("inserted", "changed")
         eventually(
-            db, "no", "SELECT max(condition_says) FROM kaggle.sync_state WHERE competition_id = %s", competition_id
+            db,
+            "no",
+            "SELECT max(condition_says) FROM kaggle_internal.sync_state WHERE competition_id = %s",
+            competition_id,
         )
         assert runs(db) == []
         assert status(db, "problem") is None
@@ -77,11 +80,11 @@ def test_what_is_asked_by_hand_is_not_asked_of_it(db: Connection, worker: MakeWo
         competition_id = insert(db)
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
         assert synced(db) == ("manual", "changed")
-        move_time(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
+        move_time(db, "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp()")
         sweep_soon(db)
-        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle.sync_state)")
+        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle_internal.sync_state)")
         db.execute("UPDATE kaggle.competitions SET status = 'completed' WHERE id = %s", (competition_id,))
-        eventually(db, True, "SELECT bool_and(tried) FROM kaggle.sync_requests")
+        eventually(db, True, "SELECT bool_and(tried) FROM kaggle_internal.sync_requests")
         assert runs(db) == [("manual", "changed")]
         assert status(db, "problem") == "the final sync after the end is outstanding"
 
@@ -146,8 +149,8 @@ def test_null_is_no(db: Connection, worker: MakeWorker) -> None:
     condition(db, "RETURN NULL;")
     with worker():
         competition_id = insert(db)
-        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle.sync_state)")
-        move_time(db, "DELETE FROM kaggle.sync_requests")
+        eventually(db, "no", "SELECT (SELECT condition_says FROM kaggle_internal.sync_state)")
+        move_time(db, "DELETE FROM kaggle_internal.sync_requests")
         assert_nothing_is_wanted(db, competition_id)
 
 
@@ -166,7 +169,7 @@ def test_what_cannot_be_one_is_refused(db: Connection, made: str, wrong: str) ->
     db.execute(f"CREATE FUNCTION {made}")
     with pytest.raises(psycopg.errors.InvalidFunctionDefinition, match=wrong):
         db.execute("SELECT kaggle.set_sync_condition(oid::regprocedure) FROM pg_proc WHERE proname = 'two'")
-    assert value(db, "SELECT function FROM kaggle.sync_condition") == NAME
+    assert value(db, "SELECT function FROM kaggle_internal.sync_condition") == NAME
 
 
 @pytest.fixture
@@ -193,8 +196,8 @@ def test_a_function_of_somebody_else_is_refused(db: Connection, somebody: str, d
     db.execute(f"ALTER FUNCTION {THEIRS} OWNER TO {somebody}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"theirs\.may.* does not belong to"):
         db.execute(f"SELECT kaggle.set_sync_condition('{THEIRS}')")
-    assert rows(db, "SELECT function FROM kaggle.sync_condition") == []
-    assert value(db, "SELECT kaggle.bound_condition()") is None
+    assert rows(db, "SELECT function FROM kaggle_internal.sync_condition") == []
+    assert value(db, "SELECT kaggle_internal.bound_condition()") is None
 
 
 def test_one_that_is_given_away_is_asked_no_more(db: Connection, store: Store, somebody: str) -> None:
@@ -263,7 +266,7 @@ def test_the_schema_may_belong_to_an_administrator(empty_database: str) -> None:
                     "CREATE FUNCTION kaggle.mine(kaggle.competitions) RETURNS boolean LANGUAGE sql AS 'SELECT true'"
                 )
                 db.execute("SELECT kaggle.set_sync_condition('kaggle.mine(kaggle.competitions)')")
-                assert value(db, "SELECT kaggle.ask_condition(%s)", insert(db)) == "yes"
+                assert value(db, "SELECT kaggle_internal.ask_condition(%s)", insert(db)) == "yes"
         finally:
             admin.execute(f"DROP OWNED BY {role} CASCADE")
             admin.execute(f"DROP ROLE {role}")
@@ -291,7 +294,7 @@ def answered(syncs: Syncs, says: str) -> Begun:
     return syncs.store.begin_sync(syncs.competition, WORKER, "credential", 0, says)
 
 
-WANTED = "SELECT task, competition_id FROM kaggle.wanted('credential', true) WHERE task = 'sync'"
+WANTED = "SELECT task, competition_id FROM kaggle_internal.wanted('credential', true) WHERE task = 'sync'"
 
 
 @pytest.mark.parametrize("another", [False, True])

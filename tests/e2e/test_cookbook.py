@@ -12,10 +12,9 @@ import random
 import zipfile
 from pathlib import Path
 
-from conftest import Connection, MakeWorker, make_kaggle
-
 from pgleaderboard.simulator import Simulator, zip_board
 from pgleaderboard.simulator.faults import Zipped
+from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
 from tests.support.pages import check, files
@@ -25,13 +24,13 @@ STEPS_A_DAY = 20
 
 # Every stored moment of which the page could tell. Not when a sync is due: those would all be overdue.
 MOMENTS = {
-    "events": ("start_date", "end_date", "dates_checked_at"),
-    "competitions": ("start_date", "end_date", "dates_checked_at"),
-    "boards": ("observed_from", "observed_at"),
-    "leaderboard_entries": ("valid_from", "first_seen_at"),
-    "leaderboard_history": ("valid_from", "valid_until", "first_seen_at"),
-    "sync_runs": ("observed_at", "started_at", "finished_at"),
-    "sync_state": ("last_attempt_at", "last_success_at"),
+    "kaggle.events": ("start_date", "end_date", "dates_checked_at"),
+    "kaggle.competitions": ("start_date", "end_date", "dates_checked_at"),
+    "kaggle.boards": ("observed_from", "observed_at"),
+    "kaggle.leaderboard_entries": ("valid_from", "first_seen_at"),
+    "kaggle.leaderboard_history": ("valid_from", "valid_until", "first_seen_at"),
+    "kaggle.sync_runs": ("observed_at", "started_at", "finished_at"),
+    "kaggle_internal.sync_state": ("last_attempt_at", "last_success_at"),
 }
 
 
@@ -39,7 +38,7 @@ def a_day_passes(db: Connection) -> None:
     """All that was stored is a day older."""
     for table, columns in MOMENTS.items():
         older = ", ".join(f"{column} = {column} - interval '1 day'" for column in columns)
-        move_time(db, f"UPDATE kaggle.{table} SET {older}")
+        move_time(db, f"UPDATE {table} SET {older}")
 
 
 def private_board(simulator: Simulator, slug: str) -> bytes:

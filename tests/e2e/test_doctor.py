@@ -19,7 +19,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -27,6 +26,7 @@ from pgleaderboard import __version__
 from pgleaderboard.doctor.checks import Finding, Patient, examine
 from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.simulator import Simulator, Status
+from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
 from tests.support.pooler import pgbouncer
 
@@ -79,11 +79,11 @@ BROKEN = [
     # what is done to the database; check, level, what is said, what to do
     ("DROP SCHEMA kaggle CASCADE", "migrations", "problem", "holds no leaderboards yet", "pgleaderboard migrate"),
     (
-        "UPDATE kaggle.applied_files SET digest = 'old' WHERE name = 'sql/010_slugs.sql'",
+        "UPDATE kaggle_internal.applied_files SET digest = 'old' WHERE name = 'sql/010_slugs.sql'",
         "migrations", "problem", "1 to apply, the first sql/010_slugs.sql", "run pgleaderboard migrate",
     ),
     (
-        "UPDATE kaggle.alembic_version SET version_num = '9999'",
+        "UPDATE kaggle_internal.alembic_version SET version_num = '9999'",
         "migrations", "problem", "holds 9999, which", "install the newer pgleaderboard",
     ),
     (
@@ -108,12 +108,12 @@ BROKEN = [
         "workers", "problem", "competitions that wait for one: 1", "pgleaderboard work",
     ),
     (
-        "INSERT INTO kaggle.worker_processes (version, credential, seen_at) "
+        "INSERT INTO kaggle_internal.worker_processes (version, credential, seen_at) "
         "VALUES ('0.1.0', '', clock_timestamp() - interval '50 s')",
         "workers", "warning", "was last heard 50 s ago", "begun anew",
     ),
     (
-        "INSERT INTO kaggle.sync_state (competition_id, running_run_id, running_worker_id, running_since, "
+        "INSERT INTO kaggle_internal.sync_state (competition_id, running_run_id, running_worker_id, running_since, "
         "running_reason) VALUES (1, 7, 1, clock_timestamp() - interval '20 minutes', 'manual')",
         "jobs", "problem", "run 7 of competition 1 has been running for 20 minutes", "restart its worker",
     ),
@@ -123,11 +123,11 @@ BROKEN = [
         "jobs", "warning", "held by a worker that is gone: 1 jobs", "the next worker",
     ),
     (
-        "INSERT INTO kaggle.sync_condition (function) VALUES ('public.gone(kaggle.competitions)')",
+        "INSERT INTO kaggle_internal.sync_condition (function) VALUES ('public.gone(kaggle.competitions)')",
         "condition", "problem", "public.gone(kaggle.competitions) does not exist", "set_sync_condition(NULL)",
     ),
     (
-        "INSERT INTO kaggle.sync_state (competition_id, missing_since) VALUES (7, '2026-01-02 03:04:05Z')",
+        "INSERT INTO kaggle_internal.sync_state (competition_id, missing_since) VALUES (7, '2026-01-02 03:04:05Z')",
         "syncs", "warning", "competition 7 (without a board) has been missing since 2026-01-02 03:04:05 UTC",
         "under the same id",
     ),
@@ -170,11 +170,14 @@ def test_a_forgotten_lock(
     """It is not waited for; who holds it is named."""
     monkeypatch.setattr("pgleaderboard.doctor.checks.LOCKED_FOR", "50ms")
     holder = connect()
-    holder.execute("LOCK TABLE kaggle.sync_state")
+    holder.execute("LOCK TABLE kaggle_internal.sync_state")
     process = holder.info.backend_pid
     hits = {(f.level, f.remedy) for f in look() if f.check == "locks"}
     assert hits == {
-        ("problem", f"end the transaction in the way: process {process} ({holder.info.user}), on kaggle.sync_state")
+        (
+            "problem",
+            f"end the transaction in the way: process {process} ({holder.info.user}), on kaggle_internal.sync_state",
+        )
     }
 
 
@@ -192,7 +195,9 @@ def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
         found = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         assert named(found, "rights", "problem", "permission denied", "GRANT pgleaderboard_worker TO")
         db.execute(sql.SQL("GRANT pgleaderboard_reader TO {}").format(role))
-        db.execute(sql.SQL("GRANT SELECT ON kaggle.alembic_version, kaggle.applied_files TO {}").format(role))
+        db.execute(
+            sql.SQL("GRANT SELECT ON kaggle_internal.alembic_version, kaggle_internal.applied_files TO {}").format(role)
+        )
         reading = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         db.execute(sql.SQL("DROP OWNED BY {}").format(role))
     finally:
@@ -201,36 +206,34 @@ def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
 
 
 HIDEABLE = (
-    "competitions", "events", "event_competitions", "participants", "event_participants", "sync_requests", "sync_state",
-    "sync_runs", "sync_condition", "worker_processes", "kaggle_budget", "boards", "leaderboard_entries",
-    "leaderboard_history", "applied_files", "alembic_version",
+    "kaggle.competitions", "kaggle.events", "kaggle.event_competitions", "kaggle.participants",
+    "kaggle.event_participants", "kaggle_internal.sync_requests", "kaggle_internal.sync_state", "kaggle.sync_runs",
+    "kaggle_internal.sync_condition", "kaggle_internal.worker_processes", "kaggle_internal.kaggle_budget",
+    "kaggle.boards", "kaggle.leaderboard_entries", "kaggle.leaderboard_history", "kaggle_internal.applied_files",
+    "kaggle_internal.alembic_version",
 )  # fmt: skip
 
 
 def test_rows_that_are_hidden(look: Examine, db: Connection, url: str) -> None:
     """Row level security on any table is named with its remedy, and never taken for an old database."""
-    assert set(HIDEABLE) == {
-        name for (name,) in db.execute("SELECT relname FROM pg_class WHERE relnamespace = 'kaggle'::regnamespace "
-                                       "AND relkind = 'r'")
-    }  # fmt: skip
+    tables = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text ~ %s"
+    assert set(HIDEABLE) == {name for (name,) in db.execute(tables, ("^kaggle",))}
     role = f"unprivileged_{os.getpid()}"
     db.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x' IN ROLE pgleaderboard_worker")
     try:
         for table in HIDEABLE:
-            db.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY")
+            db.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
             found = look(url=make_conninfo(url, user=role, password="x"))
-            said = f'row level security hides rows of kaggle.{table} from role "{role}"'
-            assert named(
-                found, "rights", "problem", said, f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE kaggle.{table}'
-            )
-            db.execute(f"ALTER TABLE kaggle.{table} FORCE ROW LEVEL SECURITY")
+            said = f'row level security hides rows of {table} from role "{role}"'
+            assert named(found, "rights", "problem", said, f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE {table}')
+            db.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
             (forced,) = [
                 f.remedy for f in look(url=make_conninfo(url, user=role, password="x")) if f.said.startswith(said)
             ]
             assert forced == f'ALTER ROLE "{role}" BYPASSRLS'
-            db.execute(f"ALTER TABLE kaggle.{table} NO FORCE ROW LEVEL SECURITY")
+            db.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
             assert not any("to apply" in f.said for f in found), found
-            db.execute(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
+            db.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     finally:
         db.execute(f"DROP ROLE {role}")
 
@@ -250,13 +253,13 @@ def test_a_database_of_another_encoding_or_read_only(look: Examine, url: str, se
 
 def test_a_worker_that_does_not_get_on(look: Examine, db: Connection) -> None:
     """A living worker of another release and credential is told of, and that a wish waits all the same."""
-    db.execute("SELECT kaggle.register_worker('0.0.9', 'another')")
+    db.execute("SELECT kaggle_internal.register_worker('0.0.9', 'another')")
     insert(db)
-    db.execute("UPDATE kaggle.sync_requests SET asked_at = clock_timestamp() - interval '1 hour'")
+    db.execute("UPDATE kaggle_internal.sync_requests SET asked_at = clock_timestamp() - interval '1 hour'")
     found = look()
     assert named(found, "workers", "warning", "is pgleaderboard 0.0.9", "restart it")
     assert named(found, "jobs", "problem", "competitions that wait: 1, the oldest for 60 minutes", "the budget")
-    db.execute("UPDATE kaggle.worker_processes SET version = %s", (__version__,))
+    db.execute("UPDATE kaggle_internal.worker_processes SET version = %s", (__version__,))
     assert named(look(), "workers", "warning", "another Kaggle credential", "restart it")
 
 
@@ -325,14 +328,14 @@ def test_a_kaggle_that_does_not_answer(look: Examine, simulator: Simulator, db: 
     assert named(look(), "kaggle", "problem", "status 503", "it may pass")
     fingerprint = make_kaggle(simulator.url).fingerprint
     db.execute(
-        "INSERT INTO kaggle.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
+        "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
         (fingerprint,),
     )
     asked = len(simulator.requests)
     assert named(look(), "kaggle", "warning", "asked for a pause", "REQUESTS_PER_MINUTE")
     assert len(simulator.requests) == asked
     simulator.stop()
-    db.execute("DELETE FROM kaggle.kaggle_budget")
+    db.execute("DELETE FROM kaggle_internal.kaggle_budget")
     assert named(look(), "kaggle", "problem", "refused", "PGLEADERBOARD_KAGGLE_URL")
 
 
@@ -357,7 +360,7 @@ def test_a_condition_that_raises(look: Examine, db: Connection, worker: MakeWork
     db.execute("SELECT kaggle.set_sync_condition('public.broken(kaggle.competitions)')")
     with worker():
         insert(db)
-        eventually(db, "no such luck", "SELECT max(condition_says) FROM kaggle.sync_state")
+        eventually(db, "no such luck", "SELECT max(condition_says) FROM kaggle_internal.sync_state")
         found = look()
     assert named(found, "condition", "problem", "no such luck", "set_sync_condition(NULL)")
     assert status(db, "sync_state") == "idle"
@@ -386,9 +389,9 @@ def test_the_command_and_its_json(url: str, db: Connection, simulator: Simulator
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "warning  workers     no worker is running; nothing waits for one\n" in shown.stdout
     assert "credential from KAGGLE_API_TOKEN; it answers" in shown.stdout
-    assert value(db, "SELECT count(*) FROM kaggle.kaggle_budget") == 1
+    assert value(db, "SELECT count(*) FROM kaggle_internal.kaggle_budget") == 1
     simulator.auth_required = "Bearer another"
-    db.execute("DELETE FROM kaggle.kaggle_budget")
+    db.execute("DELETE FROM kaggle_internal.kaggle_budget")
     told = doctor("--json", **given)
     found = json.loads(told.stdout)
     assert (told.returncode, found["ok"]) == (1, False)

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.simulator import Simulator
+from tests.conftest import Connection, MakeWorker
 from tests.support.asking import OTHER, PATIENCE, insert, synced, value
 from tests.support.boards import teams, zip_of
 from tests.support.syncs import Syncs
@@ -132,7 +132,7 @@ def test_the_listener_misses_nothing_that_commits_late(
     def backfill() -> None:
         db.execute(
             "INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome) "
-            "SELECT nextval('kaggle.run_ids'), %s, 'backfill', now(), now(), now(), 'changed'",
+            "SELECT nextval('kaggle_internal.run_ids'), %s, 'backfill', now(), now(), now(), 'changed'",
             (slow.competition,),
         )
 

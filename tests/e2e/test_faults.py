@@ -543,13 +543,15 @@ def test_too_many_requests_pause_everything(
         stage.db.execute("SELECT kaggle.sync_now(%s), kaggle.sync_now(%s)", [slug, other])
         for _ in range(2):  # the jobs that were queued come and go; so does a sweep
             stage.until("NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs)")
-            stage.db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+            stage.db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         assert [stage.status(each).sync_state for each in (slug, other)] == ["queued"] * 2
         assert stage.all("SELECT count(*) FROM kaggle.sync_runs") == runs
         assert len(stage.simulator.requests) == asked
     finally:
-        stage.db.execute("UPDATE kaggle.kaggle_budget SET blocked_until = clock_timestamp() - interval '1 second'")
-        stage.db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        stage.db.execute(
+            "UPDATE kaggle_internal.kaggle_budget SET blocked_until = clock_timestamp() - interval '1 second'"
+        )
+        stage.db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
 
     for each in (slug, other):
         assert stage.synced(each, None).outcome == "unchanged"
@@ -566,13 +568,13 @@ def test_the_delay_grows_and_a_retry_comes_by_itself(stage: Stage) -> None:
             status = stage.status(slug)
             assert status.consecutive_failures == failures
             assert 0.75 * most <= (status.next_sync_at - run.finished_at).total_seconds() <= most + 5
-    state = "FROM kaggle.sync_state s JOIN kaggle.competitions c ON c.id = s.competition_id"
+    state = "FROM kaggle_internal.sync_state s JOIN kaggle.competitions c ON c.id = s.competition_id"
     stage.db.execute(
-        f"UPDATE kaggle.sync_state SET retry_at = clock_timestamp() - interval '1 second' WHERE competition_id ="
+        f"UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp() - interval '1 s' WHERE competition_id ="
         f" (SELECT s.competition_id {state} WHERE kaggle_competition_id = %s)",
         [slug],
     )
-    stage.db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+    stage.db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
     stage.until(f"(SELECT consecutive_failures = 0 {state} WHERE kaggle_competition_id = %s)", slug)
     run = stage.synced(slug, None)
     assert (run.outcome, run.reason) == ("unchanged", "manual")  # what was asked for is done, late
@@ -585,7 +587,8 @@ def test_a_person_who_does_not_come_is_not_asked_every_five_minutes(stage: Stage
     with stage.fault(slug, lambda: Status(403)):
         stage.synced(slug)
         stage.db.execute(
-            "UPDATE kaggle.sync_state SET failing_since = failing_since - interval '61 minutes' WHERE competition_id ="
+            "UPDATE kaggle_internal.sync_state SET failing_since = failing_since - interval '61 minutes'"
+            " WHERE competition_id ="
             " (SELECT id FROM kaggle.competitions WHERE kaggle_competition_id = %s)",
             [slug],
         )
@@ -758,7 +761,7 @@ def test_no_secret_is_written_down(
     dump = ""
     for schema, name in stage.all(
         "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE n.nspname IN ('kaggle', 'procrastinate') AND c.relkind IN ('r', 'v', 'm', 'p')"
+        " WHERE n.nspname IN ('kaggle', 'kaggle_internal', 'procrastinate') AND c.relkind IN ('r', 'v', 'm', 'p')"
     ):
         rows = db.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, name)))
         dump += "".join(row for (row,) in rows)

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Connection, MakeWorker
 
 from pgleaderboard.simulator import Simulator, Zipped
+from tests.conftest import Connection, MakeWorker
 from tests.support.asking import (
     SLUG,
     assert_nothing_is_wanted,
@@ -39,11 +39,11 @@ def due_after(db: Connection, ago: timedelta) -> Any:
     count = len(runs(db))
     move_time(
         db,
-        "UPDATE kaggle.sync_state SET completed_at = clock_timestamp() - %s, "
+        "UPDATE kaggle_internal.sync_state SET completed_at = clock_timestamp() - %s, "
         "due_at = clock_timestamp() - interval '1 s'",
         ago,
     )
-    due = value(db, "SELECT due_at FROM kaggle.sync_state")
+    due = value(db, "SELECT due_at FROM kaggle_internal.sync_state")
     sweep_soon(db)
     eventually(db, count + 1, "SELECT count(*) FROM kaggle.sync_runs")
     after = status(db, "next_sync_at")
@@ -60,15 +60,15 @@ def test_it_is_asked_every_interval_then_hourly_then_daily_then_no_more(db: Conn
         assert status(db, "problem") is None
         assert due_after(db, HOUR) == MINUTES
         assert due_after(db, timedelta(hours=2) - MINUTES) == MINUTES
-        move_time(db, "UPDATE kaggle.sync_state SET due_interval = '1 hour'")
+        move_time(db, "UPDATE kaggle_internal.sync_state SET due_interval = '1 hour'")
         assert due_after(db, timedelta(hours=2, minutes=1)) == HOUR
         assert due_after(db, timedelta(hours=25)) == HOUR
-        move_time(db, "UPDATE kaggle.sync_state SET due_interval = '1 day'")
+        move_time(db, "UPDATE kaggle_internal.sync_state SET due_interval = '1 day'")
         assert due_after(db, timedelta(hours=27)) == DAY
         assert due_after(db, timedelta(days=30)) == DAY
         move_time(
             db,
-            "UPDATE kaggle.sync_state SET completed_at = clock_timestamp() - interval '32 days', "
+            "UPDATE kaggle_internal.sync_state SET completed_at = clock_timestamp() - interval '32 days', "
             "due_at = clock_timestamp()",
         )
         sweep_soon(db)
@@ -85,10 +85,10 @@ def test_a_slower_phase_moves_what_was_due_in_the_faster_one(db: Connection, wor
         complete(db)
         move_time(
             db,
-            "UPDATE kaggle.sync_state SET completed_at = clock_timestamp() - interval '2 hours', "
+            "UPDATE kaggle_internal.sync_state SET completed_at = clock_timestamp() - interval '2 hours', "
             "due_at = clock_timestamp() - interval '1 s'",
         )
-        due = value(db, "SELECT due_at FROM kaggle.sync_state")
+        due = value(db, "SELECT due_at FROM kaggle_internal.sync_state")
         sweep_soon(db)
         eventually(db, due + HOUR - MINUTES, "SELECT next_sync_at FROM kaggle.sync_status")
         assert len(runs(db)) == 2
@@ -136,7 +136,8 @@ def test_a_change_ends_it(db: Connection, worker: MakeWorker, change: str) -> No
         slug = value(db, "SELECT kaggle_competition_id FROM kaggle.competitions")
         synced(db, slug)
         assert (
-            value(db, "SELECT completed_at FROM kaggle.sync_state WHERE competition_id = %s", competition_id) is None
+            value(db, "SELECT completed_at FROM kaggle_internal.sync_state WHERE competition_id = %s", competition_id)
+            is None
         ) == (change != "auto_sync = false")
         if "ongoing" not in change:
             assert status(db, "next_sync_at", slug) is None
@@ -153,7 +154,7 @@ def test_the_private_board_and_removals_after_it_arrive(
 
     def asked_again() -> None:
         count = len(runs(db))
-        move_time(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp()")
+        move_time(db, "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp()")
         sweep_soon(db)
         eventually(db, count + 1, "SELECT count(*) FROM kaggle.sync_runs")
 

@@ -39,13 +39,13 @@ def synced(db: Connection, slug: str = SLUG) -> str:
 
 def told(db: Connection) -> None:
     """Wait until Kaggle has been asked about the competition and has answered well."""
-    eventually(db, True, "SELECT describe_at > clock_timestamp() + interval '2 hours' FROM kaggle.sync_state")
+    eventually(db, True, "SELECT describe_at > clock_timestamp() + interval '2 hours' FROM kaggle_internal.sync_state")
 
 
 def ask_again(db: Connection) -> None:
     """Have Kaggle asked now, as a day later, and wait for it."""
-    db.execute("UPDATE kaggle.sync_state SET describe_at = now()")
-    db.execute("SELECT kaggle.queue_job('describe', competition_id, 20) FROM kaggle.sync_state")
+    db.execute("UPDATE kaggle_internal.sync_state SET describe_at = now()")
+    db.execute("SELECT kaggle_internal.queue_job('describe', competition_id, 20) FROM kaggle_internal.sync_state")
     told(db)
 
 
@@ -292,7 +292,7 @@ def test_a_row_that_somebody_holds_is_left_for_later(
             db,
             True,
             "SELECT describe_at BETWEEN clock_timestamp() AND clock_timestamp() + interval '30 min' "
-            "FROM kaggle.sync_state",
+            "FROM kaggle_internal.sync_state",
         )
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
         assert synced(db) == "unchanged"
@@ -359,7 +359,7 @@ def test_another_case_of_the_same_kaggle_id_resets_nothing(
         told(db)
         db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'Simulated-1-Teams'")
     assert row(db, COLUMNS) == FILLED
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 0
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
 
 
 def test_a_past_deadline_completes_the_competition(db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
@@ -416,7 +416,7 @@ def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
     else:
         idle.execute("UPDATE kaggle.competitions SET description = 'Not yet committed'")
     simulator.faults.put(SLUG, says(**EVERYTHING | {"deadline": YESTERDAY}), times=None, method=METHOD)
-    asked = "SELECT describe_at > '-infinity' FROM kaggle.sync_state"
+    asked = "SELECT describe_at > '-infinity' FROM kaggle_internal.sync_state"
     jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs"
     with worker():
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
@@ -424,17 +424,17 @@ def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
         eventually(db, True, asked)
         eventually(db, 0, jobs)
         assert row(db, "title") == (None,)
-        assert value(db, "SELECT due_at FROM kaggle.sync_state") is None
+        assert value(db, "SELECT due_at FROM kaggle_internal.sync_state") is None
         idle.rollback()
-        db.execute("UPDATE kaggle.sync_state SET describe_at = now()")
+        db.execute("UPDATE kaggle_internal.sync_state SET describe_at = now()")
         sweep_soon(db)
-        eventually(db, True, "SELECT describe_at = 'infinity' FROM kaggle.sync_state")
+        eventually(db, True, "SELECT describe_at = 'infinity' FROM kaggle_internal.sync_state")
         assert row(db, "title, end_date, status") == ("From Kaggle", YESTERDAY, "completed")
-        assert value(db, "SELECT count(*) FROM kaggle.wanted('', false)") == 0
+        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', false)") == 0
         db.execute("UPDATE kaggle.competitions SET status = 'ongoing'")
         assert synced(db) == "unchanged"
         eventually(db, True, "SELECT describe_at BETWEEN now() + interval '2 h' AND now() + interval '2 d' "
-                             "FROM kaggle.sync_state")  # fmt: skip
+                             "FROM kaggle_internal.sync_state")  # fmt: skip
     assert [request.method for request in simulator.requests].count(METHOD) == 3
 
 
@@ -445,5 +445,5 @@ def test_too_many_requests_for_it_pause_everything(db: Connection, worker: MakeW
         insert(db)
         assert synced(db) == "changed"
         eventually(db, True, "SELECT coalesce(max(blocked_until), '-infinity') > now() + interval '15 min' "
-                             "FROM kaggle.kaggle_budget")  # fmt: skip
+                             "FROM kaggle_internal.kaggle_budget")  # fmt: skip
     assert value(db, "SELECT blocked_until < now() + interval '1000 s' FROM kaggle.sync_status")

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import Connection, MakeWorker, make_kaggle
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Simulator, Status
+from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
@@ -113,8 +113,10 @@ def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, 
     insert(db)
     insert(db, OTHER, auto_sync=False)
     db.execute("UPDATE kaggle.competitions SET created_at = now() - interval '1 hour'")
-    db.execute("UPDATE kaggle.sync_requests SET asked_at = now() - interval '10 minutes'")
-    db.execute("INSERT INTO kaggle.kaggle_budget (credential, blocked_until) VALUES ('', now() + interval '5 minutes')")
+    db.execute("UPDATE kaggle_internal.sync_requests SET asked_at = now() - interval '10 minutes'")
+    db.execute(
+        "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES ('', now() + interval '5 min')"
+    )
     found = scrape(watched[0].url)
     assert found["pgleaderboard_oldest_board_age_seconds"] == pytest.approx(3600, abs=60)
     assert found["pgleaderboard_oldest_wait_seconds"] == pytest.approx(600, abs=60)
@@ -132,7 +134,7 @@ def test_a_database_that_does_not_answer(url: str, db: Connection, watched: tupl
     assert "pgleaderboard_workers" not in found
     assert found["pgleaderboard_syncs_total{outcome=failed}"] == 0
     with db.transaction():
-        db.execute("LOCK TABLE kaggle.sync_state IN ACCESS EXCLUSIVE MODE")
+        db.execute("LOCK TABLE kaggle_internal.sync_state IN ACCESS EXCLUSIVE MODE")
         assert scrape(watched[0].url)["pgleaderboard_database_up"] == 0
     assert scrape(watched[0].url)["pgleaderboard_database_up"] == 1
 

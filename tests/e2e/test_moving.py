@@ -14,11 +14,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import embedded, paths
 from pgleaderboard.simulator import Simulator
+from tests.conftest import Connection
 from tests.support.asking import insert, move_time, rows, runs, synced, value
 from tests.support.boards import COLUMNS
 
@@ -69,13 +69,12 @@ def fingerprint(db: Connection) -> dict[str, Any]:
         name
         for (name,) in rows(
             db,
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'kaggle'::regnamespace ORDER BY 1",
+            "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
+            " AND relnamespace::regnamespace::text LIKE 'kaggle%' ORDER BY 1",
         )
     ]
     return {
-        name: value(
-            db, f"SELECT count(*) || ' ' || md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM kaggle.{name} t"
-        )
+        name: value(db, f"SELECT count(*) || ' ' || md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {name} t")
         for name in names
     }
 
@@ -86,12 +85,12 @@ def grants(db: Connection) -> list[Any]:
         db,
         """
         SELECT relname::text, a.grantee::regrole::text, privilege_type FROM pg_class, aclexplode(relacl) a
-        WHERE relnamespace = 'kaggle'::regnamespace AND a.grantee <> relowner
+        WHERE relnamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee <> relowner
         UNION ALL
         SELECT oid::regprocedure::text, CASE a.grantee WHEN 0 THEN 'public' ELSE a.grantee::regrole::text END,
                privilege_type
         FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
-        WHERE pronamespace = 'kaggle'::regnamespace AND a.grantee <> proowner
+        WHERE pronamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee <> proowner
         ORDER BY 1, 2, 3
         """,
     )
@@ -131,7 +130,7 @@ def test_moving_to_a_server_of_ones_own(
     worked_once(url, simulator)
     # Left to do when the old worker has gone: one was asked for by hand, one is due.
     db.execute("SELECT kaggle.sync_now(%s)", (ASKED,))
-    move_time(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp() WHERE competition_id = 1")
+    move_time(db, "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp() WHERE competition_id = 1")
 
     programs = embedded.binaries()
     dump = tmp_path / "boards.dump"

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection, MakeWorker
 
 from pgleaderboard.database import migrate
+from tests.conftest import Connection, MakeWorker
 from tests.support.asking import SLUG, eventually, heard, insert, rows, runs, status, synced, value
 from tests.support.boards import Entry, teams, zip_of
 from tests.support.pages import DOCS
@@ -33,7 +33,7 @@ def test_there_is_one_notification_a_sync_that_changed_a_board(syncs: Syncs, lis
     syncs.sync(zip_of(teams(1, 2, 3)))
     syncs.sync(zip_of(teams(1, 2, 3)))
     syncs.sync(zip_of(teams(1, 2, 3), line_end="\r\n"))
-    syncs.db.execute("SELECT kaggle.fail_run(%s, 'nothing came', 'person', '1 h')", (syncs.begin().run_id,))
+    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 'nothing came', 'person', '1 h')", (syncs.begin().run_id,))
     syncs.sync(zip_of([*teams(3, 1, 4)]))
     ids = [run for (run,) in rows(syncs.db, "SELECT id FROM kaggle.sync_runs WHERE outcome = 'changed' ORDER BY id")]
     same = {"competition_id": syncs.competition, "kaggle_competition_id": "a-board", "teams": 3, "updated": 0}
@@ -46,7 +46,7 @@ def test_there_is_one_notification_a_sync_that_changed_a_board(syncs: Syncs, lis
 def test_the_notification_stays_small(compete: Callable[..., Syncs], listener: Connection) -> None:
     """Whatever the teams are called, with the longest slug and the largest numbers there can be."""
     syncs = compete("x" * 200)
-    syncs.db.execute("SELECT setval('kaggle.run_ids', 9223372036854775000)")
+    syncs.db.execute("SELECT setval('kaggle_internal.run_ids', 9223372036854775000)")
     syncs.sync(zip_of([Entry(team, "\N{CRAB}" * 5000, members=("m" * 5000,)) for team in range(50)]))
     (payload,) = heard(listener)
     # The other numbers could grow to 19 digits.
@@ -115,7 +115,7 @@ def test_one_that_refuses_every_run_shows_too(
     db.execute("CREATE TRIGGER refuse AFTER INSERT ON kaggle.sync_runs FOR EACH ROW EXECUTE FUNCTION public.refuse()")
     with worker():
         insert(db)
-        eventually(db, True, "SELECT coalesce(bool_or(retry_at IS NOT NULL), false) FROM kaggle.sync_state")
+        eventually(db, True, "SELECT coalesce(bool_or(retry_at IS NOT NULL), false) FROM kaggle_internal.sync_state")
         assert runs(db) == []
         assert (status(db, "sync_state"), status(db, "consecutive_failures"), status(db, "teams")) == (
             "failing",

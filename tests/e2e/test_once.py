@@ -11,12 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Connection, MakeWorker, make_kaggle
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.process.supervisor import Supervisor, Work
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.simulator.faults import Hold
+from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
 
 
@@ -52,7 +52,7 @@ def test_it_waits_for_its_last_sync_and_lives_meanwhile(
 
     def meanwhile() -> None:
         assert hold.arrived.wait(30)
-        seen = "SELECT max(seen_at)::text FROM kaggle.worker_processes"
+        seen = "SELECT max(seen_at)::text FROM kaggle_internal.worker_processes"
         for _ in range(2):
             eventually(db, True, f"SELECT ({seen}) > %s", value(db, seen))
         insert(db, OTHER)
@@ -81,7 +81,7 @@ def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simula
 
     asyncio.run(told_to_stop())
     assert (runs(db), runs(db, OTHER)) == ([], [])
-    assert value(db, "SELECT count(*) FROM kaggle.wanted('', false) WHERE task = 'sync'") == 2
+    assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', false) WHERE task = 'sync'") == 2
 
 
 class Proxy:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BOARDS, Connection, MakeWorker, make_kaggle
 
 from pgleaderboard.simulator import Simulator
+from tests.conftest import BOARDS, Connection, MakeWorker, make_kaggle
 from tests.support.boards import COLUMNS, Board, Entry, read_zip, shown, teams, zip_of
 
 SLUG = "orbit-wars"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Connection, MakeWorker, make_kaggle
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -22,6 +21,7 @@ from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Simulator, Status
+from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
 from tests.support.pooler import pgbouncer
@@ -100,7 +100,7 @@ def test_the_whole_job_behind_pgbouncer(plain: str, simulator: Simulator, worker
             db.execute("DELETE FROM kaggle.competitions WHERE id = %s", (competition_id,))
             eventually(db, 0, "SELECT count(*) FROM kaggle.boards WHERE competition_id = %s", competition_id)
             assert value(db, "SELECT count(*) FROM kaggle.workers") == 1
-        assert value_of(plain, "SELECT count(*) FROM kaggle.worker_processes") == 0
+        assert value_of(plain, "SELECT count(*) FROM kaggle_internal.worker_processes") == 0
 
 
 def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -> None:
@@ -125,7 +125,7 @@ def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -
 def move_to_retry(url: str) -> None:
     """Let the retry's time come. session_replication_role needs a superuser; sync_state has no triggers."""
     with psycopg.connect(url, autocommit=True) as db:
-        db.execute("UPDATE kaggle.sync_state SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
+        db.execute("UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
         sweep_soon(db)
 
 

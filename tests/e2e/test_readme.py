@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Connection, MakeWorker
 
 from pgleaderboard.settings import Settings
+from tests.conftest import Connection, MakeWorker
 from tests.support.psql import printed
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import BOARDS, Connection, MakeWorker, make_kaggle
 
+from tests.conftest import BOARDS, Connection, MakeWorker, make_kaggle
 from tests.support.boards import COLUMNS, Counts, Entry, counts, leaderboard, places, read_zip, shown, versions_at
 
 FILES = {

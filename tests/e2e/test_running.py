@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
 
 from pgleaderboard.simulator import Simulator, Status
+from tests.conftest import Connection
 from tests.support.asking import OTHER, SLUG, insert, synced, value
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def test_the_procfile_under_honcho(empty_database: str, simulator: Simulator, tm
             rest, _ = honcho.communicate(timeout=60)
             ended = sorted(re.findall(r"worker\.(\d) stopped \(rc=(-?\d+)\)", rest))
             assert (ended, rest.count("info    worker stopped")) == ([("1", "0"), ("2", "0")], 2)
-            assert value(db, "SELECT count(*) FROM kaggle.worker_processes") == 0
+            assert value(db, "SELECT count(*) FROM kaggle_internal.worker_processes") == 0
     finally:
         if honcho.poll() is None:
             honcho.kill()

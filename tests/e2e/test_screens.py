@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import Connection, MakeWorker
 from psycopg.conninfo import make_conninfo
 from rich.cells import cell_len
 
 from pgleaderboard.cli.main import cli
 from pgleaderboard.simulator import Simulator
+from tests.conftest import Connection, MakeWorker
 from tests.support.boards import Entry, csv_of, teams, zip_of
 from tests.support.syncs import Syncs
 from tests.support.terminal import Terminal
@@ -337,7 +337,7 @@ def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker
         assert "titanic" not in one
         assert re.search(r"^state +failing \(ongoing\)$", one, re.M)
         assert re.search(r"^\d{4}-.* inserted +failed", one, re.M)
-        db.execute("INSERT INTO kaggle.kaggle_budget VALUES ('x', now(), '2999-01-01')")
+        db.execute("INSERT INTO kaggle_internal.kaggle_budget VALUES ('x', now(), '2999-01-01')")
         assert "Kaggle asked for a pause until 2999-01-01 00:00:00 UTC" in " ".join(run("status").stdout.split())
         full = json.loads(run("status", "titanic", "--json").stdout)
     assert full["blocked_until"] == "2999-01-01T00:00:00+00:00"
@@ -350,7 +350,7 @@ def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker
 
 def test_a_watched_status_notices_changes_and_a_worker_that_is_gone(url: str, db: Connection, syncs: Syncs) -> None:
     """A sync shows at once; what passes by the clock alone shows when it does: here a worker's last sign of life."""
-    db.execute("UPDATE kaggle.worker_processes SET seen_at = clock_timestamp() - interval '27 seconds'")
+    db.execute("UPDATE kaggle_internal.worker_processes SET seen_at = clock_timestamp() - interval '27 seconds'")
     with Terminal("status", "--watch", url=url) as shown:
         shown.until("a-board")
         syncs.sync(zip_of(teams(1, 2)))
@@ -406,7 +406,7 @@ def test_sync_waits_and_tells(run: Run, db: Connection, worker: MakeWorker, simu
         assert (good.returncode, good.stderr) == (0, "")
         before = db.execute("SELECT count(*) FROM kaggle.sync_runs").fetchone()
         assert "did you mean simulated-1-teams?" in said(run("sync", "unknown-x", "simulated-1-team"))
-        assert db.execute("SELECT count(*) FROM kaggle.sync_requests WHERE NOT tried").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM kaggle_internal.sync_requests WHERE NOT tried").fetchone() == (0,)
         assert db.execute("SELECT count(*) FROM kaggle.sync_runs").fetchone() == before
 
 

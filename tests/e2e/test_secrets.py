@@ -110,7 +110,7 @@ def everything_stored(db: Connection) -> str:
     """All rows of all our tables as text; of bytea the bytes, too."""
     tables = db.execute(
         "SELECT c.oid::regclass::text FROM pg_class c WHERE c.relkind IN ('r', 'p', 'm')"
-        " AND c.relnamespace::regnamespace::text IN ('kaggle', 'procrastinate') ORDER BY 1"
+        " AND c.relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate') ORDER BY 1"
     ).fetchall()
     assert len(tables) > 12
     parts: list[str] = []
@@ -189,15 +189,15 @@ def test_a_worker_whose_kaggle_and_database_fail_gives_nothing_away(
     assert found_in(shown) == []
 
     # A fault of ours, whose message would clear the screen, with its traceback.
-    db.execute("ALTER FUNCTION kaggle.confirm_board(bigint, text, bytea) RENAME TO confirm_board_before")
+    db.execute("ALTER FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) RENAME TO confirm_board_before")
     db.execute(
-        "CREATE FUNCTION kaggle.confirm_board(bigint, text, bytea) RETURNS text LANGUAGE plpgsql"
+        "CREATE FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) RETURNS text LANGUAGE plpgsql"
         f" AS $$ BEGIN RAISE EXCEPTION '%', E'{ESCAPE.encode('unicode_escape').decode()}'; END $$"
     )
     gate.release()
     failed = db.execute("SELECT error_kind FROM kaggle.wait_for_sync('held')").fetchone()
     assert failed == ("ours",)
-    db.execute("DROP FUNCTION kaggle.confirm_board(bigint, text, bytea)")
+    db.execute("DROP FUNCTION kaggle_internal.confirm_board(bigint, text, bytea)")
     db.execute("ALTER FUNCTION kaggle.confirm_board_before(bigint, text, bytea) RENAME TO confirm_board")
 
     # The database goes away, and comes back.

@@ -37,7 +37,14 @@ MakeWorker = Callable[..., AbstractContextManager[None]]
 
 MANY = 10_000
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
-OF_COMPETITIONS = ("sync_requests", "sync_state", "sync_runs", "boards", "leaderboard_entries", "leaderboard_history")
+OF_COMPETITIONS = (
+    "kaggle_internal.sync_requests",
+    "kaggle_internal.sync_state",
+    "kaggle.sync_runs",
+    "kaggle.boards",
+    "kaggle.leaderboard_entries",
+    "kaggle.leaderboard_history",
+)
 
 
 def insert_rows(db: Connection, count: int, wanted: str) -> None:
@@ -105,8 +112,10 @@ def test_ten_thousand_inserted_in_one_statement_ask_once_each(db: Connection, wr
     """Each has exactly one request, and one job stands for all of them."""
     db.execute("SET client_min_messages = error")
     write(db, MANY, "ongoing")
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY reason") == [("inserted", MANY)]
-    assert value(db, "SELECT count(DISTINCT competition_id) FROM kaggle.sync_requests") == MANY
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY reason") == [
+        ("inserted", MANY)
+    ]
+    assert value(db, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.sync_requests") == MANY
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
 
 
@@ -213,8 +222,8 @@ def test_ten_thousand_that_become_ongoing_ask_once_each(db: Connection, write: W
     insert_rows(db, MANY, "upcoming")
     assert value(db, "SELECT count(*) FROM procrastinate.procrastinate_jobs") == 0
     write(db, MANY, "ongoing")
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY reason") == [("ongoing", MANY)]
-    assert value(db, "SELECT count(DISTINCT competition_id) FROM kaggle.sync_requests") == MANY
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY reason") == [("ongoing", MANY)]
+    assert value(db, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.sync_requests") == MANY
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
 
 
@@ -233,9 +242,9 @@ def test_ten_thousand_kaggle_ids_added_ask_once_each(db: Connection) -> None:
         "INSERT INTO kaggle.competitions (title, status) SELECT 'T' || n, 'ongoing' FROM generate_series(1, %s) n",
         (MANY,),
     )
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 0
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
     db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'slug-' || id")
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY reason") == [("linked", MANY)]
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY reason") == [("linked", MANY)]
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
 
 
@@ -292,9 +301,11 @@ def test_ten_thousand_switched_on_ask_once_each(db: Connection) -> None:
         "SELECT 'slug-' || n, false FROM generate_series(1, %s) n",
         (MANY,),
     )
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 0
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY reason") == [("auto_sync", MANY)]
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY reason") == [
+        ("auto_sync", MANY)
+    ]
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
 
 
@@ -332,7 +343,10 @@ def test_nothing_happens_to_a_competition_that_is_not_to_be_synced(
         )
         for edit in EDITS:
             db.execute(f"UPDATE kaggle.competitions SET {edit} WHERE id = %s", (competition_id,))
-        assert value(db, "SELECT count(*) FROM kaggle.sync_requests WHERE competition_id = %s", competition_id) == 0
+        assert (
+            value(db, "SELECT count(*) FROM kaggle_internal.sync_requests WHERE competition_id = %s", competition_id)
+            == 0
+        )
         assert_nothing_is_wanted(db, competition_id)
     assert {BYSTANDER} == {request.slug for request in simulator.requests}
 
@@ -355,10 +369,10 @@ def test_ten_thousand_upcoming_bring_no_work(db: Connection, worker: MakeWorker,
     with worker():
         insert_rows(db, MANY, "upcoming")
         db.execute("UPDATE kaggle.competitions SET title = 'T' || id, rating_weight = 2")
-        assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 0
+        assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
         sweep_soon(db)
         assert (db.execute("SELECT kaggle.sync_now(%s)", (OTHER,)), synced(db, OTHER))[1] == ("manual", "changed")
-        assert value(db, "SELECT count(*) FROM kaggle.wanted('', true) WHERE task = 'sync'") == 0
+        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', true) WHERE task = 'sync'") == 0
     assert {OTHER} == {request.slug for request in simulator.requests}
 
 
@@ -385,9 +399,9 @@ def test_switching_off_stops_the_clock(db: Connection, worker: MakeWorker) -> No
         synced(db)
         with db.transaction():
             db.execute("UPDATE kaggle.competitions SET auto_sync = false")
-            db.execute("UPDATE kaggle.sync_state SET due_at = now() - interval '1 s'")
+            db.execute("UPDATE kaggle_internal.sync_state SET due_at = now() - interval '1 s'")
         sweep_soon(db)
-        eventually(db, None, "SELECT due_at FROM kaggle.sync_state WHERE competition_id = %s", competition_id)
+        eventually(db, None, "SELECT due_at FROM kaggle_internal.sync_state WHERE competition_id = %s", competition_id)
         assert_nothing_is_wanted(db, competition_id, before=1)
     assert (status(db, "next_sync_at"), status(db, "sync_state")) == (None, "off")
 
@@ -410,7 +424,9 @@ def test_a_competition_is_synced_every_interval(db: Connection, worker: MakeWork
     with worker():
         insert(db)
         synced(db)
-        due = value(db, "UPDATE kaggle.sync_state SET due_at = clock_timestamp() - %s::interval RETURNING due_at", late)
+        due = value(
+            db, "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp() - %s::interval RETURNING due_at", late
+        )
         sweep_soon(db)
         eventually(db, 2, "SELECT count(*) FROM kaggle.sync_runs")
     assert runs(db) == [("inserted", "changed"), ("scheduled", "unchanged")]
@@ -425,12 +441,14 @@ def test_a_sweep_names_the_moment_when_the_next_sync_is_due(
         insert(db)
         synced(db)
     session = connect()
-    worker_id = value(session, "SELECT kaggle.register_worker('test', '')")
+    worker_id = value(session, "SELECT kaggle_internal.register_worker('test', '')")
     session.commit()
     moment = datetime.now(UTC)
-    sweep = "SELECT wake_at FROM kaggle.sweep(%s, '', 0, true)"
+    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, '', 0, true)"
     move_time(
-        db, "UPDATE kaggle.sync_state SET due_at = %s, describe_at = '2999-01-01'", moment + timedelta(seconds=90)
+        db,
+        "UPDATE kaggle_internal.sync_state SET due_at = %s, describe_at = '2999-01-01'",
+        moment + timedelta(seconds=90),
     )
     assert moment + timedelta(seconds=90) == value(db, sweep, worker_id)
     insert(db, OTHER, start_date=moment + timedelta(seconds=60))
@@ -453,7 +471,7 @@ def test_another_interval_moves_the_next_due_time(db: Connection, worker: MakeWo
                 db, moved, "SELECT next_sync_at FROM kaggle.sync_status WHERE competition_id = %s", competition_id
             )
         assert runs(db) == [("inserted", "changed")]
-        db.execute("UPDATE kaggle.sync_state SET due_at = due_at - interval '90 s'")
+        db.execute("UPDATE kaggle_internal.sync_state SET due_at = due_at - interval '90 s'")
         db.execute("UPDATE kaggle.competitions SET sync_interval = '1 minute'")
         eventually(db, 2, "SELECT count(*) FROM kaggle.sync_runs")
     assert runs(db)[-1] == ("scheduled", "unchanged")
@@ -501,26 +519,26 @@ def test_ten_thousand_starts_pass_at_once(db: Connection, connect: Connect) -> N
         db,
         "UPDATE kaggle.competitions SET start_date = now() - interval '1 s', dates_checked_at = now() - interval '1 h'",
     )
-    db.execute("SELECT kaggle.let_dates_act()")
+    db.execute("SELECT kaggle_internal.let_dates_act()")
     assert rows(db, "SELECT status, count(*) FROM kaggle.competitions GROUP BY 1") == [("ongoing", MANY)]
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY 1") == [("ongoing", MANY)]
-    db.execute("SELECT kaggle.let_dates_act()")
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == MANY
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY 1") == [("ongoing", MANY)]
+    db.execute("SELECT kaggle_internal.let_dates_act()")
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == MANY
 
 
 def test_a_date_that_a_users_constraint_refuses_stops_no_other(db: Connection) -> None:
     """The sweep lets all other dates act; the refused one acts once nothing refuses it any more."""
-    worker_id = value(db, "SELECT kaggle.register_worker('test', '')")
+    worker_id = value(db, "SELECT kaggle_internal.register_worker('test', '')")
     refused, other = insert(db), insert(db, OTHER)
     db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
     db.execute(
         f"ALTER TABLE kaggle.competitions ADD CONSTRAINT it_goes_on CHECK (id <> {refused} OR status <> 'completed')"
     )
-    for table in ("competitions", "events"):
+    for table in ("kaggle.competitions", "kaggle.events"):
         past = "end_date = now() - interval '1 s', dates_checked_at = now() - interval '1 h'"
-        move_time(db, f"UPDATE kaggle.{table} SET {past}")
+        move_time(db, f"UPDATE {table} SET {past}")
     statuses = "SELECT id, status FROM kaggle.competitions UNION ALL SELECT 0, status FROM kaggle.events ORDER BY 1"
-    sweep = "SELECT wake_at FROM kaggle.sweep(%s, '', 0, false)"
+    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, '', 0, false)"
     assert value(db, sweep, worker_id) is None  # the next sweep, not at once
     assert rows(db, statuses) == [(0, "completed"), (refused, "ongoing"), (other, "completed")]
     db.execute("ALTER TABLE kaggle.competitions DROP CONSTRAINT it_goes_on")
@@ -583,7 +601,7 @@ def test_the_final_sync_is_tried_until_it_succeeds(
             assert status(db, "sync_state") == "failing"
             assert status(db, "problem") is not None
             assert status(db, "next_sync_at") is not None
-            db.execute("UPDATE kaggle.sync_state SET retry_at = now()")
+            db.execute("UPDATE kaggle_internal.sync_state SET retry_at = now()")
             sweep_soon(db)
             eventually(db, attempts, "SELECT count(*) FROM kaggle.sync_runs")
         assert [outcome for _, outcome in runs(db)[1:]] == ["failed", "failed", "unchanged"]
@@ -645,7 +663,7 @@ def test_a_status_set_by_hand_stays(db: Connection, dates: str, chosen: str) -> 
     insert(db)
     db.execute(f"UPDATE kaggle.competitions SET {dates}")
     db.execute("UPDATE kaggle.competitions SET status = %s", (chosen,))
-    db.execute("SELECT kaggle.let_dates_act()")
+    db.execute("SELECT kaggle_internal.let_dates_act()")
     db.execute("UPDATE kaggle.competitions SET title = 'Edited'")
     assert chosen == status(db, "status")
 
@@ -659,9 +677,9 @@ def test_an_edit_does_not_hide_an_end_that_nobody_has_noticed_yet(db: Connection
         "UPDATE kaggle.competitions SET end_date = now() - interval '1 s', dates_checked_at = now() - interval '1 h'",
     )
     db.execute(f"UPDATE kaggle.competitions SET {edit}")
-    db.execute("SELECT kaggle.let_dates_act()")
+    db.execute("SELECT kaggle_internal.let_dates_act()")
     assert status(db, "status") == "completed"
-    assert rows(db, "SELECT reason FROM kaggle.sync_requests ORDER BY id") == [("inserted",), ("completed",)]
+    assert rows(db, "SELECT reason FROM kaggle_internal.sync_requests ORDER BY id") == [("inserted",), ("completed",)]
 
 
 def test_both_dates_passed_while_nobody_looked(db: Connection, worker: MakeWorker) -> None:
@@ -738,7 +756,7 @@ def test_what_was_asked_while_the_worker_was_down_is_done_when_it_is_back(db: Co
     db.execute("SELECT kaggle.sync_now('simulated-7-teams')")
     db.execute("UPDATE kaggle.competitions SET status = 'completed' WHERE kaggle_competition_id = %s", (SLUG,))
     db.execute(
-        "UPDATE kaggle.sync_state SET due_at = now() FROM kaggle.competitions c "
+        "UPDATE kaggle_internal.sync_state SET due_at = now() FROM kaggle.competitions c "
         "WHERE c.id = competition_id AND kaggle_competition_id = %s",
         (OTHER,),
     )
@@ -757,7 +775,7 @@ def test_what_was_asked_while_the_worker_was_down_is_done_when_it_is_back(db: Co
             "ON c.id = r.competition_id WHERE kaggle_competition_id = %s ORDER BY r.id DESC LIMIT 1",
             OTHER,
         )
-        eventually(db, 0, "SELECT count(*) FROM kaggle.sync_state WHERE competition_id = %s", gone)
+        eventually(db, 0, "SELECT count(*) FROM kaggle_internal.sync_state WHERE competition_id = %s", gone)
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -807,11 +825,11 @@ def test_a_change_from_each_of_several_sessions_is_covered(
 def test_a_sweep_finds_rows_that_came_without_triggers(db: Connection, connect: Connect, worker: MakeWorker) -> None:
     """A restore, or a replica: a thorough sweep queues what nobody asked for."""
     move_time(db, "INSERT INTO kaggle.competitions (kaggle_competition_id, status) VALUES (%s, 'ongoing')", SLUG)
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 0
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
     session = connect()
-    worker_id = value(session, "SELECT kaggle.register_worker('test', '')")
+    worker_id = value(session, "SELECT kaggle_internal.register_worker('test', '')")
     session.commit()
-    assert rows(db, "SELECT queued FROM kaggle.sweep(%s, '', 0, true)", worker_id) == [(1,)]
+    assert rows(db, "SELECT queued FROM kaggle_internal.sweep(%s, '', 0, true)", worker_id) == [(1,)]
     with worker():
         assert synced(db) == ("scheduled", "changed")
 
@@ -825,7 +843,8 @@ def test_a_sweep_finds_a_link_that_changed_without_triggers(
         synced(db)
     move_time(
         db,
-        "UPDATE kaggle.competitions SET kaggle_competition_id = %s, link_revision = nextval('kaggle.link_revisions')",
+        "UPDATE kaggle.competitions SET kaggle_competition_id = %s,"
+        " link_revision = nextval('kaggle_internal.link_revisions')",
         OTHER,
     )
     with worker():
@@ -863,12 +882,12 @@ def test_workers_shows_who_is_alive(db: Connection, worker: MakeWorker) -> None:
 def test_a_worker_whose_heartbeat_is_old_is_not_alive(db: Connection, connect: Connect) -> None:
     """Its connection may be up; it says nothing, so it does not count. Nor does one without its connection."""
     session = connect()
-    worker_id = value(session, "SELECT kaggle.register_worker('test', '')")
+    worker_id = value(session, "SELECT kaggle_internal.register_worker('test', '')")
     session.commit()
     assert [(worker_id,)] == rows(db, "SELECT id FROM kaggle.workers")
-    db.execute("UPDATE kaggle.worker_processes SET seen_at = now() - interval '31 s'")
+    db.execute("UPDATE kaggle_internal.worker_processes SET seen_at = now() - interval '31 s'")
     assert rows(db, "SELECT id FROM kaggle.workers") == []
-    db.execute("UPDATE kaggle.worker_processes SET seen_at = now()")
+    db.execute("UPDATE kaggle_internal.worker_processes SET seen_at = now()")
     session.close()
     eventually(db, 0, "SELECT count(*) FROM kaggle.workers")
 
@@ -908,7 +927,7 @@ def test_each_sync_state_is_reached(db: Connection, worker: MakeWorker, simulato
 def assert_nothing_is_left(db: Connection) -> None:
     """No table of the schema holds anything of a competition."""
     for table in OF_COMPETITIONS:
-        eventually(db, 0, f"SELECT count(*) FROM kaggle.{table}")
+        eventually(db, 0, f"SELECT count(*) FROM {table}")
     assert value(db, "SELECT count(*) FROM kaggle.event_competitions") == 0
 
 
@@ -933,7 +952,7 @@ def test_deleting_ten_thousand_asks_once_each(db: Connection) -> None:
     """One request each, one job."""
     insert_rows(db, MANY, "upcoming")
     db.execute("DELETE FROM kaggle.competitions")
-    assert rows(db, "SELECT reason, count(*) FROM kaggle.sync_requests GROUP BY 1") == [("deleted", MANY)]
+    assert rows(db, "SELECT reason, count(*) FROM kaggle_internal.sync_requests GROUP BY 1") == [("deleted", MANY)]
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [("sweep",)]
 
 
@@ -951,8 +970,13 @@ def test_deleting_during_a_sync_leaves_nothing(
             insert(db)
             assert synced(db) == ("inserted", "changed")
         gate.release()
-        for table in ("sync_requests", "sync_state", "sync_runs", "boards"):
-            eventually(db, 0, f"SELECT count(*) FROM kaggle.{table} WHERE competition_id = %s", old)
+        for table in (
+            "kaggle_internal.sync_requests",
+            "kaggle_internal.sync_state",
+            "kaggle.sync_runs",
+            "kaggle.boards",
+        ):
+            eventually(db, 0, f"SELECT count(*) FROM {table} WHERE competition_id = %s", old)
         if again:
             assert value(db, "SELECT count(*) FROM kaggle.leaderboard WHERE NOT is_benchmark") == 1
             assert value(db, "SELECT count(*) FROM kaggle.boards") == 1
@@ -1136,9 +1160,9 @@ def test_old_runs_that_changed_nothing_are_pruned(db: Connection, worker: MakeWo
             db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
             synced(db)
     assert [("manual", "changed"), *[("manual", "unchanged")] * 3] == runs(db)
-    assert value(db, "SELECT kaggle.prune_runs('1 hour')") == 0
+    assert value(db, "SELECT kaggle_internal.prune_runs('1 hour')") == 0
     db.execute("UPDATE kaggle.sync_runs SET finished_at = finished_at - interval '40 days'")
-    assert value(db, "SELECT kaggle.prune_runs('30 days', 1)") == 1
+    assert value(db, "SELECT kaggle_internal.prune_runs('30 days', 1)") == 1
     with worker():
         eventually(db, 2, "SELECT count(*) FROM kaggle.sync_runs")
     assert runs(db) == [("manual", "changed"), ("manual", "unchanged")]
@@ -1209,7 +1233,7 @@ def test_an_events_status_follows_its_dates_as_they_pass(db: Connection, worker:
         sweep_soon(db)
         eventually(db, "ongoing", "SELECT status FROM kaggle.events")
         db.execute("UPDATE kaggle.events SET status = 'upcoming'")
-        db.execute("SELECT kaggle.let_dates_act()")
+        db.execute("SELECT kaggle_internal.let_dates_act()")
         assert value(db, "SELECT status FROM kaggle.events") == "upcoming"
         move_time(db, "UPDATE kaggle.events SET end_date = now(), dates_checked_at = now() - interval '1 s'")
         sweep_soon(db)

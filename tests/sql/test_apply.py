@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import make_kaggle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +25,7 @@ from pgleaderboard.sync import board, order
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Store
+from tests.conftest import make_kaggle
 from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
 from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
 from tests.support.syncs import LIMIT, WORKER, Syncs
@@ -177,9 +177,9 @@ def test_widening_keeps_the_order(syncs: Syncs, where: str, spaced: Callable[[in
     before = _in_order(syncs)
     needed = 100
     run_id = syncs.begin().run_id
-    board_id = syncs.scalar("SELECT kaggle.board_of_run(%s, 'public')", run_id)
+    board_id = syncs.scalar("SELECT kaggle_internal.board_of_run(%s, 'public')", run_id)
 
-    assert syncs.scalar("SELECT kaggle.widen_gap(%s, %s, %s, %s)", run_id, board_id, low, needed)
+    assert syncs.scalar("SELECT kaggle_internal.widen_gap(%s, %s, %s, %s)", run_id, board_id, low, needed)
 
     assert _in_order(syncs) == before
     below, above = (
@@ -229,8 +229,8 @@ def test_newcomers_at_the_ends_beside_those_who_left(syncs: Syncs, end: str) -> 
     syncs.sync(zip_of(entries))
     before.append((syncs.run()[6], entries))
     far = -(2**63) + 1 if end == "first" else 2**63 - 1 - 199 * order.GAP
-    for table in ("leaderboard_entries", "leaderboard_history"):
-        syncs.db.execute(f"UPDATE kaggle.{table} SET order_key = order_key + %s", (far,))
+    for table in ("kaggle.leaderboard_entries", "kaggle.leaderboard_history"):
+        syncs.db.execute(f"UPDATE {table} SET order_key = order_key + %s", (far,))
 
     entries = teams(900, *range(2, 198)) if end == "first" else teams(*range(2, 198), 900)
     file = io.BytesIO(zip_of(entries))
@@ -255,11 +255,11 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
     """After another attempt began in its place, an older one can neither apply nor confirm nor fail."""
     syncs.sync(zip_of(teams(1, 2, 3)))
     lost = syncs.begin()
-    syncs.db.execute("SELECT kaggle.abandon_runs(%s)", (WORKER,))
+    syncs.db.execute("SELECT kaggle_internal.abandon_runs(%s)", (WORKER,))
     newer = syncs.again()
     assert newer.action == "sync"
     before = syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")
-    state = syncs.scalar("SELECT to_json(s)::text FROM kaggle.sync_state s")
+    state = syncs.scalar("SELECT to_json(s)::text FROM kaggle_internal.sync_state s")
 
     assert syncs.end(lost.run_id, archive).outcome is None
     file = io.BytesIO(archive)
@@ -270,7 +270,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
     assert syncs.store.fail(lost.run_id, decision, "credential") == "superseded"
 
     assert (syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")) == before
-    assert syncs.scalar("SELECT to_json(s)::text FROM kaggle.sync_state s") == state
+    assert syncs.scalar("SELECT to_json(s)::text FROM kaggle_internal.sync_state s") == state
     assert syncs.scalar("SELECT count(*) FROM kaggle.sync_runs WHERE id = %s", lost.run_id) == 0
     assert syncs.end(newer.run_id, zip_of(teams(9))).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(9))
@@ -280,11 +280,11 @@ def test_an_attempt_that_was_taken_over_widens_nothing(syncs: Syncs) -> None:
     """An older attempt does not touch the order keys either."""
     syncs.sync(zip_of(teams(1, 2, 3)))
     lost = syncs.begin()
-    board_id = syncs.scalar("SELECT kaggle.board_of_run(%s, 'public')", lost.run_id)
-    syncs.db.execute("SELECT kaggle.abandon_runs(%s)", (WORKER,))
+    board_id = syncs.scalar("SELECT kaggle_internal.board_of_run(%s, 'public')", lost.run_id)
+    syncs.db.execute("SELECT kaggle_internal.abandon_runs(%s)", (WORKER,))
     before = syncs.versions()
 
-    assert syncs.scalar("SELECT kaggle.widen_gap(%s, %s, 0, 2000000000000)", lost.run_id, board_id) is False
+    assert syncs.scalar("SELECT kaggle_internal.widen_gap(%s, %s, 0, 2000000000000)", lost.run_id, board_id) is False
 
     assert syncs.versions() == before
 
@@ -359,8 +359,15 @@ def test_deleted_during_the_fetch(syncs: Syncs, archive: bytes) -> None:
     assert syncs.again().action == "remove"
     syncs.store.remove_deleted(syncs.competition)
     syncs.store.remove_detached()
-    for table in ("boards", "leaderboard_entries", "leaderboard_history", "sync_runs", "sync_state", "sync_requests"):
-        assert syncs.scalar(f"SELECT count(*) FROM kaggle.{table}") == 0
+    for table in (
+        "kaggle.boards",
+        "kaggle.leaderboard_entries",
+        "kaggle.leaderboard_history",
+        "kaggle.sync_runs",
+        "kaggle_internal.sync_state",
+        "kaggle_internal.sync_requests",
+    ):
+        assert syncs.scalar(f"SELECT count(*) FROM {table}") == 0
 
 
 # --- one transaction ----------------------------------------------------------------------------------------------
@@ -550,8 +557,11 @@ def test_history_interval_merges(compete: Callable[..., Syncs]) -> None:
     assert syncs.at(first) == places(scored("0.3"))
 
     # Two hours pass.
-    for table in ("boards SET observed_at = observed_at", "leaderboard_entries SET valid_from = valid_from"):
-        syncs.db.execute(f"UPDATE kaggle.{table} - interval '2 hours'")
+    for table in (
+        "kaggle.boards SET observed_at = observed_at",
+        "kaggle.leaderboard_entries SET valid_from = valid_from",
+    ):
+        syncs.db.execute(f"UPDATE {table} - interval '2 hours'")
     syncs.sync(zip_of(scored("0.4")))
     second = syncs.run()[6]
     syncs.sync(zip_of(scored("0.5")))
@@ -596,9 +606,9 @@ def test_a_board_has_no_more_rows_than_there_are_keys(db: Connection, ranked: bo
     )
     for rows, refused in ((2**23, None), (2**23 + 1, "the leaderboard has more than 8388608 rows")):
         with db.transaction():
-            db.execute("SELECT kaggle.prepare_staging()")
+            db.execute("SELECT kaggle_internal.prepare_staging()")
             db.execute(stage, (6 + rows,))
-            assert db.execute("SELECT kaggle.check_staging(%s)", (ranked,)).fetchone() == (refused,)
+            assert db.execute("SELECT kaggle_internal.check_staging(%s)", (ranked,)).fetchone() == (refused,)
 
 
 def test_private_after_public(syncs: Syncs) -> None:

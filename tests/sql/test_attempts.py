@@ -15,12 +15,12 @@ GIVEN_UP = (timedelta(minutes=5), "the end was refused")
 
 def fail(syncs: Syncs, run_id: int, kind: str = "transient") -> None:
     """End an attempt as failed; it would be tried again in five minutes."""
-    syncs.db.execute("SELECT kaggle.fail_run(%s, 'it broke', %s, '5 minutes')", (run_id, kind))
+    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 'it broke', %s, '5 minutes')", (run_id, kind))
 
 
 def retry_is_due(syncs: Syncs) -> None:
     """Let five minutes pass."""
-    syncs.db.execute(f"UPDATE kaggle.sync_state SET retry_at = clock_timestamp() - {SECOND}")
+    syncs.db.execute(f"UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp() - {SECOND}")
 
 
 def test_a_wish_outlives_a_retry_that_was_skipped(syncs: Syncs) -> None:
@@ -71,7 +71,7 @@ def test_a_wish_that_a_lost_attempt_has_taken_is_wanted(syncs: Syncs) -> None:
     """Whoever took it has lost the fence without a word: it is waiting again, for a sweep and for who waits in SQL."""
     syncs.begin()
     syncs.db.execute(
-        "UPDATE kaggle.sync_state SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, "
+        "UPDATE kaggle_internal.sync_state SET running_run_id = NULL, running_worker_id = NULL, running_since = NULL, "
         "running_reason = NULL"
     )
     assert wanted(syncs.db, "credential") == 1
@@ -82,7 +82,11 @@ def test_a_wish_that_a_lost_attempt_has_taken_is_wanted(syncs: Syncs) -> None:
 def wanted(db: Connection, credential: str) -> int:
     """How many syncs a thorough sweep of a worker with this credential wants."""
     return int(
-        value(db, "SELECT count(DISTINCT competition_id) FROM kaggle.wanted(%s, true) WHERE task = 'sync'", credential)
+        value(
+            db,
+            "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(%s, true) WHERE task = 'sync'",
+            credential,
+        )
     )
 
 
@@ -104,7 +108,7 @@ def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs)
 
     retry_is_due(syncs)
     assert syncs.end(syncs.again().run_id, zip_of(teams(1))).outcome == "changed"
-    assert rows(db, "SELECT tried_credentials FROM kaggle.sync_state") == [([],)]
+    assert rows(db, "SELECT tried_credentials FROM kaggle_internal.sync_state") == [([],)]
     fail(syncs, syncs.begin().run_id, "person")
     assert wanted(db, "other") == 1  # a success makes all of them worth another try
 
@@ -116,7 +120,7 @@ def test_another_link_is_tried_with_every_credential(syncs: Syncs) -> None:
     fail(syncs, other.run_id, "person")
     syncs.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
     begun = syncs.begin()
-    assert rows(syncs.db, "SELECT tried_credentials FROM kaggle.sync_state") == [(["credential"],)]
+    assert rows(syncs.db, "SELECT tried_credentials FROM kaggle_internal.sync_state") == [(["credential"],)]
     fail(syncs, begun.run_id, "person")
     syncs.db.execute("UPDATE kaggle.competitions SET auto_sync = true")
     assert wanted(syncs.db, "other") == 1

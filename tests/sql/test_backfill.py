@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from pgleaderboard.simulator import zip_board
 from pgleaderboard.sync import board
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Begun, Store
+from tests.conftest import Connection
 from tests.support.asking import heard
 from tests.support.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
 
@@ -69,7 +69,8 @@ class World:
         assert begun.action == "sync"
         if moment:
             self.db.execute(
-                "UPDATE kaggle.sync_state SET running_since = %s WHERE competition_id = %s", (moment, competition)
+                "UPDATE kaggle_internal.sync_state SET running_since = %s WHERE competition_id = %s",
+                (moment, competition),
             )
         return begun
 
@@ -187,7 +188,7 @@ class World:
 @pytest.fixture
 def world(db: Connection, url: str, tmp_path: Path) -> Iterator[World]:
     """A database with a worker on its list."""
-    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")
     store = Store(url, connections=1)
     store.open()
     yield World(db, store, url, tmp_path)
@@ -475,11 +476,11 @@ def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str)
     with psycopg.connect(url, autocommit=True) as listener:
         listener.execute("LISTEN kaggle_leaderboard")
         waited = world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced)
-        state = world.rows("SELECT s::text FROM kaggle.sync_state s")
+        state = world.rows("SELECT s::text FROM kaggle_internal.sync_state s")
         world.backfill(synced, *files_of(world, synced, EARLY | {40: LATER}))
         assert heard(listener) == []
     assert world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced) == waited
-    assert world.rows("SELECT s::text FROM kaggle.sync_state s") == state
+    assert world.rows("SELECT s::text FROM kaggle_internal.sync_state s") == state
     reasons = world.rows("SELECT reason FROM kaggle.sync_runs ORDER BY observed_at")
     assert [reason for (reason,) in reasons] == ["backfill", "manual", "manual", "backfill", "manual", "backfill"]
     # What is asked for now is a sync: a backfill's run does not answer for it.
@@ -636,7 +637,7 @@ def of_scores(*scores: int) -> bytes:
 def directions(world: World, slug: str) -> list[bool | None]:
     """Whether higher was better, as far as each run of a competition knew."""
     known = (
-        "SELECT kaggle.known_direction(c, b, r.observed_at) FROM kaggle.sync_runs r "
+        "SELECT kaggle_internal.known_direction(c, b, r.observed_at) FROM kaggle.sync_runs r "
         "JOIN kaggle.competitions c ON c.id = r.competition_id JOIN kaggle.boards b ON b.id = r.board_id "
         "WHERE c.kaggle_competition_id = %s ORDER BY r.observed_at"
     )

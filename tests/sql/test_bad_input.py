@@ -389,7 +389,7 @@ def test_one_bad_row_refuses_the_statement(db: Connection) -> None:
     with pytest.raises(errors.CheckViolation), db.transaction():
         db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic'), ('tita nic')")
     assert stored(db, "id") == []
-    assert db.execute("SELECT count(*) FROM kaggle.sync_requests").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM kaggle_internal.sync_requests").fetchone() == (0,)
     assert db.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone() == (0,)
 
 

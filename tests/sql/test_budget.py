@@ -22,7 +22,9 @@ MINUTE = timedelta(seconds=60)
 
 def take(connection: Connection, rate: int, credential: str = "cred") -> tuple[bool, datetime | None]:
     """Ask for a grant."""
-    found = connection.execute("SELECT granted, wake_at FROM kaggle.take_grant(%s, %s)", (credential, rate)).fetchone()
+    found = connection.execute(
+        "SELECT granted, wake_at FROM kaggle_internal.take_grant(%s, %s)", (credential, rate)
+    ).fetchone()
     assert found is not None
     return found
 
@@ -30,7 +32,7 @@ def take(connection: Connection, rate: int, credential: str = "cred") -> tuple[b
 def pass_time(db: Connection, seconds: float) -> None:
     """Let time pass, as the budget sees it."""
     db.execute(
-        "UPDATE kaggle.kaggle_budget SET next_grant_at = next_grant_at - make_interval(secs => %(by)s),"
+        "UPDATE kaggle_internal.kaggle_budget SET next_grant_at = next_grant_at - make_interval(secs => %(by)s),"
         " blocked_until = blocked_until - make_interval(secs => %(by)s)",
         {"by": seconds},
     )
@@ -39,7 +41,7 @@ def pass_time(db: Connection, seconds: float) -> None:
 def next_in(db: Connection, credential: str = "cred") -> float:
     """Seconds until the next grant."""
     found = db.execute(
-        "SELECT extract(epoch FROM next_grant_at - clock_timestamp())::float8 FROM kaggle.kaggle_budget"
+        "SELECT extract(epoch FROM next_grant_at - clock_timestamp())::float8 FROM kaggle_internal.kaggle_budget"
         " WHERE credential = %s",
         (credential,),
     ).fetchone()
@@ -72,7 +74,7 @@ def test_grants_are_evenly_spaced_so_no_minute_sees_too_many(db: Connection, rat
     granted, wake_at = take(db, rate)
     assert granted is False
     assert wake_at is not None
-    assert (wake_at,) == db.execute("SELECT next_grant_at FROM kaggle.kaggle_budget").fetchone()
+    assert (wake_at,) == db.execute("SELECT next_grant_at FROM kaggle_internal.kaggle_budget").fetchone()
     assert (wake_at - before).total_seconds() >= spacing
     assert next_in(db) <= spacing
     assert rate * spacing > MINUTE.total_seconds()
@@ -131,13 +133,15 @@ def test_a_grant_that_is_rolled_back_is_given_back(db: Connection, connect: Conn
 def test_zero_is_no_limit(db: Connection) -> None:
     """With 0 requests a minute every request is granted, and nothing is written."""
     assert {take(db, 0) for _ in range(50)} == {(True, None)}
-    assert db.execute("SELECT count(*) FROM kaggle.kaggle_budget").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM kaggle_internal.kaggle_budget").fetchone() == (0,)
 
 
 def test_a_second_credential_has_its_own_budget(db: Connection) -> None:
     """Two credentials neither share grants nor a pause."""
     assert [take(db, 60, "one")[0], take(db, 60, "two")[0], take(db, 60, "one")[0]] == [True, True, False]
-    db.execute("UPDATE kaggle.kaggle_budget SET blocked_until = now() + interval '1 hour' WHERE credential = 'one'")
+    db.execute(
+        "UPDATE kaggle_internal.kaggle_budget SET blocked_until = now() + interval '1 hour' WHERE credential = 'one'"
+    )
     pass_time(db, 2)
     assert [take(db, 60, "one")[0], take(db, 60, "two")[0]] == [False, True]
 
@@ -146,16 +150,21 @@ def test_a_second_credential_has_its_own_budget(db: Connection) -> None:
 def test_nothing_is_granted_in_a_pause(db: Connection, rate: int) -> None:
     """After a 429, nobody is granted anything until the pause is over, limit or not; a shorter pause ends none."""
     (competition_id,) = add(db, "titanic")
-    run = "SELECT run_id FROM kaggle.begin_sync(%s, 1, 'cred', %s)"
+    run = "SELECT run_id FROM kaggle_internal.begin_sync(%s, 1, 'cred', %s)"
     (run_id,) = db.execute(run, (competition_id, rate)).fetchone()
-    fail = "SELECT kaggle.fail_run(%s, '429', 'transient', interval '1 s', 'cred', make_interval(secs => %s))"
+    fail = "SELECT kaggle_internal.fail_run(%s, '429', 'transient', interval '1 s', 'cred', make_interval(secs => %s))"
     db.execute(fail, (run_id, 100))
     db.execute(fail, (-1, 50))  # an attempt that was superseded heard of a shorter one
     granted, wake_at = take(db, rate)
-    assert (granted, wake_at) == (False, db.execute("SELECT blocked_until FROM kaggle.kaggle_budget").fetchone()[0])
+    assert (granted, wake_at) == (
+        False,
+        db.execute("SELECT blocked_until FROM kaggle_internal.kaggle_budget").fetchone()[0],
+    )
     # Neither is it for what is asked by hand.
     db.execute("SELECT kaggle.sync_now('titanic')")
-    begun = db.execute("SELECT action, wake_at FROM kaggle.begin_sync(%s, 1, 'cred', %s)", (competition_id, rate))
+    begun = db.execute(
+        "SELECT action, wake_at FROM kaggle_internal.begin_sync(%s, 1, 'cred', %s)", (competition_id, rate)
+    )
     assert begun.fetchone() == ("wait", wake_at)
     pass_time(db, 90)
     assert take(db, rate)[0] is False
@@ -166,10 +175,10 @@ def test_nothing_is_granted_in_a_pause(db: Connection, rate: int) -> None:
 def test_metadata_is_counted(db: Connection) -> None:
     """Asking for metadata takes a grant of the same budget, and waits for one."""
     (competition_id,) = add(db, "titanic")
-    describe = "SELECT action FROM kaggle.begin_describe(%s, 'cred', 60)"
-    assert db.execute("SELECT action FROM kaggle.begin_sync(%s, 1, 'cred', 60)", (competition_id,)).fetchone() == (
-        "sync",
-    )
+    describe = "SELECT action FROM kaggle_internal.begin_describe(%s, 'cred', 60)"
+    assert db.execute(
+        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)", (competition_id,)
+    ).fetchone() == ("sync",)
     assert db.execute(describe, (competition_id,)).fetchone() == ("wait",)
     pass_time(db, 2)
     assert db.execute(describe, (competition_id,)).fetchone() == ("describe",)
@@ -182,8 +191,8 @@ def test_metadata_gives_way_to_boards(db: Connection) -> None:
     """
     first, second = add(db, "titanic", "orbit-wars")
     begin, describe = (
-        "SELECT action FROM kaggle.begin_sync(%s, 1, 'cred', 60)",
-        ("SELECT action FROM kaggle.begin_describe(%s, 'cred', 60)"),
+        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)",
+        ("SELECT action FROM kaggle_internal.begin_describe(%s, 'cred', 60)"),
     )
     assert db.execute(begin, (first,)).fetchone() == ("sync",)
     pass_time(db, 2)
@@ -196,10 +205,10 @@ def test_metadata_gives_way_to_boards(db: Connection) -> None:
 def test_waiting_takes_nothing_away(db: Connection) -> None:
     """An attempt that gets no grant leaves every request as it is: it will be begun at the next one."""
     first, second = add(db, "titanic", "orbit-wars")
-    begin = "SELECT action, reason FROM kaggle.begin_sync(%s, 1, 'cred', 60)"
+    begin = "SELECT action, reason FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)"
     assert db.execute(begin, (first,)).fetchone() == ("sync", "inserted")
     assert db.execute(begin, (second,)).fetchone() == ("wait", None)
-    waiting = "SELECT reason, run_id, tried FROM kaggle.sync_requests WHERE competition_id = %s"
+    waiting = "SELECT reason, run_id, tried FROM kaggle_internal.sync_requests WHERE competition_id = %s"
     assert db.execute(waiting, (second,)).fetchall() == [("inserted", None, False)]
     pass_time(db, 2)
     assert db.execute(begin, (second,)).fetchone() == ("sync", "inserted")
@@ -251,22 +260,22 @@ def test_by_hand_first_then_asked_then_due_then_metadata(
         db.execute("DELETE FROM procrastinate_jobs")
     simulator.requests.clear()
     # Nobody works; meanwhile everything becomes wanted, the least urgent first.
-    db.execute("UPDATE kaggle.sync_state SET describe_at = '-infinity'")
+    db.execute("UPDATE kaggle_internal.sync_state SET describe_at = '-infinity'")
     db.execute(
-        "UPDATE kaggle.sync_state s SET due_at = clock_timestamp() - make_interval(secs => 10 - s.competition_id)"
+        "UPDATE kaggle_internal.sync_state s SET due_at = now() - make_interval(secs => 10 - competition_id)"
         " FROM kaggle.competitions c WHERE c.id = s.competition_id AND c.kaggle_competition_id LIKE 'due%'"
     )
     add(db, "asked")
     db.execute("SELECT kaggle.sync_now('by-hand')")
     # With a grant at hand the first sweep would add a job to those that wait, and it might come before one of theirs.
     db.execute(
-        "INSERT INTO kaggle.kaggle_budget (credential, next_grant_at) VALUES (%s, now() + interval '1 hour')",
+        "INSERT INTO kaggle_internal.kaggle_budget (credential, next_grant_at) VALUES (%s, now() + interval '1 hour')",
         (Credential("the test", token="test-token").fingerprint,),
     )
     with worker(requests_per_minute=600, concurrency=1):  # else two that were fetched one after the other may race
         db.execute("SELECT kaggle.wait_for_sync('due-two')")
         # By itself: metadata comes when nothing else is wanted.
-        until(db, "SELECT count(*) = 0 FROM kaggle.sync_state WHERE describe_at < clock_timestamp()")
+        until(db, "SELECT count(*) = 0 FROM kaggle_internal.sync_state WHERE describe_at < clock_timestamp()")
     begun = [request.slug if request.method == "DownloadLeaderboard" else "metadata" for request in simulator.requests]
     assert begun[:4] == ["by-hand", "asked", "due-one", "due-two"]
     assert begun[4:] == ["metadata"] * 4
@@ -277,7 +286,7 @@ def test_waiting_for_a_grant_holds_no_place(db: Connection, worker: MakeWorker, 
     (gone,) = add(db, "gone")
     fingerprint = Credential("the test", token="test-token").fingerprint
     db.execute(
-        "INSERT INTO kaggle.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
+        "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
         (fingerprint,),
     )
     with worker(concurrency=1, requests_per_minute=600):
@@ -285,9 +294,9 @@ def test_waiting_for_a_grant_holds_no_place(db: Connection, worker: MakeWorker, 
         db.execute("SELECT kaggle.sync_now('one')")
         db.execute("DELETE FROM kaggle.competitions WHERE id = %s", (gone,))
         add(db, "upcoming", start_date=datetime.now(UTC) + timedelta(seconds=1))
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         for done in (
-            "SELECT count(*) = 0 FROM kaggle.sync_requests WHERE competition_id = %(gone)s",
+            "SELECT count(*) = 0 FROM kaggle_internal.sync_requests WHERE competition_id = %(gone)s",
             "SELECT status = 'ongoing' FROM kaggle.competitions WHERE kaggle_competition_id = 'upcoming'",
             "SELECT count(*) = 0 FROM procrastinate.procrastinate_jobs",
         ):
@@ -295,8 +304,8 @@ def test_waiting_for_a_grant_holds_no_place(db: Connection, worker: MakeWorker, 
         states = db.execute("SELECT DISTINCT sync_state, blocked_until IS NOT NULL FROM kaggle.sync_status").fetchall()
         assert (states, downloads(simulator)) == ([("queued", True)], [])
         # The pause ends: everything is done, without anybody asking again.
-        db.execute("UPDATE kaggle.kaggle_budget SET blocked_until = '-infinity'")
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        db.execute("UPDATE kaggle_internal.kaggle_budget SET blocked_until = '-infinity'")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         for slug in ("one", "two", "three", "upcoming"):
             assert db.execute("SELECT outcome FROM kaggle.wait_for_sync(%s)", (slug,)).fetchone() == ("changed",)
     assert downloads(simulator)[0] == "one"
@@ -313,5 +322,7 @@ def test_a_429_pauses_all_workers_of_the_credential(db: Connection, worker: Make
         with pytest.raises(psycopg.errors.QueryCanceled):
             db.execute("SELECT kaggle.wait_for_sync('titanic', '1 second')")
         assert downloads(simulator) == ["throttled"]
-    begun = db.execute("SELECT action FROM kaggle.begin_sync(%s, 1, 'another', 60)", (competition_id,)).fetchone()
+    begun = db.execute(
+        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'another', 60)", (competition_id,)
+    ).fetchone()
     assert begun == ("sync",)

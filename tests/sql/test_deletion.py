@@ -15,13 +15,20 @@ from tests.support.boards import shown, teams, zip_of
 from tests.support.syncs import Syncs
 
 Connect = Callable[[], Connection]
-TABLES = ("boards", "leaderboard_entries", "leaderboard_history", "sync_runs", "sync_state", "sync_requests")
+TABLES = (
+    "kaggle.boards",
+    "kaggle.leaderboard_entries",
+    "kaggle.leaderboard_history",
+    "kaggle.sync_runs",
+    "kaggle_internal.sync_state",
+    "kaggle_internal.sync_requests",
+)
 
 
 def left(db: Connection) -> dict[str, int]:
     """How many rows each table has that something of a competition can hang in, where it has any."""
-    counts = {table: value(db, f"SELECT count(*) FROM kaggle.{table}") for table in TABLES}
-    return {table: count for table, count in counts.items() if count}
+    counts = {table: value(db, f"SELECT count(*) FROM {table}") for table in TABLES}
+    return {table.split(".")[1]: count for table, count in counts.items() if count}
 
 
 def delete(syncs: Syncs) -> None:
@@ -36,12 +43,12 @@ def insert_again(db: Connection, syncs: Syncs, slug: str = "a-board") -> None:
 
 def remove(connection: Connection, competition_id: int, at_most: int = 10000) -> bool:
     """One chunk of the runs."""
-    return bool(value(connection, "SELECT kaggle.remove_deleted(%s, %s)", competition_id, at_most))
+    return bool(value(connection, "SELECT kaggle_internal.remove_deleted(%s, %s)", competition_id, at_most))
 
 
 def remove_board(connection: Connection, at_most: int = 10000) -> bool:
     """One chunk of a board."""
-    return bool(value(connection, "SELECT kaggle.remove_detached(%s)", at_most))
+    return bool(value(connection, "SELECT kaggle_internal.remove_detached(%s)", at_most))
 
 
 @pytest.fixture
@@ -168,7 +175,7 @@ def test_what_is_asked_of_the_next_row_outlives_the_removal(moved: Syncs) -> Non
     moved.db.execute("SELECT kaggle.sync_now('a-board')")
     while remove(moved.db, moved.competition):
         pass
-    assert rows(moved.db, "SELECT reason, run_id FROM kaggle.sync_requests") == [("manual", None)]
+    assert rows(moved.db, "SELECT reason, run_id FROM kaggle_internal.sync_requests") == [("manual", None)]
 
 
 def test_a_removal_that_nothing_asks_for_removes_nothing(moved: Syncs) -> None:
@@ -208,7 +215,7 @@ def test_with_a_worker(db: Connection, worker: MakeWorker, simulator: Simulator)
             eventually(db, 1, "SELECT count(*) FROM kaggle.boards")
         db.execute("DELETE FROM kaggle.competitions")
         for table in TABLES:
-            eventually(db, 0, f"SELECT count(*) FROM kaggle.{table}")
+            eventually(db, 0, f"SELECT count(*) FROM {table}")
 
 
 def test_what_is_asked_of_a_row_while_it_is_being_deleted_is_not_asked_of_the_next(
@@ -247,7 +254,7 @@ def test_a_row_that_is_brought_back_is_the_same(moved: Syncs, statement: str) ->
         assert sweep(moved.db) == []
         moved.again()
     assert left(moved.db) == before
-    assert rows(moved.db, "SELECT task FROM kaggle.wanted('credential', true) WHERE task = 'sync'") == []
+    assert rows(moved.db, "SELECT task FROM kaggle_internal.wanted('credential', true) WHERE task = 'sync'") == []
     assert moved.sync(zip_of(teams(2, 1))).outcome == "changed"
 
 
@@ -263,13 +270,15 @@ def bring_back(db: Connection, row: object) -> None:
 def test_a_deletion_of_many_is_read_once(db: Connection, compete: Callable[..., Syncs]) -> None:
     """A session that has swept a quiet database before does not compare all with all when 3,000 are deleted."""
     syncs = compete()
-    db.execute("VACUUM ANALYZE kaggle.sync_requests, procrastinate.procrastinate_jobs, kaggle.sync_state")
+    db.execute(
+        "VACUUM ANALYZE kaggle_internal.sync_requests, procrastinate.procrastinate_jobs, kaggle_internal.sync_state"
+    )
     for _ in range(12):
         sweep(db)
     db.execute(
         "INSERT INTO kaggle.competitions (kaggle_competition_id) SELECT 'many-' || n FROM generate_series(1, 3000) n"
     )
-    db.execute("INSERT INTO kaggle.sync_state (competition_id, link_revision) SELECT id, link_revision "
+    db.execute("INSERT INTO kaggle_internal.sync_state (competition_id, link_revision) SELECT id, link_revision "
                "FROM kaggle.competitions WHERE id <> %s", (syncs.competition,))  # fmt: skip
     read = (
         "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
@@ -291,8 +300,8 @@ def test_a_deletion_of_many_is_read_once(db: Connection, compete: Callable[..., 
 
 def sweep(db: Connection) -> list[int]:
     """A thorough sweep. Returns what it newly found missing."""
-    worker_id = value(db, "SELECT max(id) FROM kaggle.worker_processes")
-    found: list[int] = value(db, "SELECT missing FROM kaggle.sweep(%s, 'credential', 0, true)", worker_id)
+    worker_id = value(db, "SELECT max(id) FROM kaggle_internal.worker_processes")
+    found: list[int] = value(db, "SELECT missing FROM kaggle_internal.sweep(%s, 'credential', 0, true)", worker_id)
     return found
 
 
@@ -304,7 +313,8 @@ def lost(syncs: Syncs) -> None:
 def hours_pass(db: Connection, hours: float) -> None:
     """Move what was noted into the past."""
     db.execute(
-        "UPDATE kaggle.sync_state SET missing_since = missing_since - make_interval(secs => %s)", (3600 * hours,)
+        "UPDATE kaggle_internal.sync_state SET missing_since = missing_since - make_interval(secs => %s)",
+        (3600 * hours,),
     )
 
 
@@ -355,7 +365,7 @@ def test_requests_that_came_before_their_rows_wait_for_them(db: Connection, comp
     db.execute("SELECT kaggle.sync_now('a-board')")
     lost(syncs)
     assert syncs.again().action == "none"
-    assert rows(db, "SELECT task FROM kaggle.wanted('credential', true)") == []
+    assert rows(db, "SELECT task FROM kaggle_internal.wanted('credential', true)") == []
     assert left(db) == {"sync_requests": 1, "sync_state": 1}
 
 
@@ -365,12 +375,12 @@ def test_requests_that_came_before_their_rows_wait_for_them(db: Connection, comp
 def test_truncating_waits_for_no_sync_that_begins(moved: Syncs, connect: Connect) -> None:
     """The sync holds its state and then wants the row: whoever truncates holds the table, and wants nothing of ours."""
     syncing, truncating = connect(), connect()
-    syncing.execute("SELECT * FROM kaggle.sync_state FOR UPDATE")
+    syncing.execute("SELECT * FROM kaggle_internal.sync_state FOR UPDATE")
     truncating.execute("SET lock_timeout = '2s'")
     truncating.execute("TRUNCATE kaggle.competitions CASCADE")
     with ThreadPoolExecutor(1) as pool:
         begun = pool.submit(
-            rows, syncing, "SELECT action FROM kaggle.begin_sync(%s, 1, 'credential', 0)", moved.competition
+            rows, syncing, "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'credential', 0)", moved.competition
         )
         eventually(moved.db, True, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         truncating.commit()
@@ -383,7 +393,7 @@ def test_truncating_events_waits_before_it_holds_competitions(moved: Syncs, conn
     """Events come first, for a worker and for TRUNCATE ... CASCADE: nobody holds what the other wants next."""
     working, truncating = connect(), connect()
     run_id = moved.begin().run_id
-    working.execute(f"SELECT kaggle.{holds}", (run_id,) if "%s" in holds else None)
+    working.execute(f"SELECT kaggle_internal.{holds}", (run_id,) if "%s" in holds else None)
     with ThreadPoolExecutor(1) as pool:
         truncated = pool.submit(truncating.execute, "TRUNCATE kaggle.events CASCADE")
         eventually(moved.db, True, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
@@ -402,7 +412,9 @@ def test_ids_that_come_again_after_truncating_meet_nothing_old(moved: Syncs) -> 
     """RESTART IDENTITY: the row with the old id and slug is another one, before anything was removed."""
     moved.db.execute("SELECT kaggle.sync_now('a-board')")
     moved.db.execute("TRUNCATE kaggle.competitions RESTART IDENTITY CASCADE")
-    assert rows(moved.db, "SELECT competition_id FROM kaggle.sync_requests WHERE reason = 'deleted'") == [(None,)]
+    assert rows(moved.db, "SELECT competition_id FROM kaggle_internal.sync_requests WHERE reason = 'deleted'") == [
+        (None,)
+    ]
     assert insert(moved.db, "a-board", auto_sync=False) == moved.competition
     assert moved.begin_after_removal() == "sync"
     assert left(moved.db)["boards"] == 1
@@ -419,7 +431,7 @@ def test_a_truncation_is_acted_on_in_full_and_then_forgotten(compete: Callable[.
     db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
     sweep(db)
     assert [each.jobs() for each in boards] == [1, 1, 1]
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == 1
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 1
     for each in boards:
         assert each.again().action == "remove"
         while remove(db, each.competition):
@@ -451,10 +463,10 @@ def test_a_statement_asks_for_as_many_syncs_as_it_has_rows(
 ) -> None:
     """None is no error; one gets a job, several get a sweep."""
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('one'), ('two'), ('three')")
-    db.execute("TRUNCATE kaggle.sync_requests, procrastinate.procrastinate_jobs CASCADE")
+    db.execute("TRUNCATE kaggle_internal.sync_requests, procrastinate.procrastinate_jobs CASCADE")
     with db.transaction():
         if role != "owner":
             db.execute(f"SET LOCAL ROLE {role}")
         db.execute(STATEMENTS[statement], (count,))
-    assert value(db, "SELECT count(*) FROM kaggle.sync_requests") == count
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == count
     assert rows(db, "SELECT task_name FROM procrastinate.procrastinate_jobs") == [[], [("sync",)], [("sweep",)]][count]

@@ -13,7 +13,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import BOARDS, Connection
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -26,6 +25,7 @@ from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.simulator import zip_board
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from pgleaderboard.sync import board
+from tests.conftest import BOARDS, Connection
 from tests.support.boards import Entry, csv_of, teams
 
 LIMIT = 2**28

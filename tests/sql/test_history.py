@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from boards import Entry, read_csv, shown
-from conftest import Connection, MakeWorker
 
 from pgleaderboard.simulator import Simulator
+from tests.conftest import Connection, MakeWorker
+from tests.support.boards import Entry, read_csv, shown
 
 SLUG = "simulated-60-teams"
 STEPS = 12

@@ -171,7 +171,9 @@ def _play(syncs: Syncs, slugs: tuple[str, str], first: int, steps: list[Any]) ->
                 (slugs[linked], syncs.competition),
             )
         run_id = syncs.begin().run_id
-        syncs.db.execute("UPDATE kaggle.sync_state SET running_since = %s WHERE running_run_id = %s", (at, run_id))
+        syncs.db.execute(
+            "UPDATE kaggle_internal.sync_state SET running_since = %s WHERE running_run_id = %s", (at, run_id)
+        )
         syncs.end(run_id, zip_of(csv_of(kaggle.entries), kind=kaggle.kind))
         model.boards.setdefault((slugs[linked], kaggle.kind), []).append((at, run_id, list(kaggle.entries)))
     return model

@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
+
+from tests.conftest import Connection
 
 
 def imported(db: Connection, given: list[str | None], event: str | None = None) -> list[tuple[Any, ...]]:
@@ -44,7 +45,9 @@ def test_a_list_of_slugs_and_urls(db: Connection) -> None:
 def test_all_syncs_are_asked_for_with_one_job(db: Connection) -> None:
     """A hundred at once: a request each, one job."""
     assert {outcome for _, outcome in imported(db, [f"c-{n}" for n in range(100)])} == {"created"}
-    assert db.execute("SELECT count(*), count(DISTINCT competition_id) FROM kaggle.sync_requests").fetchone() == (
+    assert db.execute(
+        "SELECT count(*), count(DISTINCT competition_id) FROM kaggle_internal.sync_requests"
+    ).fetchone() == (
         100,
         100,
     )

@@ -60,8 +60,8 @@ class Hands:
         connection.commit()
         connection.autocommit = True
         self.queue_id = connection.execute("SELECT procrastinate_register_worker_v1()").fetchone()[0]
-        self.worker_id = connection.execute("SELECT kaggle.register_worker('test', 'cred')").fetchone()[0]
-        connection.execute("SELECT kaggle.prepare_staging()")
+        self.worker_id = connection.execute("SELECT kaggle_internal.register_worker('test', 'cred')").fetchone()[0]
+        connection.execute("SELECT kaggle_internal.prepare_staging()")
 
     def fetch(self) -> None:
         """Fetch a job, if there is one."""
@@ -76,11 +76,11 @@ class Hands:
         if self.job.task_name == "sweep":
             self.sweep(thorough=False)
         elif self.job.task_name == "remove":
-            while self.connection.execute("SELECT kaggle.remove_detached()").fetchone()[0]:
+            while self.connection.execute("SELECT kaggle_internal.remove_detached()").fetchone()[0]:
                 pass
         elif self.job.task_name == "sync":
             row = self.connection.execute(
-                "SELECT action, run_id, slug FROM kaggle.begin_sync(%s, %s, 'cred', 0)",
+                "SELECT action, run_id, slug FROM kaggle_internal.begin_sync(%s, %s, 'cred', 0)",
                 (self.job.competition_id, self.worker_id),
             ).fetchone()
             action, self.run, slug = row
@@ -88,7 +88,7 @@ class Hands:
                 self.begun.append((self.job.competition_id, slug))
             elif action == "remove":
                 while self.connection.execute(
-                    "SELECT kaggle.remove_deleted(%s)", (self.job.competition_id,)
+                    "SELECT kaggle_internal.remove_deleted(%s)", (self.job.competition_id,)
                 ).fetchone()[0]:
                     pass
 
@@ -98,12 +98,14 @@ class Hands:
             return
         if self.ending == "failed":
             self.connection.execute(
-                "SELECT kaggle.fail_run(%s, 'it broke', 'transient', interval '1 hour')", (self.run,)
+                "SELECT kaggle_internal.fail_run(%s, 'it broke', 'transient', interval '1 hour')", (self.run,)
             )
         else:
             with self.connection.transaction():
                 self.connection.execute(STAGE)
-                self.connection.execute("SELECT kaggle.apply_board(%s, 'public', %s, 0)", (self.run, b"digest"))
+                self.connection.execute(
+                    "SELECT kaggle_internal.apply_board(%s, 'public', %s, 0)", (self.run, b"digest")
+                )
         self.run = None
 
     def finish(self) -> None:
@@ -114,7 +116,7 @@ class Hands:
 
     def sweep(self, *, thorough: bool) -> None:
         """Sweep."""
-        self.connection.execute("SELECT kaggle.sweep(%s, 'cred', 0, %s)", (self.worker_id, thorough))
+        self.connection.execute("SELECT kaggle_internal.sweep(%s, 'cred', 0, %s)", (self.worker_id, thorough))
 
     def work_off(self) -> None:
         """End what runs and do every job until none is left; nothing is swept that no job asks for."""
@@ -205,7 +207,7 @@ def once_synced(db: Connection, hands: Hands, edit: Edit) -> dict[str, object]:
     hands.work_off()
     hands.ending = ending
     hands.begun.clear()
-    db.execute("UPDATE kaggle.sync_state SET describe_at = clock_timestamp() + interval '23 hours'")
+    db.execute("UPDATE kaggle_internal.sync_state SET describe_at = clock_timestamp() + interval '23 hours'")
     db.execute("SELECT kaggle.sync_now(%(slug)s)", row)
     assert jobs(db) == [("sync", row["id"])]
     return row
@@ -214,7 +216,7 @@ def once_synced(db: Connection, hands: Hands, edit: Edit) -> dict[str, object]:
 def is_failing(db: Connection, row: dict[str, object]) -> bool:
     """Whether its last attempt failed."""
     return db.execute(
-        "SELECT consecutive_failures > 0 FROM kaggle.sync_state WHERE competition_id = %(id)s", row
+        "SELECT consecutive_failures > 0 FROM kaggle_internal.sync_state WHERE competition_id = %(id)s", row
     ).fetchone()[0]
 
 
@@ -229,9 +231,9 @@ def jobs(db: Connection) -> list[tuple[str, int | None]]:
 def left_over(db: Connection, row: dict[str, object]) -> list[tuple[object, ...]]:
     """Requests that nobody took although they wait for nothing, and attempts that nobody ended."""
     return db.execute(
-        "SELECT reason, id FROM kaggle.sync_requests"
+        "SELECT reason, id FROM kaggle_internal.sync_requests"
         " WHERE competition_id = %(id)s AND (run_id IS NOT NULL OR NOT tried)"
-        " UNION ALL SELECT 'running', running_run_id FROM kaggle.sync_state"
+        " UNION ALL SELECT 'running', running_run_id FROM kaggle_internal.sync_state"
         " WHERE competition_id = %(id)s AND running_run_id IS NOT NULL",
         row,
     ).fetchall()
@@ -246,9 +248,9 @@ def is_wrong(db: Connection, hands: Hands, row: dict[str, object], name: str, be
         return f"left over: {found}"
     if name == "deleted":
         rows = db.execute(
-            "SELECT (SELECT count(*) FROM kaggle.sync_state WHERE competition_id = %(id)s)"
+            "SELECT (SELECT count(*) FROM kaggle_internal.sync_state WHERE competition_id = %(id)s)"
             " + (SELECT count(*) FROM kaggle.sync_runs WHERE competition_id = %(id)s)"
-            " + (SELECT count(*) FROM kaggle.sync_requests WHERE competition_id = %(id)s)"
+            " + (SELECT count(*) FROM kaggle_internal.sync_requests WHERE competition_id = %(id)s)"
             " + (SELECT count(*) FROM kaggle.boards WHERE competition_id = %(id)s OR competition_id IS NULL)",
             row,
         ).fetchone()[0]
@@ -270,7 +272,7 @@ def is_wrong(db: Connection, hands: Hands, row: dict[str, object], name: str, be
     if name == "interval":
         late = db.execute(
             "SELECT due_at - running FROM (SELECT due_at, last_attempt_at + interval '2 minutes' AS running"
-            " FROM kaggle.sync_state WHERE competition_id = %(id)s) s WHERE due_at > running + interval '1 second'",
+            " FROM kaggle_internal.sync_state WHERE competition_id = %(id)s) s WHERE due_at > running + interval '1 s'",
             row,
         ).fetchone()
         return f"the next sync comes {late[0]} too late" if late else None
@@ -420,7 +422,10 @@ def test_two_sessions_ask_about_the_same_row(
     orders = list(merged(("edit A", "commit A"), ("edit B", "commit B"), ("fetch", "begin", "end")))
     for order in orders:
         row = once_synced(db, hands, EDITS["another slug"])
-        renames, asks = EDITS["another slug"].does, "SELECT kaggle.ask_for_sync(ARRAY[%(id)s], ARRAY['manual'], 10)"
+        renames, asks = (
+            EDITS["another slug"].does,
+            "SELECT kaggle_internal.ask_for_sync(ARRAY[%(id)s], ARRAY['manual'], 10)",
+        )
         before = play(hands, order, {"A": (editor, renames, row), "B": (other, asks, row)})
         hands.work_off()
         if found := is_wrong(db, hands, row, "another slug", max(before.values())):
@@ -517,7 +522,7 @@ def test_two_workers_and_an_edit(db: Connection, hands: Hands, editor: Connectio
         for each in (second, hands, second):  # the first ends what runs; then each does what the other's end has queued
             each.work_off()
         last = db.execute(
-            "SELECT s.link_revision = c.link_revision, s.running_run_id FROM kaggle.sync_state s"
+            "SELECT s.link_revision = c.link_revision, s.running_run_id FROM kaggle_internal.sync_state s"
             " JOIN kaggle.competitions c ON c.id = s.competition_id WHERE c.id = %(id)s",
             row,
         ).fetchone()
@@ -599,7 +604,7 @@ def test_a_shorter_interval_given_during_a_sync_counts_from_its_start(db: Connec
     db.execute("UPDATE kaggle.competitions SET sync_interval = '2 minutes' WHERE id = %(id)s", row)
     hands.work_off()
     soon = db.execute(
-        "SELECT next_sync_at < clock_timestamp() + interval '3 minutes' FROM kaggle.sync_state"
+        "SELECT next_sync_at < clock_timestamp() + interval '3 minutes' FROM kaggle_internal.sync_state"
         " WHERE competition_id = %(id)s",
         row,
     ).fetchone()[0]
@@ -612,7 +617,7 @@ def test_a_job_fetched_since_the_snapshot_ends_no_transaction(
 ) -> None:
     """Above READ COMMITTED a session still sees jobs waiting that were fetched since: it puts its own beside them."""
     row = once_synced(db, hands, EDITS["sync_now"])
-    db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+    db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
     editor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
     editor.execute("SELECT FROM kaggle.competitions")
     for each in (hands, Hands(connect())):
@@ -695,14 +700,16 @@ def test_idle_sessions_hold_nobody_up(
     assert {row["slug"] for row in held} <= {slug for _, slug in hands.begun}
 
     # Dates that have passed, on held and on free ones; a sweep leaves the held ones for later.
-    db.execute("UPDATE kaggle.sync_state SET due_at = clock_timestamp() - interval '1 second', retry_at = NULL")
+    db.execute(
+        "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp() - interval '1 second', retry_at = NULL"
+    )
     hands.begun.clear()
     hands.sweep(thorough=True)
     hands.work_off()
     assert {row["id"] for row in [*held, *free]} <= {competition_id for competition_id, _ in hands.begun}
 
     described = (
-        "SELECT kaggle.fill_from_kaggle(id, link_revision, 'A title', NULL, NULL, NULL, NULL, NULL)"
+        "SELECT kaggle_internal.fill_from_kaggle(id, link_revision, 'A title', NULL, NULL, NULL, NULL, NULL)"
         " FROM kaggle.competitions WHERE id = %(id)s"
     )
     assert hands.connection.execute(described, free[2]).fetchone()[0] == "filled"
@@ -785,7 +792,10 @@ def test_asking_in_opposite_order_step_by_step(db: Connection, editor: Connectio
     other.execute(asks, first)
     editor.commit()
     other.commit()
-    asked = "SELECT competition_id, count(*) FROM kaggle.sync_requests WHERE reason = 'manual' GROUP BY 1 ORDER BY 1"
+    asked = (
+        "SELECT competition_id, count(*) FROM kaggle_internal.sync_requests "
+        "WHERE reason = 'manual' GROUP BY 1 ORDER BY 1"
+    )
     assert db.execute(asked).fetchall() == [(first["id"], 2), (second["id"], 2)]
 
 
@@ -838,20 +848,22 @@ def test_a_throttled_end_and_a_description_never_deadlock(db: Connection, hands:
     the worker that ran it lives.
     """
     row = once_synced(db, hands, EDITS["sync_now"])
-    db.execute("SELECT * FROM kaggle.take_grant('cred', 60)")
-    db.execute("UPDATE kaggle.kaggle_budget SET next_grant_at = '-infinity'")
+    db.execute("SELECT * FROM kaggle_internal.take_grant('cred', 60)")
+    db.execute("UPDATE kaggle_internal.kaggle_budget SET next_grant_at = '-infinity'")
     hands.fetch()
     hands.begin()
-    db.execute("UPDATE kaggle.sync_state SET describe_at = '-infinity'")
+    db.execute("UPDATE kaggle_internal.sync_state SET describe_at = '-infinity'")
     holder, ender, describer = connect(), connect(), connect()
-    holder.execute("SELECT * FROM kaggle.kaggle_budget FOR UPDATE")
-    ends = "SELECT kaggle.fail_run(%s, '429', 'transient', interval '1 minute', 'cred', interval '1 minute')"
+    holder.execute("SELECT * FROM kaggle_internal.kaggle_budget FOR UPDATE")
+    ends = "SELECT kaggle_internal.fail_run(%s, '429', 'transient', interval '1 minute', 'cred', interval '1 minute')"
     with ThreadPoolExecutor(2) as pool:
         ended = pool.submit(lambda: [ender.execute(ends, (hands.run,)).fetchone(), ender.commit()][0])
         until_waiting(db, [ender.info.backend_pid])
         described = pool.submit(
             lambda: [
-                describer.execute("SELECT action FROM kaggle.begin_describe(%(id)s, 'cred', 60)", row).fetchone(),
+                describer.execute(
+                    "SELECT action FROM kaggle_internal.begin_describe(%(id)s, 'cred', 60)", row
+                ).fetchone(),
                 describer.commit(),
             ][0]
         )

@@ -101,7 +101,7 @@ def value(url: str, query: str) -> Any:
 
 def untouched(url: str) -> bool:
     """Whether a database holds nothing of ours."""
-    return not rows(url, "SELECT 1 FROM pg_namespace WHERE nspname IN ('kaggle', 'procrastinate')")
+    return not rows(url, "SELECT 1 FROM pg_namespace WHERE nspname IN ('kaggle', 'kaggle_internal', 'procrastinate')")
 
 
 def refused(error: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
@@ -139,10 +139,10 @@ def test_fresh(empty_database: str, folders: Folders) -> None:
         "to apply: version 0001",
         "to apply: sql/010_leaderboard.sql",
     ]
-    assert value(empty_database, "SELECT version_num FROM kaggle.alembic_version") == "0001"
+    assert value(empty_database, "SELECT version_num FROM kaggle_internal.alembic_version") == "0001"
     assert value(empty_database, "SELECT to_regclass('procrastinate.procrastinate_jobs')::text") is not None
     assert rows(empty_database, "SELECT * FROM kaggle.leaderboard") == []
-    recorded = {name for (name,) in rows(empty_database, "SELECT name FROM kaggle.applied_files")}
+    recorded = {name for (name,) in rows(empty_database, "SELECT name FROM kaggle_internal.applied_files")}
     queue = {f"procrastinate/{path.name}" for path in (folders.procrastinate / "migrations").glob("*.sql")}
     assert recorded == {"pgleaderboard", "sql/010_leaderboard.sql"} | queue
     assert len(queue) > 30
@@ -151,13 +151,13 @@ def test_fresh(empty_database: str, folders: Folders) -> None:
 def test_a_second_run_changes_nothing(empty_database: str, folders: Folders) -> None:
     """Nothing is applied, reported or recorded again."""
     folders.migrate(empty_database)
-    before = rows(empty_database, "SELECT * FROM kaggle.applied_files ORDER BY name")
+    before = rows(empty_database, "SELECT * FROM kaggle_internal.applied_files ORDER BY name")
     told: list[str] = []
 
     assert folders.migrate(empty_database, report=told.append) is False
 
     assert told == []
-    assert rows(empty_database, "SELECT * FROM kaggle.applied_files ORDER BY name") == before
+    assert rows(empty_database, "SELECT * FROM kaggle_internal.applied_files ORDER BY name") == before
 
 
 def test_what_it_makes_itself_is_commented(empty_database: str, folders: Folders) -> None:
@@ -167,12 +167,12 @@ def test_what_it_makes_itself_is_commented(empty_database: str, folders: Folders
         empty_database,
         """
         SELECT nspname FROM pg_namespace
-        WHERE nspname IN ('kaggle', 'procrastinate') AND obj_description(oid, 'pg_namespace') IS NULL
+        WHERE nspname IN ('kaggle', 'kaggle_internal', 'procrastinate') AND obj_description(oid, 'pg_namespace') IS NULL
         UNION ALL
         SELECT format('%s.%s', attrelid::regclass, attnum)
         FROM (SELECT attrelid, attnum FROM pg_attribute WHERE attnum > 0
               UNION ALL SELECT oid, 0 FROM pg_class) AS named (attrelid, attnum)
-        WHERE attrelid IN ('kaggle.applied_files'::regclass, 'kaggle.alembic_version'::regclass)
+        WHERE attrelid IN ('kaggle_internal.applied_files'::regclass, 'kaggle_internal.alembic_version'::regclass)
           AND CASE attnum WHEN 0 THEN obj_description(attrelid, 'pg_class')
               ELSE col_description(attrelid, attnum) END IS NULL
         """,
@@ -197,13 +197,13 @@ def test_twenty_installers_at_once(empty_database: str, folders: Folders) -> Non
 def test_a_changed_file_is_applied_again(empty_database: str, folders: Folders) -> None:
     """With its new digest on record."""
     folders.migrate(empty_database)
-    before = value(empty_database, "SELECT digest FROM kaggle.applied_files WHERE name LIKE 'sql/%'")
+    before = value(empty_database, "SELECT digest FROM kaggle_internal.applied_files WHERE name LIKE 'sql/%'")
     folders.code("010_leaderboard.sql", "CREATE OR REPLACE VIEW kaggle.leaderboard AS SELECT 7::bigint AS id;")
 
     assert folders.migrate(empty_database) is True
 
     assert value(empty_database, "SELECT id FROM kaggle.leaderboard") == 7
-    assert value(empty_database, "SELECT digest FROM kaggle.applied_files WHERE name LIKE 'sql/%'") != before
+    assert value(empty_database, "SELECT digest FROM kaggle_internal.applied_files WHERE name LIKE 'sql/%'") != before
     assert folders.migrate(empty_database) is False
 
 
@@ -234,7 +234,7 @@ def test_a_version_brings_back_the_code_it_dropped(empty_database: str, folders:
 
     assert folders.migrate(empty_database) is True
 
-    assert value(empty_database, "SELECT version_num FROM kaggle.alembic_version") == "0002"
+    assert value(empty_database, "SELECT version_num FROM kaggle_internal.alembic_version") == "0002"
     assert rows(empty_database, "SELECT id FROM kaggle.leaderboard") == []
 
 
@@ -269,7 +269,7 @@ def test_later_migrations_of_procrastinate(empty_database: str, folders: Folders
     assert told == [f"to apply: {name}" for name in new]
     assert value(empty_database, "SELECT to_regclass('procrastinate.rests')::text") == "procrastinate.rests"
     recorded = rows(
-        empty_database, "SELECT name FROM kaggle.applied_files WHERE name LIKE 'procrastinate/9%' ORDER BY 1"
+        empty_database, "SELECT name FROM kaggle_internal.applied_files WHERE name LIKE 'procrastinate/9%' ORDER BY 1"
     )
     assert [name for (name,) in recorded] == new
     assert folders.migrate(empty_database) is False
@@ -291,7 +291,7 @@ def test_percent_and_colon_reach_the_database_as_they_are(
     folders.migrate(empty_database)
     assert rows(empty_database, "SELECT kaggle.versioned(), kaggle.coded()") == [(expected, expected)]
 
-    rows(empty_database, "DROP SCHEMA kaggle, procrastinate CASCADE")
+    rows(empty_database, "DROP SCHEMA kaggle, kaggle_internal, procrastinate CASCADE")
     run_in_psql(empty_database, migrate.script(**folders.all), tmp_path)
     assert rows(empty_database, "SELECT kaggle.versioned(), kaggle.coded()") == [(expected, expected)]
 
@@ -322,7 +322,7 @@ def test_the_script_refuses_a_schema_that_is_there(empty_database: str, folders:
     with pytest.raises(subprocess.CalledProcessError) as error:
         run_in_psql(empty_database, migrate.script(**folders.all), tmp_path)
     assert b'schema "kaggle" already exists' in error.value.stderr
-    assert value(empty_database, "SELECT to_regclass('kaggle.applied_files')::text") is None
+    assert value(empty_database, "SELECT to_regclass('kaggle_internal.applied_files')::text") is None
 
 
 def run_in_psql(url: str, script: str, folder: Path) -> None:
@@ -392,7 +392,7 @@ def test_a_failing_upgrade_leaves_what_was_there(empty_database: str, folders: F
 
     with pytest.raises(PgleaderboardError, match=r"sql/020_broken\.sql, line 1, SELECT 1 / 0;: division by zero"):
         folders.migrate(empty_database)
-    assert value(empty_database, "SELECT version_num FROM kaggle.alembic_version") == "0001"
+    assert value(empty_database, "SELECT version_num FROM kaggle_internal.alembic_version") == "0001"
 
     folders.code("020_broken.sql", "SELECT 1;")
     assert folders.migrate(empty_database) is True
@@ -434,7 +434,7 @@ def test_a_lock_that_goes_away_is_waited_for(
             time.sleep(0.01)
         other.rollback()
         assert upgrade.result() is True
-    assert value(empty_database, "SELECT version_num FROM kaggle.alembic_version") == "0002"
+    assert value(empty_database, "SELECT version_num FROM kaggle_internal.alembic_version") == "0002"
 
 
 def test_a_lock_that_stays(empty_database: str, folders: Folders) -> None:
@@ -457,7 +457,7 @@ def test_a_schema_kaggle_of_somebody_else(empty_database: str, folders: Folders)
     with pytest.raises(NeedsPerson) as error:
         folders.migrate(empty_database)
     refused(error, "schema kaggle", "not made by pgleaderboard", "table kaggle.theirs")
-    assert value(empty_database, "SELECT to_regclass('kaggle.applied_files')::text") is None
+    assert value(empty_database, "SELECT to_regclass('kaggle_internal.applied_files')::text") is None
 
 
 def test_procrastinate_of_somebody_else(empty_database: str, folders: Folders) -> None:
@@ -519,13 +519,13 @@ def test_a_server_that_is_too_old(empty_database: str, folders: Folders, monkeyp
 @pytest.mark.parametrize(
     ("newer", "reason"),
     [
-        ("UPDATE kaggle.alembic_version SET version_num = '0999'", "holds 0999, which pgleaderboard"),
+        ("UPDATE kaggle_internal.alembic_version SET version_num = '0999'", "holds 0999, which pgleaderboard"),
         (
-            "INSERT INTO kaggle.applied_files VALUES ('procrastinate/99.00.00_01_x.sql', '')",
+            "INSERT INTO kaggle_internal.applied_files VALUES ('procrastinate/99.00.00_01_x.sql', '')",
             "holds procrastinate/99.00.00_01_x.sql, which",
         ),
         (
-            "UPDATE kaggle.applied_files SET digest = '10.0.0' WHERE name = 'pgleaderboard'",
+            "UPDATE kaggle_internal.applied_files SET digest = '10.0.0' WHERE name = 'pgleaderboard'",
             f"was migrated by pgleaderboard 10.0.0, and this is {__version__}",
         ),
     ],
@@ -573,6 +573,7 @@ def test_empty_schemas_made_by_an_administrator(empty_database: str, plain_role:
     role = conninfo_to_dict(plain_role)["user"]
     rows(empty_database, f'CREATE SCHEMA kaggle AUTHORIZATION "{role}"')
     rows(empty_database, f'ALTER DEFAULT PRIVILEGES IN SCHEMA kaggle GRANT SELECT ON TABLES TO "{role}"')
+    rows(empty_database, f'CREATE SCHEMA kaggle_internal AUTHORIZATION "{role}"')
     rows(empty_database, "CREATE SCHEMA procrastinate")
     with pytest.raises(NeedsPerson, match=f'role "{role}" lacks CREATE on schema procrastinate'):
         folders.migrate(plain_role)
@@ -585,8 +586,8 @@ def test_empty_schemas_made_by_an_administrator(empty_database: str, plain_role:
 def test_an_upgrade_by_somebody_else_than_the_owner(empty_database: str, plain_role: str, folders: Folders) -> None:
     """PostgreSQL's own words say whose the table is to be."""
     folders.migrate(empty_database)
-    rows(empty_database, "GRANT USAGE, CREATE ON SCHEMA kaggle, procrastinate TO PUBLIC")
-    rows(empty_database, "GRANT ALL ON ALL TABLES IN SCHEMA kaggle TO PUBLIC")
+    rows(empty_database, "GRANT USAGE, CREATE ON SCHEMA kaggle, kaggle_internal, procrastinate TO PUBLIC")
+    rows(empty_database, "GRANT ALL ON ALL TABLES IN SCHEMA kaggle, kaggle_internal TO PUBLIC")
     folders.version(2, "ALTER TABLE kaggle.facts ADD note text;")
     with pytest.raises(NeedsPerson, match=r"0002_step\.sql, line 1, .*: must be owner of table facts"):
         folders.migrate(plain_role)

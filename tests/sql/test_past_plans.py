@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Connection
 
 from tests.bench.history_data import LongPast, write_long_past
+from tests.conftest import Connection
 
 TEAMS = 500
 SYNCS = 120

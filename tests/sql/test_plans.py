@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.asking import value
+
 COMPETITIONS = 300
 TEAMS = 500
 SLUG = "board-150"
@@ -53,15 +55,16 @@ def fill(db: Connection, competitions: int, teams: int) -> None:
     )
     db.execute(
         """
-        INSERT INTO kaggle.sync_state (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,
+        INSERT INTO kaggle_internal.sync_state
+            (competition_id, link_revision, last_run_id, due_at, due_interval, describe_at,
             last_attempt_at, last_success_at)
-        SELECT id, link_revision, nextval('kaggle.run_ids'), now() + '1 hour', '5 minutes', now() + '1 day',
+        SELECT id, link_revision, nextval('kaggle_internal.run_ids'), now() + '1 hour', '5 minutes', now() + '1 day',
             now(), now()
         FROM kaggle.competitions
         """
     )
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
-    db.execute("DELETE FROM kaggle.sync_requests")
+    db.execute("DELETE FROM kaggle_internal.sync_requests")
     db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
     db.execute("VACUUM ANALYZE")
 
@@ -70,7 +73,7 @@ def fill(db: Connection, competitions: int, teams: int) -> None:
 def full(db: Connection) -> Iterator[Connection]:
     """A database of 300 competitions with 150,000 teams."""
     fill(db, COMPETITIONS, TEAMS)
-    db.execute("SELECT kaggle.register_worker('test', 'credential')")
+    db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")
     return db
 
 
@@ -132,9 +135,12 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
         ).fetchone()
 
     before = entries_scanned()
-    sweep = "SELECT queued FROM kaggle.sweep((SELECT max(id) FROM kaggle.worker_processes), 'credential', 0, true)"
+    worker_id = value(full, "SELECT max(id) FROM kaggle_internal.worker_processes")
+    sweep = f"SELECT queued FROM kaggle_internal.sweep({worker_id}, 'credential', 0, true)"
     assert full.execute(sweep).fetchone() == (0,)
-    full.execute("UPDATE kaggle.sync_state SET due_at = now() - interval '1 second' WHERE competition_id % 3 = 0")
+    full.execute(
+        "UPDATE kaggle_internal.sync_state SET due_at = now() - interval '1 second' WHERE competition_id % 3 = 0"
+    )
     assert full.execute(sweep).fetchone() == (COMPETITIONS // 3,)
     assert full.execute(sweep).fetchone() == (0,)  # each has its job
     assert entries_scanned() == before
@@ -171,9 +177,9 @@ def test_a_standing_reads_each_team_once(full: Connection) -> None:
     full.execute("LOAD 'auto_explain'")
     plans: list[str] = []
     full.add_notice_handler(lambda notice: plans.append(notice.message_primary or ""))
-    for name, value in (("log_min_duration", "0"), ("log_analyze", "on"), ("log_nested_statements", "on"),
+    for name, setting in (("log_min_duration", "0"), ("log_analyze", "on"), ("log_nested_statements", "on"),
                         ("log_timing", "off"), ("log_format", "json")):  # fmt: skip
-        full.execute(f"SET auto_explain.{name} = {value}")
+        full.execute(f"SET auto_explain.{name} = {setting}")
     full.execute("SET client_min_messages = log")
     full.execute("SELECT count(*) FROM kaggle.event_standings WHERE event_slug = 'night'")
     (body,) = [plan for plan in plans if "taking_part" in plan]
@@ -183,12 +189,14 @@ def test_a_standing_reads_each_team_once(full: Connection) -> None:
 
 
 def body_of_wanted(db: Connection, thorough: str) -> list[Node]:
-    """The plan of kaggle.wanted, whose own EXPLAIN would show a function scan and nothing else."""
-    row = db.execute("SELECT prosrc FROM pg_proc WHERE oid = 'kaggle.wanted(text, boolean)'::regprocedure").fetchone()
+    """The plan of kaggle_internal.wanted, whose own EXPLAIN would show a function scan and nothing else."""
+    row = db.execute(
+        "SELECT prosrc FROM pg_proc WHERE oid = 'kaggle_internal.wanted(text, boolean)'::regprocedure"
+    ).fetchone()
     assert row is not None
     body = row[0].replace("wanted.credential", "'credential'").replace("thorough", thorough)
     with db.transaction():
-        db.execute("SET LOCAL search_path = kaggle, pg_temp")
+        db.execute("SET LOCAL search_path = kaggle, kaggle_internal, pg_temp")
         return nodes(db, body)
 
 
@@ -211,5 +219,5 @@ def test_the_door_finds_the_waiting_job_by_its_index(db: Connection, task: str) 
             if task == "sync":
                 db.execute("SELECT kaggle.sync_now('board-' || %s)", (n,))
             else:
-                db.execute("SELECT kaggle.queue_job('sweep', NULL, 5)")
+                db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 5)")
             assert db.execute(scanned).fetchone() == (0, True)

@@ -16,11 +16,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgleaderboard.simulator import Simulator
+from tests.conftest import Connection
 from tests.support.boards import COLUMNS, Entry, shown, teams, zip_of
 from tests.support.syncs import Syncs
 
@@ -37,7 +37,7 @@ _NUMBERS = itertools.count(1)
 def sync_at(syncs: Syncs, board: list[Entry], at: datetime) -> int:
     """A whole sync, as if it had begun at that moment. Returns the run."""
     run_id = syncs.begin().run_id
-    syncs.db.execute("UPDATE kaggle.sync_state SET running_since = %s WHERE running_run_id = %s", (at, run_id))
+    syncs.db.execute("UPDATE kaggle_internal.sync_state SET running_since = %s WHERE running_run_id = %s", (at, run_id))
     syncs.end(run_id, zip_of(board))
     return run_id
 
@@ -144,9 +144,9 @@ def test_pruning_does_not_wait_for_a_sync(compete: Compete, db: Connection, conn
         play(syncs)
     run_id = held.begin().run_id
     applying = connect()
-    applying.execute("SELECT kaggle.prepare_staging()")
+    applying.execute("SELECT kaggle_internal.prepare_staging()")
     applying.execute("INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name) VALUES (1, 3, 'x')")
-    applying.execute("SELECT kaggle.apply_board(%s, 'public', 'digest', 0)", (run_id,))
+    applying.execute("SELECT kaggle_internal.apply_board(%s, 'public', 'digest', 0)", (run_id,))
 
     db.execute(IMPATIENT)
     while prune(db, timedelta(0), 2):
@@ -171,7 +171,7 @@ def test_pruning_does_not_wait_for_keys_that_are_spread(compete: Compete, db: Co
     run_id = syncs.begin().run_id
     board_id = syncs.scalar("SELECT id FROM kaggle.boards")
     spreading = connect()
-    assert spreading.execute("SELECT kaggle.widen_gap(%s, %s, 0, 2)", (run_id, board_id)).fetchone() == (True,)
+    assert spreading.execute("SELECT kaggle_internal.widen_gap(%s, %s, 0, 2)", (run_id, board_id)).fetchone() == (True,)
     db.execute(IMPATIENT)
     early = prune(db, 3 * DAY)
     spreading.commit()
@@ -242,7 +242,7 @@ def test_the_worker_prunes_by_itself(
     for _ in range(2):
         syncs.sync(zip_of(BOARDS[-1]))
     db.execute("UPDATE kaggle.sync_runs SET finished_at = finished_at - interval '20 days' WHERE outcome = 'unchanged'")
-    db.execute("UPDATE kaggle.sync_state SET last_run_id = NULL, describe_at = '2999-01-01'")
+    db.execute("UPDATE kaggle_internal.sync_state SET last_run_id = NULL, describe_at = '2999-01-01'")
     kept = db.execute("SELECT count(*) FROM kaggle.leaderboard_history WHERE valid_until > now() - '2.5 d'::interval")
     kept_versions = (kept.fetchone() or (0,))[0]
     assert kept_versions > 0

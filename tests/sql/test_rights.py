@@ -32,8 +32,8 @@ VIEWS = {
     "participant_results",
     "unmatched_participants",
     "event_standings",
+    "participant_entries",
 }
-BELOW_VIEWS = {"participant_entries"}  # read by the views, in their owner's name
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget"}
@@ -46,13 +46,9 @@ QUEUE = {
 }
 READER_CALLS = {
     "slug_of",
-    "refuse",
+    "username_of",
     "find_competition",
     "wait_for_sync",
-    "live_workers",
-    "presence_key",
-    "request_holds",
-    "find_board",
     "leaderboard_as_of",
     "team_rank",
     "rank_history",
@@ -61,12 +57,17 @@ READER_CALLS = {
     "medal",
     "shakeup",
     "event_standings_as_of",
-    "standing",
-    "check_standing",
-    "lower_all",
 }
 EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions"}
 WORKER_CALLS = EDITOR_CALLS | {
+    "refuse",
+    "live_workers",
+    "presence_key",
+    "request_holds",
+    "find_board",
+    "standing",
+    "check_standing",
+    "lower_all",
     "status_by_dates",
     "status_after_dates_moved",
     "forget_what_kaggle_filled",
@@ -146,7 +147,6 @@ WORKER_CALLS = EDITOR_CALLS | {
     "prune_history",
     "try_slug",
     "let_go",
-    "username_of",
     "known_board",
     "known_direction",
     "is_pruned",
@@ -207,7 +207,7 @@ def allowed(db: Connection, role: str) -> dict[str, set[str]]:
     for privilege in PRIVILEGES[:-1]:
         rows = db.execute(
             "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-            " AND relnamespace::regnamespace::text IN ('kaggle', 'procrastinate')"
+            " AND relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')"
             " AND has_schema_privilege(%(role)s, relnamespace, 'USAGE')"
             " AND (has_table_privilege(%(role)s, oid, %(privilege)s)"
             "      OR (%(privilege)s IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')"
@@ -216,7 +216,7 @@ def allowed(db: Connection, role: str) -> dict[str, set[str]]:
         )
         found[privilege] = {name for (name,) in rows}
     rows = db.execute(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace"
+        "SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text ~ '^kaggle'"
         " AND has_schema_privilege(%(role)s, pronamespace, 'USAGE')"
         " AND has_function_privilege(%(role)s, oid, 'EXECUTE')",
         {"role": role},
@@ -233,9 +233,9 @@ EXPECTED = {
     | {"SELECT": READABLE, "EXECUTE": EDITOR_CALLS}
     | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), WRITTEN_BY_PEOPLE),
     "pgleaderboard_worker": NOTHING
-    | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), READABLE | BELOW_VIEWS | OF_THE_WORKER | QUEUE)
+    | dict.fromkeys(("INSERT", "UPDATE", "DELETE"), READABLE | OF_THE_WORKER | QUEUE)
     | {
-        "SELECT": READABLE | BELOW_VIEWS | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE,
+        "SELECT": READABLE | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE,
         "EXECUTE": WORKER_CALLS,
     },
 }
@@ -254,10 +254,10 @@ def test_nothing_is_forgotten(db: Connection) -> None:
     """The lists above name every table, view and function there is."""
     relations = db.execute(
         "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-        " AND relnamespace::regnamespace::text IN ('kaggle', 'procrastinate')"
+        " AND relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')"
     ).fetchall()
-    functions = db.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace").fetchall()
-    assert {name for (name,) in relations} == (READABLE | BELOW_VIEWS | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE)
+    functions = db.execute("SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text ~ '^kaggle'").fetchall()
+    assert {name for (name,) in relations} == (READABLE | OF_THE_WORKER | ONLY_READ_BY_THE_WORKER | QUEUE)
     assert {name for (name,) in functions} == WORKER_CALLS | OWNER_CALLS | TRIGGERS
 
 
@@ -268,7 +268,7 @@ def test_sequences_are_for_the_worker(db: Connection) -> None:
         " AND has_sequence_privilege(r.name, c.oid, 'USAGE'),"
         " has_sequence_privilege(r.name, c.oid, 'UPDATE')"
         " FROM pg_class c, unnest(%s::text[]) AS r (name)"
-        " WHERE relkind = 'S' AND relnamespace::regnamespace::text IN ('kaggle', 'procrastinate')",
+        " WHERE relkind = 'S' AND relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')",
         (list(ROLES),),
     ).fetchall()
     assert set(rows) == {
@@ -283,12 +283,13 @@ def test_public_has_nothing(db: Connection) -> None:
     acl = db.execute(
         """
         SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(nspacl) a
-        WHERE nspname IN ('kaggle', 'procrastinate') AND a.grantee = 0
+        WHERE nspname IN ('kaggle', 'kaggle_internal', 'procrastinate') AND a.grantee = 0
         UNION ALL
-        SELECT relname FROM pg_class, aclexplode(relacl) a WHERE relnamespace = 'kaggle'::regnamespace AND a.grantee = 0
+        SELECT relname FROM pg_class, aclexplode(relacl) a
+        WHERE relnamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee = 0
         UNION ALL
         SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
-        WHERE pronamespace = 'kaggle'::regnamespace AND a.grantee = 0
+        WHERE pronamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee = 0
         """
     ).fetchall()
     assert acl == []
@@ -299,10 +300,12 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
     definers = {
         name
         for (name,) in db.execute(
-            "SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace AND prosecdef"
+            "SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'kaggle%' AND prosecdef"
         )
     }
     assert definers == {
+        "slug_of",
+        "username_of",
         "find_competition",
         "complete_competition",
         "complete_event",
@@ -373,31 +376,31 @@ REFUSED_TO_READERS = (
     "DELETE FROM kaggle.events",
     "SELECT kaggle.sync_now('titanic')",
     "SELECT * FROM kaggle.import_competitions(ARRAY['titanic'])",
-    "SELECT kaggle.ask_for_sync(ARRAY[1], ARRAY['manual'], 5)",
+    "SELECT kaggle_internal.ask_for_sync(ARRAY[1], ARRAY['manual'], 5)",
 )
 REFUSED_TO_EDITORS = (
-    "SELECT * FROM kaggle.sync_requests",
-    "SELECT * FROM kaggle.sync_state",
-    "SELECT * FROM kaggle.kaggle_budget",
-    "SELECT * FROM kaggle.worker_processes",
+    "SELECT * FROM kaggle_internal.sync_requests",
+    "SELECT * FROM kaggle_internal.sync_state",
+    "SELECT * FROM kaggle_internal.kaggle_budget",
+    "SELECT * FROM kaggle_internal.worker_processes",
     "SELECT * FROM procrastinate.procrastinate_jobs",
     "SELECT procrastinate.procrastinate_cancel_job_v1(1, true, true)",
-    "INSERT INTO kaggle.sync_requests (competition_id, reason) VALUES (1, 'manual')",
+    "INSERT INTO kaggle_internal.sync_requests (competition_id, reason) VALUES (1, 'manual')",
     "UPDATE kaggle.sync_runs SET outcome = 'changed'",
     "DELETE FROM kaggle.leaderboard_entries",
     "DELETE FROM kaggle.leaderboard_history",
     "TRUNCATE kaggle.competitions",
-    "SELECT kaggle.queue_job('sync', 1, 5)",
-    "SELECT kaggle.begin_sync(1, 1, 'x', 0)",
-    "SELECT kaggle.fail_run(1, 'x', 'ours', '1 s')",
-    "SELECT kaggle.apply_board(1, 'public', '', 0)",
-    "SELECT kaggle.register_worker('x', 'x')",
+    "SELECT kaggle_internal.queue_job('sync', 1, 5)",
+    "SELECT kaggle_internal.begin_sync(1, 1, 'x', 0)",
+    "SELECT kaggle_internal.fail_run(1, 'x', 'ours', '1 s')",
+    "SELECT kaggle_internal.apply_board(1, 'public', '', 0)",
+    "SELECT kaggle_internal.register_worker('x', 'x')",
     "SELECT kaggle.prune_history('0 s')",
     "SELECT kaggle.set_sync_condition(NULL)",
-    "SELECT kaggle.ask_condition(1)",
-    "INSERT INTO kaggle.sync_condition VALUES ('public.mine(kaggle.competitions)')",
-    "SELECT * FROM kaggle.versions(1, now())",
-    "SELECT kaggle.fill_from_kaggle(1, 0, 'x', 'x', now(), now(), 'x', 1)",
+    "SELECT kaggle_internal.ask_condition(1)",
+    "INSERT INTO kaggle_internal.sync_condition VALUES ('public.mine(kaggle.competitions)')",
+    "SELECT * FROM kaggle_internal.versions(1, now())",
+    "SELECT kaggle_internal.fill_from_kaggle(1, 0, 'x', 'x', now(), now(), 'x', 1)",
     "CREATE TABLE kaggle.mine ()",
     "CREATE FUNCTION kaggle.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "ALTER TABLE kaggle.competitions DISABLE TRIGGER ALL",
@@ -510,25 +513,26 @@ def test_a_worker_needs_its_role_only(
         assert db.execute("SELECT outcome FROM kaggle.wait_for_sync('titanic')").fetchone() == ("changed",)
         # Another worker is gone: its attempt and its job are found.
         db.execute(
-            "UPDATE kaggle.sync_state s SET running_run_id = nextval('kaggle.run_ids'), running_worker_id = 2000000000,"
+            "UPDATE kaggle_internal.sync_state s SET running_run_id = nextval('kaggle_internal.run_ids'),"
+            " running_worker_id = 2000000000,"
             " running_since = now(), running_reason = 'manual'"
             " FROM kaggle.competitions c WHERE c.id = s.competition_id AND kaggle_competition_id = 'titanic'"
         )
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
-        until(db, "SELECT count(*) = 0 FROM kaggle.sync_state WHERE running_run_id IS NOT NULL")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
+        until(db, "SELECT count(*) = 0 FROM kaggle_internal.sync_state WHERE running_run_id IS NOT NULL")
         # A date passes; the editor's row is written by the worker.
         db.execute(
             "INSERT INTO kaggle.competitions (kaggle_competition_id, start_date)"
             " VALUES ('orbit-wars', clock_timestamp() + interval '500 ms')"
         )
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         until(db, "SELECT status = 'ongoing' FROM kaggle.competitions WHERE kaggle_competition_id = 'orbit-wars'")
         assert db.execute("SELECT outcome FROM kaggle.wait_for_sync('orbit-wars')").fetchone() == ("changed",)
         db.execute("DELETE FROM kaggle.competitions")
         until(
             db,
             "SELECT (SELECT count(*) FROM kaggle.leaderboard_entries) + (SELECT count(*) FROM kaggle.sync_runs)"
-            " + (SELECT count(*) FROM kaggle.sync_state) = 0",
+            " + (SELECT count(*) FROM kaggle_internal.sync_state) = 0",
         )
         until(db, "SELECT count(*) = 0 FROM procrastinate.procrastinate_jobs")
 
@@ -542,12 +546,14 @@ def test_a_trigger_function_acts_on_no_other_table(as_role: Callable[..., Connec
     worker.execute("CREATE TEMPORARY TABLE mine (id bigint, link_revision bigint)")
     for event in ("DELETE", "TRUNCATE"):
         for name in sorted(TRIGGERS):
-            with pytest.raises(REFUSED, match=rf"permission denied for function (kaggle\.)?{name}$"):
+            with pytest.raises(REFUSED, match=rf"permission denied for function (kaggle_internal\.)?{name}$"):
                 worker.execute(
-                    f"CREATE TRIGGER theirs AFTER {event} ON mine FOR EACH STATEMENT EXECUTE FUNCTION kaggle.{name}()"
+                    f"CREATE TRIGGER theirs AFTER {event} ON mine "
+                    f"FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.{name}()"
                 )
     triggers = db.execute(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'kaggle'::regnamespace AND prorettype = 'trigger'::regtype"
+        "SELECT proname FROM pg_proc WHERE pronamespace::regnamespace::text ~ '^kaggle'"
+        " AND prorettype = 'trigger'::regtype"
     ).fetchall()
     assert {name for (name,) in triggers} == TRIGGERS
 
@@ -555,11 +561,10 @@ def test_a_trigger_function_acts_on_no_other_table(as_role: Callable[..., Connec
 @pytest.mark.parametrize("role", ["pgleaderboard_reader", "pgleaderboard_editor"])
 def test_no_reader_sees_a_credential(db: Connection, as_role: Callable[..., Connection], role: str) -> None:
     """Not even its fingerprint, in whatever it may read or call of the workers."""
-    db.execute("SELECT kaggle.register_worker('0.0.1', 'fingerprint-of-a-credential')")
+    db.execute("SELECT kaggle_internal.register_worker('0.0.1', 'fingerprint-of-a-credential')")
     reader = as_role(role)
-    for source in ("kaggle.workers", "kaggle.live_workers()"):
-        ((found,),) = reader.execute(f"SELECT to_jsonb(w) FROM {source} w").fetchall()
-        assert set(found) == {"id", "version", "started_at", "seen_at"}
+    ((found,),) = reader.execute("SELECT to_jsonb(w) FROM kaggle.workers w").fetchall()
+    assert set(found) == {"id", "version", "started_at", "seen_at"}
 
 
 def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., Connection]) -> None:
@@ -620,7 +625,7 @@ def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., C
     for place in ("trap", "pg_temp"):
         for table in tables:
             assert editor.execute(f"SELECT count(*) FROM {place}.{table}").fetchone() == (0,), (place, table)
-    reasons = db.execute("SELECT reason FROM kaggle.sync_requests ORDER BY id").fetchall()
+    reasons = db.execute("SELECT reason FROM kaggle_internal.sync_requests ORDER BY id").fetchall()
     assert [reason for (reason,) in reasons] == ["inserted", "linked", "manual", "deleted"]
 
 

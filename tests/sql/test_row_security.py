@@ -24,17 +24,23 @@ from tests.support.asking import PATIENCE, eventually, insert, move_time, synced
 from tests.support.boards import shown, teams, zip_of
 from tests.support.syncs import Syncs
 
-OF_PEOPLE = ("competitions", "events", "event_competitions", "participants", "event_participants")
+OF_PEOPLE = (
+    "kaggle.competitions",
+    "kaggle.events",
+    "kaggle.event_competitions",
+    "kaggle.participants",
+    "kaggle.event_participants",
+)
 OF_THE_WORKER = (
-    "sync_requests",
-    "sync_state",
-    "sync_runs",
-    "sync_condition",
-    "worker_processes",
-    "kaggle_budget",
-    "boards",
-    "leaderboard_entries",
-    "leaderboard_history",
+    "kaggle_internal.sync_requests",
+    "kaggle_internal.sync_state",
+    "kaggle.sync_runs",
+    "kaggle_internal.sync_condition",
+    "kaggle_internal.worker_processes",
+    "kaggle_internal.kaggle_budget",
+    "kaggle.boards",
+    "kaggle.leaderboard_entries",
+    "kaggle.leaderboard_history",
 )
 POLICIES = {
     "no policy": "",
@@ -70,14 +76,14 @@ def as_role(role_url: str) -> Iterator[Connection]:
 
 def hide(db: Connection, table: str, policy: str = "no policy") -> None:
     """Switch row level security on."""
-    db.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY")
-    if statement := POLICIES[policy].format(table=f"kaggle.{table}"):
+    db.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    if statement := POLICIES[policy].format(table=table):
         db.execute(statement)
 
 
 def show(db: Connection, table: str) -> None:
     """Switch it off again."""
-    db.execute(f"ALTER TABLE kaggle.{table} DISABLE ROW LEVEL SECURITY")
+    db.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
 
 
 def kept(db: Connection) -> dict[str, list[Any]]:
@@ -86,8 +92,10 @@ def kept(db: Connection) -> dict[str, list[Any]]:
         table: db.execute(f"SELECT to_jsonb(t) FROM kaggle.{table} t ORDER BY 1").fetchall()
         for table in ("competitions", "boards", "leaderboard_entries", "leaderboard_history", "sync_runs")
     } | {
-        "states": db.execute("SELECT competition_id, link_revision FROM kaggle.sync_state ORDER BY 1").fetchall(),
-        "requests": db.execute("SELECT id FROM kaggle.sync_requests ORDER BY 1").fetchall(),
+        "states": db.execute(
+            "SELECT competition_id, link_revision FROM kaggle_internal.sync_state ORDER BY 1"
+        ).fetchall(),
+        "requests": db.execute("SELECT id FROM kaggle_internal.sync_requests ORDER BY 1").fetchall(),
     }
 
 
@@ -95,25 +103,25 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
     """Everything a worker does, each in a transaction that is committed if nothing is refused. Returns what was."""
     refused = set()
     for statement, values in (
-        ("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,)),
-        ("SELECT kaggle.rescue()", ()),
-        ("SELECT kaggle.confirm_board(%s, 'public', 'other bytes')", (run_id,)),
-        ("SELECT kaggle.fail_run(%s, 'it broke', 'transient', '1 hour')", (run_id,)),
-        ("SELECT kaggle.begin_sync(%s, %s, 'credential', 0)", (competition_id, worker_id)),
-        ("SELECT kaggle.begin_describe(%s, 'credential', 0)", (competition_id,)),
-        ("SELECT kaggle.let_go(%s, 7, '1 minute', 'why')", (competition_id,)),
-        ("SELECT kaggle.remove_deleted(%s)", (competition_id,)),
-        ("SELECT kaggle.remove_detached()", ()),
-        ("SELECT kaggle.prune_runs('-1 hour')", ()),
-        ("SELECT kaggle.begin_backfill('a-board')", ()),
+        ("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,)),
+        ("SELECT kaggle_internal.rescue()", ()),
+        ("SELECT kaggle_internal.confirm_board(%s, 'public', 'other bytes')", (run_id,)),
+        ("SELECT kaggle_internal.fail_run(%s, 'it broke', 'transient', '1 hour')", (run_id,)),
+        ("SELECT kaggle_internal.begin_sync(%s, %s, 'credential', 0)", (competition_id, worker_id)),
+        ("SELECT kaggle_internal.begin_describe(%s, 'credential', 0)", (competition_id,)),
+        ("SELECT kaggle_internal.let_go(%s, 7, '1 minute', 'why')", (competition_id,)),
+        ("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)),
+        ("SELECT kaggle_internal.remove_detached()", ()),
+        ("SELECT kaggle_internal.prune_runs('-1 hour')", ()),
+        ("SELECT kaggle_internal.begin_backfill('a-board')", ()),
     ):
         try:
             connection.execute(statement, values)
         except HIDDEN as error:
-            if "row level security hides rows of kaggle." in str(error) and "BYPASSRLS" in (
+            if "row level security hides rows of kaggle" in str(error) and "BYPASSRLS" in (
                 error.diag.message_hint or ""
             ):
-                refused.add(statement.removeprefix("SELECT kaggle.").split("(")[0])
+                refused.add(statement.removeprefix("SELECT kaggle_internal.").split("(")[0])
     return refused
 
 
@@ -127,7 +135,7 @@ def test_a_worker_that_does_not_see_its_own_tables_does_nothing(
     syncs.sync(zip_of(teams(3, 2)))
     run_id = syncs.begin().run_id
     before = kept(db)
-    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
     hide(db, table, policy)
 
     refused = tried(as_role, syncs.competition, run_id, worker_id)
@@ -147,25 +155,25 @@ def test_a_worker_that_does_not_see_what_people_wrote_removes_nothing(
     syncs.sync(zip_of(teams(1, 2, 3)))
     syncs.sync(zip_of(teams(3, 2)))
     before = kept(db)
-    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
+    worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
     db.execute("SELECT kaggle.sync_now('a-board')")
     hide(db, table, policy)
 
     begun = as_role.execute(
-        "SELECT action, run_id FROM kaggle.begin_sync(%s, %s, 'credential', 0)", (syncs.competition, worker_id)
+        "SELECT action, run_id FROM kaggle_internal.begin_sync(%s, %s, 'credential', 0)", (syncs.competition, worker_id)
     ).fetchone()
     assert begun is not None
-    assert begun[0] == ("none" if table == "competitions" else "sync")
+    assert begun[0] == ("none" if table == "kaggle.competitions" else "sync")
     for _ in range(2):
-        as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-        as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
-        as_role.execute("SELECT kaggle.remove_detached()")
+        as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+        as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
+        as_role.execute("SELECT kaggle_internal.remove_detached()")
 
     after = kept(db)
     assert len(after.pop("requests")) == 1
     assert before.pop("requests") == []
     assert after == before
-    assert value(db, "SELECT count(*) FROM kaggle.sync_state WHERE missing_since IS NOT NULL") == 0
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_state WHERE missing_since IS NOT NULL") == 0
     show(db, table)
     run_id = begun[1] or syncs.again().run_id
     assert syncs.end(run_id, zip_of(teams(2, 3))).outcome == "changed"
@@ -175,16 +183,16 @@ def test_a_row_that_was_missing_before_rows_were_hidden(db: Connection, syncs: S
     """It may be back by now, and cannot be seen: its hour does not run out."""
     syncs.sync(zip_of(teams(1, 2, 3)))
     before = kept(db)
-    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
-    db.execute("UPDATE kaggle.sync_state SET missing_since = clock_timestamp() - interval '2 hours'")
-    hide(db, "competitions")
-    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
-    assert not value(as_role, "SELECT kaggle.remove_deleted(%s)", syncs.competition)
+    worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
+    db.execute("UPDATE kaggle_internal.sync_state SET missing_since = clock_timestamp() - interval '2 hours'")
+    hide(db, "kaggle.competitions")
+    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
+    assert not value(as_role, "SELECT kaggle_internal.remove_deleted(%s)", syncs.competition)
     assert kept(db) == before
-    show(db, "competitions")
-    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-    assert value(db, "SELECT count(*) FROM kaggle.sync_state WHERE missing_since IS NOT NULL") == 0
+    show(db, "kaggle.competitions")
+    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(db, "SELECT count(*) FROM kaggle_internal.sync_state WHERE missing_since IS NOT NULL") == 0
 
 
 def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role_url: str) -> None:
@@ -192,7 +200,7 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
     syncs.sync(zip_of(teams(1, 2)))
     db.execute("UPDATE kaggle.competitions SET auto_sync = true, status = 'completed'")
     syncs.sync(zip_of(teams(1, 2)))
-    when = "SELECT due_interval, completed_at FROM kaggle.sync_state"
+    when = "SELECT due_interval, completed_at FROM kaggle_internal.sync_state"
     planned = db.execute(when).fetchone()
     assert planned is not None
     assert None not in planned
@@ -200,7 +208,7 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
     unprivileged.open()
     try:
         run_id = syncs.begin().run_id
-        hide(db, "competitions")
+        hide(db, "kaggle.competitions")
         with pytest.raises(HIDDEN) as refused:
             Syncs(db, unprivileged, syncs.competition).end(run_id, zip_of(teams(2, 1)))
         decision = decide(refused.value, failures=0, failing_for=timedelta(0), interval=timedelta(minutes=5))
@@ -211,7 +219,7 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
         "the competition was hidden by row level security"
     )
     assert db.execute(when).fetchone() == planned
-    show(db, "competitions")
+    show(db, "kaggle.competitions")
     assert syncs.sync(zip_of(teams(2, 1))).outcome == "changed"
 
 
@@ -225,16 +233,18 @@ def test_rows_that_are_hidden_while_a_removal_is_under_way(
     holder = connect()
     holder.execute("SELECT FROM kaggle.boards FOR UPDATE")
     with ThreadPoolExecutor(1) as pool:
-        removal = pool.submit(value, as_role, "SELECT kaggle.remove_deleted(%s)", syncs.competition)
+        removal = pool.submit(value, as_role, "SELECT kaggle_internal.remove_deleted(%s)", syncs.competition)
         eventually(db, True, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        hide(db, "sync_runs")
+        hide(db, "kaggle.sync_runs")
         holder.commit()
         with pytest.raises(HIDDEN, match=r"hides rows of kaggle\.sync_runs"):
             removal.result(20)
     assert kept(db) == before
 
 
-@pytest.mark.parametrize("table", ["competitions", "sync_state", "boards", "leaderboard_entries"])
+@pytest.mark.parametrize(
+    "table", ["kaggle.competitions", "kaggle_internal.sync_state", "kaggle.boards", "kaggle.leaderboard_entries"]
+)
 def test_an_order_that_could_not_be_read_is_not_taken_for_none(
     db: Connection, syncs: Syncs, as_role: Connection, table: str
 ) -> None:
@@ -242,13 +252,13 @@ def test_an_order_that_could_not_be_read_is_not_taken_for_none(
     syncs.sync(zip_of(teams(1, 2, 3)))
     board_id = value(db, "SELECT id FROM kaggle.boards")
     run_id = syncs.begin().run_id
-    as_role.execute("SELECT kaggle.prepare_staging()")
+    as_role.execute("SELECT kaggle_internal.prepare_staging()")
     hide(db, table)
-    with pytest.raises(HIDDEN, match=rf"hides rows of kaggle\.{table}"):
-        as_role.execute("SELECT kaggle.board_of_run(%s, 'public')", (run_id,))
-    if table != "competitions":
+    with pytest.raises(HIDDEN, match=rf"hides rows of {table}"):
+        as_role.execute("SELECT kaggle_internal.board_of_run(%s, 'public')", (run_id,))
+    if table != "kaggle.competitions":
         with pytest.raises(HIDDEN):
-            as_role.execute("SELECT kaggle.staged_order(%s)", (board_id,))
+            as_role.execute("SELECT kaggle_internal.staged_order(%s)", (board_id,))
     show(db, table)
     assert syncs.end(run_id, zip_of(teams(3, 2, 1))).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(3, 2, 1))
@@ -262,13 +272,13 @@ def test_an_attempt_that_meets_hidden_rows_passes_by_itself(
     with caplog.at_level(logging.WARNING), worker(url=role_url, direct_url=role_url):
         insert(db, "simulated-1-teams")
         assert gate.arrived.wait(PATIENCE)
-        hide(db, "boards")
+        hide(db, "kaggle.boards")
         gate.release()
         for _ in range(int(PATIENCE * 100)):
             if caplog.records:
                 break
             value(db, "SELECT pg_sleep(0.01)")
-        show(db, "boards")
+        show(db, "kaggle.boards")
         eventually(db, 1, "SELECT count(*) FROM kaggle.leaderboard WHERE NOT is_benchmark")
     assert [record for record in caplog.records if record.exc_info or "itself failed" in record.getMessage()] == []
 
@@ -288,9 +298,9 @@ def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, wor
         for slug in ("simulated-2-teams", "simulated-1-teams"):  # the hidden one is asked for first
             db.execute("SELECT kaggle.sync_now(%s)", (slug,))
         assert synced(db, "simulated-1-teams")[0] == "manual"
-        swept = value(db, "SELECT max(seen_at) FROM kaggle.worker_processes")
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
-        eventually(db, True, "SELECT max(seen_at) > %s FROM kaggle.worker_processes", swept)
+        swept = value(db, "SELECT max(seen_at) FROM kaggle_internal.worker_processes")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
+        eventually(db, True, "SELECT max(seen_at) > %s FROM kaggle_internal.worker_processes", swept)
         after = kept(db)
         for table in ("competitions", "leaderboard_entries", "leaderboard_history", "states"):
             assert after[table] == before[table]
@@ -298,7 +308,9 @@ def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, wor
         assert synced(db, "simulated-2-teams")[0] == "manual"
 
 
-@pytest.mark.parametrize("table", ["sync_state", "leaderboard_history", "applied_files"])
+@pytest.mark.parametrize(
+    "table", ["kaggle_internal.sync_state", "kaggle.leaderboard_history", "kaggle_internal.applied_files"]
+)
 def test_a_worker_waits_until_it_sees_its_tables(
     db: Connection, role_url: str, worker: MakeWorker, caplog: pytest.LogCaptureFixture, table: str
 ) -> None:
@@ -314,7 +326,7 @@ def test_a_worker_waits_until_it_sees_its_tables(
         assert synced(db, "simulated-1-teams") == ("inserted", "changed")
     (said,) = [record for record in caplog.records if "row level security" in record.getMessage()]
     assert said.exc_info is None
-    assert f"hides rows of kaggle.{table} from role" in said.getMessage()
+    assert f"hides rows of {table} from role" in said.getMessage()
 
 
 @pytest.fixture
@@ -335,25 +347,25 @@ def owner(empty_database: str, db: Connection) -> Iterator[str]:
             admin.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
-@pytest.mark.parametrize("table", ["competitions", *OF_THE_WORKER])
+@pytest.mark.parametrize("table", ["kaggle.competitions", *OF_THE_WORKER])
 def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> None:
     """FORCE ROW LEVEL SECURITY hides rows from their owner as well; nothing is concluded there either."""
     store = Store(owner, connections=1)
     store.open()
     try:
         with psycopg.connect(empty_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
-            worker_id = value(mine, "SELECT kaggle.register_worker('test', 'credential')")
+            worker_id = value(mine, "SELECT kaggle_internal.register_worker('test', 'credential')")
             syncs = Syncs(db, store, insert(db, "a-board", auto_sync=False))
             syncs.sync(zip_of(teams(1, 2, 3)))
             syncs.sync(zip_of(teams(3, 2)))
             before = kept(db)
-            mine.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+            mine.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
             for _ in range(2):
                 try:
-                    mine.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-                    assert table == "competitions"
+                    mine.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+                    assert table == "kaggle.competitions"
                 except HIDDEN:
-                    assert table != "competitions"
+                    assert table != "kaggle.competitions"
             assert kept(db) == before
     finally:
         store.close()
@@ -370,14 +382,14 @@ def test_a_noted_deletion_of_a_row_that_may_be_back(
     move_time(db, "INSERT INTO kaggle.competitions SELECT * FROM jsonb_populate_record(null::kaggle.competitions, %s)",
               Jsonb(row))  # fmt: skip
     before = kept(db)
-    hide(db, "competitions")
-    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
-    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
-    as_role.execute("SELECT kaggle.begin_sync(%s, 1, 'credential', 0)", (syncs.competition,))
-    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    hide(db, "kaggle.competitions")
+    worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
+    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
+    as_role.execute("SELECT kaggle_internal.begin_sync(%s, 1, 'credential', 0)", (syncs.competition,))
+    as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db) == before
-    show(db, "competitions")
+    show(db, "kaggle.competitions")
     assert syncs.again().action == "none"
     assert syncs.leaderboard() == shown(teams(1, 2, 3))
 
@@ -390,23 +402,31 @@ def test_a_noted_deletion_while_rows_are_hidden(
     syncs.sync(zip_of(teams(1, 2, 3)))
     db.execute(statement)
     before = kept(db)
-    hide(db, "competitions")
-    worker_id = value(as_role, "SELECT kaggle.register_worker('test', 'credential')")
-    as_role.execute("SELECT kaggle.sweep(%s, 'credential', 0, true)", (worker_id,))
-    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    hide(db, "kaggle.competitions")
+    worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
+    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db) == before
-    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 0
-    show(db, "competitions")
-    assert value(as_role, "SELECT count(*) FROM kaggle.wanted('credential', true)") == 1
-    as_role.execute("SELECT kaggle.remove_deleted(%s)", (syncs.competition,))
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
+    show(db, "kaggle.competitions")
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 1
+    as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db)["states"] == []
 
 
-@pytest.mark.parametrize("table", ["leaderboard_history", "sync_runs", "kaggle_budget", "sync_condition"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "kaggle.leaderboard_history",
+        "kaggle.sync_runs",
+        "kaggle_internal.kaggle_budget",
+        "kaggle_internal.sync_condition",
+    ],
+)
 def test_people_write_on_though_the_owner_is_forced(owner: str, empty_database: str, table: str) -> None:
     """What only the worker reads is no reason to refuse an INSERT."""
     with psycopg.connect(empty_database, autocommit=True) as admin, psycopg.connect(owner, autocommit=True) as mine:
-        mine.execute(f"ALTER TABLE kaggle.{table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+        mine.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         with admin.transaction():
             admin.execute("SET LOCAL ROLE pgleaderboard_editor")
             insert(admin, "a-board")
@@ -427,7 +447,7 @@ def test_readers_and_editors_go_on(db: Connection, compete: Callable[..., Syncs]
         insert(db, "b-board")
         db.execute("SELECT kaggle.sync_now('b-board')")
         db.execute("DELETE FROM kaggle.competitions WHERE kaggle_competition_id = 'a-board'")
-    assert value(db, "SELECT array_agg(reason ORDER BY id) FROM kaggle.sync_requests") == [
+    assert value(db, "SELECT array_agg(reason ORDER BY id) FROM kaggle_internal.sync_requests") == [
         "inserted",
         "manual",
         "deleted",

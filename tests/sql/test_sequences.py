@@ -11,27 +11,27 @@ from tests.conftest import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
 
 SEQUENCES = (
-    "kaggle.run_ids",
-    "kaggle.link_revisions",
+    "kaggle_internal.run_ids",
+    "kaggle_internal.link_revisions",
     "kaggle.events_id_seq",
     "kaggle.competitions_id_seq",
     "kaggle.boards_id_seq",
-    "kaggle.sync_requests_id_seq",
-    "kaggle.worker_processes_id_seq",
+    "kaggle_internal.sync_requests_id_seq",
+    "kaggle_internal.worker_processes_id_seq",
     "procrastinate.procrastinate_jobs_id_seq",
     "procrastinate.procrastinate_workers_id_seq",
     "procrastinate.procrastinate_events_id_seq",
     "procrastinate.procrastinate_periodic_defers_id_seq",
 )
-BEHIND = "SELECT sequence::text, last_value, highest FROM kaggle.sequences_behind() ORDER BY 1"
+BEHIND = "SELECT sequence::text, last_value, highest FROM kaggle_internal.sequences_behind() ORDER BY 1"
 
 
 def test_every_sequence_is_looked_at(db: Connection) -> None:
-    """Those of both schemas; a new one must be added to kaggle.sequences_behind."""
+    """Those of both schemas; a new one must be added to kaggle_internal.sequences_behind."""
     there = rows(
         db,
         "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S' "
-        "AND relnamespace IN ('kaggle'::regnamespace, 'procrastinate'::regnamespace)",
+        "AND relnamespace::regnamespace::text ~ '^(kaggle|procrastinate)'",
     )
     assert {name for (name,) in there} == set(SEQUENCES)
     body = value(db, "SELECT prosrc FROM pg_proc WHERE proname = 'sequences_behind'")
@@ -51,7 +51,12 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
     for name in SEQUENCES:
         db.execute(f"ALTER SEQUENCE {name} RESTART")
     behind = {name for name, _, _ in rows(db, BEHIND)}
-    assert {"kaggle.run_ids", "kaggle.link_revisions", "kaggle.competitions_id_seq", "kaggle.boards_id_seq"} <= behind
+    assert {
+        "kaggle_internal.run_ids",
+        "kaggle_internal.link_revisions",
+        "kaggle.competitions_id_seq",
+        "kaggle.boards_id_seq",
+    } <= behind
     with pytest.raises(psycopg.errors.UniqueViolation):
         insert(db, "simulated-4-teams")
     db.execute("ALTER SEQUENCE kaggle.competitions_id_seq RESTART")

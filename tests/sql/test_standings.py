@@ -12,10 +12,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import Connection
 from tests.support.boards import Board, Entry, zip_of
 from tests.support.syncs import Syncs
 

@@ -57,8 +57,8 @@ def test_no_job_carries_a_lock_or_a_schedule(db: Connection) -> None:
             db.execute("SELECT kaggle.sync_now('titanic')")
     db.execute("UPDATE kaggle.competitions SET auto_sync = false")
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
-    db.execute("SELECT kaggle.register_worker('test', 'cred')")
-    db.execute("SELECT kaggle.sweep((SELECT max(id) FROM kaggle.worker_processes), 'cred', 0, true)")
+    db.execute("SELECT kaggle_internal.register_worker('test', 'cred')")
+    db.execute("SELECT kaggle_internal.sweep((SELECT max(id) FROM kaggle_internal.worker_processes), 'cred', 0, true)")
     kinds = db.execute(
         "SELECT DISTINCT lock, queueing_lock, scheduled_at, queue_name, attempts FROM procrastinate.procrastinate_jobs"
     ).fetchall()
@@ -76,7 +76,7 @@ def test_asking_while_a_job_waits_in_another_session_aborts_nobody(db: Connectio
         session.commit()
     # The first found the waiting job and held it, the others put one beside it each.
     assert db.execute(QUEUED).fetchone() == (5,)
-    assert db.execute("SELECT count(*) FROM kaggle.sync_requests").fetchone() == (6,)
+    assert db.execute("SELECT count(*) FROM kaggle_internal.sync_requests").fetchone() == (6,)
 
 
 def test_jobs_too_many_find_nothing_to_do(
@@ -109,7 +109,7 @@ def test_a_failure_while_a_newer_job_waits_blocks_nothing(
         until(db, "SELECT count(*) > 0 FROM kaggle.sync_runs WHERE outcome = 'failed'")
         until(
             db,
-            "SELECT consecutive_failures = 0 AND last_success_at IS NOT NULL FROM kaggle.sync_state"
+            "SELECT consecutive_failures = 0 AND last_success_at IS NOT NULL FROM kaggle_internal.sync_state"
             " WHERE competition_id = (SELECT max(id) FROM kaggle.competitions)",
         )
         until(db, f"SELECT ({QUEUED} WHERE task_name = 'sync') = 0")
@@ -145,7 +145,9 @@ def test_a_job_inserted_during_a_fetch_starts_at_once(
         insert(db, "first")
         assert wait(db, "first") == "changed"
         slow.set()
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 0)")  # wakes the worker: it fetches until it finds nothing
+        db.execute(
+            "SELECT kaggle_internal.queue_job('sweep', NULL, 0)"
+        )  # wakes the worker: it fetches until it finds nothing
         assert looked.wait(30)
         insert(db, "titanic")
         # Our listener has heard of it while the fetch still is on its way.
@@ -192,7 +194,7 @@ def test_a_dead_workers_job_is_removed_and_its_sync_begun_anew(db: Connection, w
     db.execute("SELECT procrastinate_fetch_job_v2(ARRAY['kaggle'], %s)", (dead,))
     db.execute("RESET search_path")
     run = db.execute(
-        "SELECT action FROM kaggle.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)", (gone,)
+        "SELECT action FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)", (gone,)
     )
     assert run.fetchone() == ("sync",)
     doing = f"{QUEUED} WHERE status = 'doing' AND worker_id = {int(dead)}"
@@ -204,7 +206,7 @@ def test_a_dead_workers_job_is_removed_and_its_sync_begun_anew(db: Connection, w
             "UPDATE procrastinate.procrastinate_workers SET last_heartbeat = now() - interval '1 minute' WHERE id = %s",
             (dead,),
         )
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         until(db, f"SELECT ({doing}) = 0")
 
 
@@ -218,7 +220,7 @@ def test_finished_jobs_leave_nothing_behind(db: Connection, worker: MakeWorker, 
         insert(db, "titanic", "failing", "unknown-slug")
         outcomes = [wait(db, slug) for slug in ("titanic", "failing", "unknown-slug")]
         db.execute("DELETE FROM kaggle.competitions WHERE kaggle_competition_id = 'failing'")
-        db.execute("SELECT kaggle.queue_job('sync', 999999, 5)")
+        db.execute("SELECT kaggle_internal.queue_job('sync', 999999, 5)")
         until(db, f"SELECT ({QUEUED}) = 0")
     assert outcomes == ["changed", "failed", "failed"]
     assert db.execute("SELECT count(*) FROM procrastinate.procrastinate_events").fetchone() == (0,)
@@ -243,7 +245,7 @@ def test_a_job_that_raises_is_deleted_too(db: Connection, worker: MakeWorker, mo
             insert(db, "titanic")
             assert broken.wait(30)
     assert db.execute(f"{QUEUED} WHERE status NOT IN ('todo', 'doing')").fetchone() == (0,)
-    assert db.execute("SELECT reason FROM kaggle.sync_requests").fetchall() == [("inserted",)]
+    assert db.execute("SELECT reason FROM kaggle_internal.sync_requests").fetchall() == [("inserted",)]
     with worker():
         assert wait(db, "titanic") == "changed"
         until(db, f"SELECT ({QUEUED}) = 0")
@@ -289,7 +291,7 @@ def test_an_end_that_the_database_refuses_leaves_no_sync_running(
         until(db, f"SELECT ({QUEUED} WHERE task_name = 'sync') = 0")  # its job has ended, whatever became of it
         db.execute("DROP TRIGGER refuse ON kaggle.sync_runs")
         db.execute("SELECT kaggle.sync_now('titanic')")
-        db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
         found = db.execute("SELECT outcome FROM kaggle.wait_for_sync('titanic', '6 seconds')").fetchone()
     assert found == ("changed",)
 
@@ -302,12 +304,13 @@ def test_our_functions_find_procrastinate_whatever_the_search_path(db: Connectio
     db.execute("SET search_path = pg_catalog")
     insert(db, "titanic")
     db.execute("SELECT kaggle.sync_now('titanic')")
-    worker_id = db.execute("SELECT kaggle.register_worker('test', 'cred')").fetchone()[0]
+    worker_id = db.execute("SELECT kaggle_internal.register_worker('test', 'cred')").fetchone()[0]
     begun = db.execute(
-        "SELECT run_id FROM kaggle.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)", (worker_id,)
+        "SELECT run_id FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)",
+        (worker_id,),
     ).fetchone()
-    db.execute("UPDATE kaggle.sync_state SET running_worker_id = 2000000000")
-    db.execute("SELECT kaggle.sweep(%s, 'cred', 0, true)", (worker_id,))
+    db.execute("UPDATE kaggle_internal.sync_state SET running_worker_id = 2000000000")
+    db.execute("SELECT kaggle_internal.sweep(%s, 'cred', 0, true)", (worker_id,))
     with pytest.raises((psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject)):
         db.execute("SELECT procrastinate.procrastinate_fetch_job_v2(NULL, 1)")
     assert begun is not None

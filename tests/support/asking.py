@@ -87,7 +87,7 @@ def move_time(db: Connection, statement: str, *values: Any) -> None:
 
 def sweep_soon(db: Connection) -> None:
     """Have the worker sweep now rather than in a few seconds."""
-    db.execute("SELECT kaggle.queue_job('sweep', NULL, 20)")
+    db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
 
 
 def assert_nothing_is_wanted(db: Connection, competition_id: int, before: int = 0) -> None:
@@ -97,8 +97,8 @@ def assert_nothing_is_wanted(db: Connection, competition_id: int, before: int = 
     db.execute("SELECT kaggle.sync_now(%s)", (BYSTANDER,))
     assert synced(db, BYSTANDER)[0] == "manual"
     of_it = "WHERE competition_id = %s"
-    eventually(db, 0, f"SELECT count(*) FROM kaggle.sync_requests {of_it}", competition_id)
-    eventually(db, 0, f"SELECT count(*) FROM kaggle.wanted('', true) {of_it}", competition_id)
+    eventually(db, 0, f"SELECT count(*) FROM kaggle_internal.sync_requests {of_it}", competition_id)
+    eventually(db, 0, f"SELECT count(*) FROM kaggle_internal.wanted('', true) {of_it}", competition_id)
     eventually(
         db,
         0,

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pgleaderboard.reading.questions import BoardNow, Entry, Overview, Run, Status, Worker
+from pgleaderboard.reading.boards import BoardNow, Entry
+from pgleaderboard.reading.syncs import Overview, Run, Status, Worker
 from pgleaderboard.screens.plot import spread
 from pgleaderboard.screens.tables import BoardView, StatusView
 

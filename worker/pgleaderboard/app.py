@@ -11,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pgleaderboard.database import embedded
+from pgleaderboard.database.connect import Connection, connect
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Credential, Kaggle, find_credential
 from pgleaderboard.process.supervisor import Supervisor, Work
+from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Simulator
 
@@ -80,6 +82,17 @@ def reachable_url(settings: Settings) -> str | None:
         return settings.url
     server = embedded.found(settings.home)
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
+
+
+@contextmanager
+def session(settings: Settings, *, direct: bool = False) -> Iterator[Connection]:
+    """A connection to the right database for a command. direct: past a pooler, for what takes long."""
+    with (
+        database(settings, simulated=is_simulated(settings, False)) as found,
+        connect(found.direct_url if direct else found.url) as connection,
+        in_words(connection),
+    ):
+        yield connection
 
 
 def today() -> datetime:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pgleaderboard import app, logs
 from pgleaderboard.database import embedded
+from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Credential, Kaggle
 from pgleaderboard.process.supervisor import Supervisor, running
@@ -85,7 +86,7 @@ def run_demo(settings: Settings, out: Console) -> bool:
             database = app.Database(server.url(), server.url(), "", server)
             with (
                 running(Supervisor(app.work(settings, database, client, simulated=True))),
-                psycopg.connect(server.url(), autocommit=True) as connection,
+                connect(server.url()) as connection,
             ):
                 return _tell(connection, simulator, out)
     finally:

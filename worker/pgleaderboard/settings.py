@@ -10,7 +10,7 @@ import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
 
 

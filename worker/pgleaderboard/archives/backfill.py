@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors as pg
 
+from pgleaderboard.database.connect import message_of, value
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board, Kind
@@ -82,15 +83,16 @@ class ArchiveStore:
         """
         try:
             row = self._connection.execute(
-                "SELECT competition_id, slug, link_revision, clock_timestamp() FROM kaggle.begin_backfill(%s)", (slug,)
+                "SELECT competition_id, slug, link_revision, clock_timestamp() FROM kaggle_internal.begin_backfill(%s)",
+                (slug,),
             ).fetchone()
         except pg.NoDataFound as error:
-            raise NeedsPerson(f"{_primary(error)}: add it first with `pgleaderboard add {slug}`") from error
+            raise NeedsPerson(f"{message_of(error)}: add it first with `pgleaderboard add {slug}`") from error
         except (pg.CheckViolation, pg.ObjectInUse) as error:
-            raise NeedsPerson(_primary(error)) from error
+            raise NeedsPerson(message_of(error)) from error
         assert row is not None
         filling = Filling(*row)
-        while self._value("SELECT kaggle.remove_deleted(%s)", filling.competition_id):
+        while value(self._connection, "SELECT kaggle_internal.remove_deleted(%s)", filling.competition_id):
             pass  # a competition that had this id before leaves no board to it
         return filling
 
@@ -111,7 +113,9 @@ class ArchiveStore:
         """Whether the board at a moment at which it was seen is this one."""
         with self._transaction(keep=False):
             self._stage(snapshot)
-            answer: bool = self._value("SELECT kaggle.staged_is_known(%s, %s)", known.board_id, snapshot.at)
+            answer: bool = value(
+                self._connection, "SELECT kaggle_internal.staged_is_known(%s, %s)", known.board_id, snapshot.at
+            )
         return answer
 
     def append(self, filling: Filling, snapshot: Snapshot) -> Applied | None:
@@ -120,9 +124,10 @@ class ArchiveStore:
         with self._transaction():
             self._stage(snapshot)
             # From here on no sync of this competition begins or ends.
-            board_id = self._value(
+            board_id = value(
+                self._connection,
                 "SELECT CASE WHEN b.observed_at < %s THEN b.id END "
-                "FROM kaggle.board_for(kaggle.hold_competition(%s, %s), %s) b",
+                "FROM kaggle_internal.board_for(kaggle_internal.hold_competition(%s, %s), %s) b",
                 snapshot.at,
                 filling.competition_id,
                 filling.link_revision,
@@ -143,14 +148,16 @@ class ArchiveStore:
         first = snapshots[0].at
         applied: list[tuple[Snapshot, Applied]] = []
         with self._transaction():
-            board_id: int = self._value("SELECT kaggle.open_rebuild(%s, %s)", known.board_id, first)
+            board_id: int = value(
+                self._connection, "SELECT kaggle_internal.open_rebuild(%s, %s)", known.board_id, first
+            )
             seen = self._moments(known, first)
             advance(sum(moment.changed for moment in seen), 0)
             disturbed = False  # the board is another than it was at this moment before
             steps: list[Snapshot | _Moment] = sorted([*seen, *snapshots], key=lambda step: step.at)
             for step in steps:
                 if isinstance(step, Snapshot):
-                    self._connection.execute("SELECT kaggle.clear_staging()")
+                    self._connection.execute("SELECT kaggle_internal.clear_staging()")
                     self._stage(step)
                     applied.append((step, self._append(board_id, step)))
                     disturbed = True
@@ -162,13 +169,13 @@ class ArchiveStore:
                 advance(0, 1)
             # From here on no sync of this competition begins or ends: what came meanwhile is the rest.
             self._connection.execute(
-                "SELECT kaggle.hold_competition(%s, %s)", (filling.competition_id, filling.link_revision)
+                "SELECT kaggle_internal.hold_competition(%s, %s)", (filling.competition_id, filling.link_revision)
             )
             for moment in self._moments(known, seen[-1].at):
                 if moment.changed:
                     self._replay(known, board_id, moment)
             self._connection.execute(
-                "SELECT kaggle.close_rebuild(%s, %s, %s)", (known.board_id, board_id, known.history_from)
+                "SELECT kaggle_internal.close_rebuild(%s, %s, %s)", (known.board_id, board_id, known.history_from)
             )
         for each in applied:
             done(*each)
@@ -176,21 +183,21 @@ class ArchiveStore:
     def _append(self, board_id: int, snapshot: Snapshot) -> Applied:
         self._place(board_id)
         row = self._connection.execute(
-            _RESULT + "kaggle.append_board(%s, %s, %s, %s)",
+            _RESULT + "kaggle_internal.append_board(%s, %s, %s, %s)",
             (board_id, snapshot.at, snapshot.board.digest, snapshot.board.nul_characters),
         ).fetchone()
         assert row is not None
         return Applied(*row)
 
     def _replay(self, known: Known, board_id: int, moment: _Moment) -> None:
-        self._connection.execute("SELECT kaggle.clear_staging()")
-        self._connection.execute("SELECT kaggle.stage_known(%s, %s)", (known.board_id, moment.at))
+        self._connection.execute("SELECT kaggle_internal.clear_staging()")
+        self._connection.execute("SELECT kaggle_internal.stage_known(%s, %s)", (known.board_id, moment.at))
         self._place(board_id)
-        self._connection.execute("SELECT kaggle.replay_run(%s, %s, %s)", (moment.run_id, board_id, moment.at))
+        self._connection.execute("SELECT kaggle_internal.replay_run(%s, %s, %s)", (moment.run_id, board_id, moment.at))
 
     def _moments(self, known: Known, after: datetime | None) -> list[_Moment]:
         found = self._connection.execute(
-            "SELECT at, run_id, changed FROM kaggle.known_moments(%s, coalesce(%s, '-infinity'::timestamptz))",
+            "SELECT at, run_id, changed FROM kaggle_internal.known_moments(%s, coalesce(%s, '-infinity'::timestamptz))",
             (known.board_id, after),
         )
         return [_Moment(*row) for row in found]
@@ -200,34 +207,35 @@ class ArchiveStore:
             stage(self._connection, snapshot.board.layout, snapshot.rows())
         except NeedsPerson as error:
             raise NeedsPerson(f"{snapshot.name}: {error}") from error
-        wrong = self._value("SELECT kaggle.check_staging(%s)", snapshot.board.layout.ranked)
+        wrong = value(self._connection, "SELECT kaggle_internal.check_staging(%s)", snapshot.board.layout.ranked)
         if wrong:
             raise NeedsPerson(f"{snapshot.name}: {wrong}")
 
     def _place(self, board_id: int) -> None:
         """Find out who moved on the board, whose order nobody else can change now, and give them their keys."""
         while True:
-            keys = array("q", self._value("SELECT kaggle.staged_order(%s)", board_id) or b"")
+            keys = array("q", value(self._connection, "SELECT kaggle_internal.staged_order(%s)", board_id) or b"")
             if not keys:
                 return
             keys.byteswap()
             try:
                 places = list(order.place(keys))
             except order.GapExhausted as full:
-                self._connection.execute("SELECT kaggle.spread_keys(%s, %s, %s)", (board_id, full.low, full.needed))
+                self._connection.execute(
+                    "SELECT kaggle_internal.spread_keys(%s, %s, %s)", (board_id, full.low, full.needed)
+                )
                 continue
-            place(self._connection, places, self._value("SELECT min(position) FROM pg_temp.staged_rows_1"))
+            place(self._connection, places, value(self._connection, "SELECT min(position) FROM pg_temp.staged_rows_1"))
             return
 
     def _wait_for_sync(self, filling: Filling) -> None:
         """Let a sync that runs end by itself, within the patience: it has cost a request to Kaggle."""
         until = time.monotonic() + self._patience
-        query: LiteralString = "SELECT running_run_id IS NOT NULL FROM kaggle.sync_state WHERE competition_id = %s"
-        while self._value(query, filling.competition_id) and time.monotonic() < until:
+        query: LiteralString = (
+            "SELECT running_run_id IS NOT NULL FROM kaggle_internal.sync_state WHERE competition_id = %s"
+        )
+        while value(self._connection, query, filling.competition_id) and time.monotonic() < until:
             time.sleep(0.05)
-
-    def _value(self, query: LiteralString, *values: Any) -> Any:
-        return (self._connection.execute(query, values, binary=True).fetchone() or (None,))[0]
 
     @contextmanager
     def _transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -241,12 +249,7 @@ class ArchiveStore:
         except pg.LockNotAvailable as error:
             raise Transient("something else holds the competition for too long: run this again later") from error
         except (pg.NoDataFound, pg.ObjectInUse, pg.DatetimeFieldOverflow) as error:
-            hint = f": {error.diag.message_hint}" if error.diag.message_hint else ""
-            raise NeedsPerson(_primary(error) + hint) from error
+            raise NeedsPerson(message_of(error, with_hint=True)) from error
         finally:
             if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 connection.rollback()
-
-
-def _primary(error: psycopg.Error) -> str:
-    return error.diag.message_primary or type(error).__name__

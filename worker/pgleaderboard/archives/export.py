@@ -13,7 +13,7 @@ import psycopg
 from psycopg import errors as pg
 
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.reading.questions import instead_of
+from pgleaderboard.reading.names import instead_of
 from pgleaderboard.sync.board import BYTE_ORDER_MARK, Kind, name_of
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
@@ -30,12 +30,12 @@ def export(
     try:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may write the board anew
         boards = connection.execute(
-            "SELECT board_id, slug, kind, at FROM kaggle.boards_to_export(%s, %s)", (slug, every)
+            "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)", (slug, every)
         ).fetchall()
         advance(len(boards), 0)
         folder.mkdir(parents=True, exist_ok=True)
         for board_id, stored_slug, kind, at in boards:
-            lines = connection.execute("SELECT line FROM kaggle.board_as_csv(%s, %s) AS line", (board_id, at))
+            lines = connection.execute("SELECT line FROM kaggle_internal.board_as_csv(%s, %s) AS line", (board_id, at))
             write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for (line,) in lines))
             advance(0, 1)
         return len(boards)

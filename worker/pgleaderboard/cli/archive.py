@@ -20,9 +20,10 @@ from pgleaderboard.archives.backfill import ArchiveStore, Snapshot
 from pgleaderboard.archives.export import export as write_files
 from pgleaderboard.cli.console import Verbose, fail, one_line, progress, say, settings_for, show_notices
 from pgleaderboard.database import release, uninstall
+from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import PgleaderboardError, Transient
 from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.reading import questions
+from pgleaderboard.reading import names
 from pgleaderboard.settings import Settings
 from pgleaderboard.sync.board import Kind
 from pgleaderboard.sync.store import Applied, import_competitions, take_grant
@@ -39,7 +40,7 @@ def _session(settings: Settings, *, check: bool = True) -> Iterator[psycopg.Conn
     """A connection of its own to the right database. check: refuse one of another version."""
     with (
         app.database(settings, simulated=app.is_simulated(settings, False)) as found,
-        psycopg.connect(found.direct_url, autocommit=True, application_name="pgleaderboard") as connection,
+        connect(found.direct_url) as connection,
     ):
         if check:
             release.check(connection)
@@ -72,7 +73,7 @@ def backfill(
         said = board_files.Said(board_files.moment_of(at) if at else None, board)
 
         with _session(settings) as connection, progress(slug) as (advance, tell):
-            slug = questions.known_slug(connection, slug)
+            slug = names.known_slug(connection, slug)
 
             def report(snapshot: Snapshot, applied: Applied) -> None:
                 if applied.outcome == "skipped":
@@ -168,7 +169,7 @@ def add(
             if not dry_run:
                 show_notices(connection)
             if event is not None:
-                _, event = questions.known_event(connection, event)
+                _, event = names.known_event(connection, event)
             rows = import_competitions(connection, slugs, event, keep=not dry_run)
         width = max(len(slug) for slug, _ in rows)
         for slug, outcome in rows:

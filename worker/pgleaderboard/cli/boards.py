@@ -28,8 +28,9 @@ from pgleaderboard.cli.console import (
     show_notices,
     width_of,
 )
+from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
-from pgleaderboard.reading import questions
+from pgleaderboard.reading import asking, boards, events, names, syncs
 from pgleaderboard.screens import plot
 from pgleaderboard.screens.tables import BoardView, StandingView, StatusView, changes, moment, printed
 from pgleaderboard.screens.watch import View, watch
@@ -48,14 +49,14 @@ def _complete(ask: Callable[[Connection], list[str]]) -> Callable[[str], list[st
             settings = Settings.load()
             url = app.reachable_url(settings)
             if url is not None:
-                with psycopg.connect(url, autocommit=True, connect_timeout=2, prepare_threshold=None) as connection:
+                with connect(url, connect_timeout=2) as connection:
                     return [word for word in ask(connection) if word.lower().startswith(incomplete.lower())]
         return []
 
     return words
 
 
-_slugs, _events = _complete(questions.slugs), _complete(questions.event_slugs)
+_slugs, _events = _complete(names.slugs), _complete(names.event_slugs)
 
 Slug = Annotated[
     str, typer.Argument(help="The competition's slug, as in its URL.", show_default=False, autocompletion=_slugs)
@@ -121,9 +122,9 @@ def status(
         _only_one(watch=watch, json=json)
         settings = settings_for(verbose)
         if watch:
-            _stay(settings, lambda connection: StatusView(questions.overview(connection, slug)))
-        with questions.session(settings) as connection:
-            view = StatusView(questions.overview(connection, slug))
+            _stay(settings, lambda connection: StatusView(syncs.overview(connection, slug)))
+        with app.session(settings) as connection:
+            view = StatusView(syncs.overview(connection, slug))
         if json:
             _write([view.json() + "\n"])
         else:
@@ -158,11 +159,11 @@ def board(
         settings = settings_for(verbose)
 
         def read(connection: Connection) -> BoardView:
-            return BoardView(questions.board(connection, slug, moment, event, top))
+            return BoardView(boards.board(connection, slug, moment, event, top))
 
         if watch:
             _stay(settings, read)
-        with questions.session(settings) as connection:
+        with app.session(settings) as connection:
             view = read(connection)
         if view.found.kind is None:
             if at is not None:
@@ -197,11 +198,11 @@ def standings(
         settings = settings_for(verbose)
 
         def read(connection: Connection) -> StandingView:
-            return StandingView(questions.standing(connection, event, moment, top))
+            return StandingView(events.standing(connection, event, moment, top))
 
         if watch:
             _stay(settings, read)
-        with questions.session(settings) as connection:
+        with app.session(settings) as connection:
             view = read(connection)
         if csv:
             _write(view.csv())
@@ -242,8 +243,8 @@ def plot_(
         console = screen()
         if output is None and not console.is_terminal:
             fail("there is no terminal to draw in: say -o FILE.png or -o FILE.svg")
-        with questions.session(settings_for(verbose)) as connection:
-            slug = questions.known_slug(connection, slug)
+        with app.session(settings_for(verbose)) as connection:
+            slug = names.known_slug(connection, slug)
             lines = _lines(connection, slug, team or [], participant or [], top, by_score=score)
         title = f"{slug}: {'scores' if score else 'ranks'}"
         if output is not None:
@@ -262,20 +263,20 @@ def _lines(
     connection: Connection, slug: str, teams: Sequence[str], users: Sequence[str], top: int | None, *, by_score: bool
 ) -> list[plot.Line]:
     """The lines of teams and users. Raises NeedsPerson for one that is not there."""
-    with questions.snapshot(connection):
-        until = questions.observed_at(connection, slug)
+    with asking.snapshot(connection):
+        until = boards.observed_at(connection, slug)
         if until is None:
             raise NeedsPerson(f"{slug} has no board yet")
-        team_ids = [each for given in teams for each in questions.teams_called(connection, slug, given)]
+        team_ids = [each for given in teams for each in boards.teams_called(connection, slug, given)]
         if top is not None or not (teams or users):
-            team_ids += questions.top_teams(connection, slug, top or 10)
-        named: list[tuple[str, list[questions.Step]]] = []
-        of_teams = questions.rank_history_of_teams(connection, slug, list(dict.fromkeys(team_ids)))
+            team_ids += boards.top_teams(connection, slug, top or 10)
+        named: list[tuple[str, list[boards.Step]]] = []
+        of_teams = boards.rank_history_of_teams(connection, slug, list(dict.fromkeys(team_ids)))
         for team_id in dict.fromkeys(team_ids):
             steps = [step for step in of_teams if step.team_id == team_id]
             named.append((steps[-1].team_name if steps else str(team_id), steps))
-        named += [(user, questions.rank_history_of_user(connection, slug, user)) for user in users]
-        gone = questions.vanished(connection, slug, [step.team_id for _, steps in named for step in steps])
+        named += [(user, boards.rank_history_of_user(connection, slug, user)) for user in users]
+        gone = boards.vanished(connection, slug, [step.team_id for _, steps in named for step in steps])
     lines = []
     for label, steps in named:
         of_them = {step.team_id for step in steps}
@@ -295,8 +296,8 @@ def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> Non
         advance(len(slugs), 0)
         for slug in slugs:
             try:
-                with questions.in_words(connection):
-                    run = questions.wait(connection, slug, timedelta(seconds=max(0, round(until - time.monotonic()))))
+                with asking.in_words(connection):
+                    run = syncs.wait(connection, slug, timedelta(seconds=max(0, round(until - time.monotonic()))))
             except Transient as error:
                 failed += 1
                 tell(f"{slug}: {error}")
@@ -310,7 +311,7 @@ def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> Non
 
 def _all_known(connection: Connection, given: Sequence[str]) -> list[str]:
     """The slugs as they are stored, each once. Raises NeedsPerson for the first that is unknown."""
-    return list(dict.fromkeys(questions.known_slug(connection, each) for each in given))
+    return list(dict.fromkeys(names.known_slug(connection, each) for each in given))
 
 
 @commands.command()
@@ -319,10 +320,10 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
 
     Example: pgleaderboard sync titanic digit-recognizer --wait
     """
-    with one_line(verbose=verbose), questions.session(settings_for(verbose), direct=wait) as connection:
+    with one_line(verbose=verbose), app.session(settings_for(verbose), direct=wait) as connection:
         show_notices(connection)
         known = _all_known(connection, slugs)
-        questions.ask_for_syncs(connection, known)
+        syncs.ask_for_syncs(connection, known)
         if wait:
             _wait_for(connection, known, timeout)
             return
@@ -341,10 +342,10 @@ def pause(
 
     Example: pgleaderboard pause titanic --wait
     """
-    with one_line(verbose=verbose), questions.session(settings_for(verbose)) as connection:
+    with one_line(verbose=verbose), app.session(settings_for(verbose)) as connection:
         known = _all_known(connection, slugs)
         for slug in known:
-            is_change, _, _ = questions.set_auto_sync(connection, slug, False)
+            is_change, _, _ = syncs.set_auto_sync(connection, slug, False)
             say(f"{slug}: paused" if is_change else f"{slug}: is paused already")
         if not wait:
             return
@@ -352,7 +353,7 @@ def pause(
         with progress("waiting") as (advance, tell):
             advance(len(known), 0)
             for slug in known:
-                if questions.wait_while_running(connection, slug, timedelta(seconds=until - time.monotonic())):
+                if syncs.wait_while_running(connection, slug, timedelta(seconds=until - time.monotonic())):
                     tell(f"{slug}: its sync has ended")
                 advance(0, 1)
 
@@ -363,11 +364,11 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 
     Example: pgleaderboard resume titanic --wait
     """
-    with one_line(verbose=verbose), questions.session(settings_for(verbose), direct=wait) as connection:
+    with one_line(verbose=verbose), app.session(settings_for(verbose), direct=wait) as connection:
         show_notices(connection)
         begun = []
         for slug in _all_known(connection, slugs):
-            is_change, status, start = questions.set_auto_sync(connection, slug, True)
+            is_change, status, start = syncs.set_auto_sync(connection, slug, True)
             if not is_change:
                 say(f"{slug}: is not paused")
             elif status == "ongoing":
@@ -399,16 +400,16 @@ def retry(
     with one_line(verbose=verbose):
         if bool(slugs) == failed:
             raise typer.BadParameter("say either --failed or the slugs of competitions")
-        with questions.session(settings_for(verbose), direct=wait) as connection:
+        with app.session(settings_for(verbose), direct=wait) as connection:
             show_notices(connection)
-            failing = questions.failing(connection)
+            failing = syncs.failing(connection)
             wanted = failing if failed else _all_known(connection, slugs or [])
             for slug in (each for each in wanted if each not in failing):
                 say(f"{slug}: does not fail, nothing to retry")
             wanted = [each for each in wanted if each in failing]
             if failed and not wanted:
                 say("nothing fails")
-            questions.ask_for_syncs(connection, wanted)
+            syncs.ask_for_syncs(connection, wanted)
             if wait:
                 _wait_for(connection, wanted, timeout)
                 return

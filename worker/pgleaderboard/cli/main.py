@@ -24,7 +24,7 @@ from pgleaderboard.cli.boards import commands as boards_
 from pgleaderboard.cli.console import Verbose, fail, one_line, settings_for
 from pgleaderboard.cli.doctor import commands as doctor
 from pgleaderboard.database import embedded
-from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.database.connect import parts_of
 from pgleaderboard.demo import run_demo
 from pgleaderboard.process.supervisor import run_until_signalled
 from pgleaderboard.settings import Settings

@@ -39,6 +39,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 
 _CACHE = Path("/var/cache/pgleaderboard")
@@ -172,7 +173,7 @@ def running(
 def ensure_database(server: Server, name: str) -> None:
     """Create the database unless it exists; several may call this at once."""
     try:
-        with psycopg.connect(server.url(), autocommit=True) as connection:
+        with connect(server.url()) as connection:
             if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is None:
                 # A session in template1 would block the copy; template0 lets nobody in.
                 create = sql.SQL("create database {} template template0").format(sql.Identifier(name))
@@ -420,7 +421,7 @@ def _adopt(data: Path) -> Server | None:
 def _connected(data: Path, socket_dir: Path, port: int, *, tcp: bool, started_here: bool) -> Server:
     """The server that answers in this folder, if it is the one on this data."""
     server = Server(data, socket_dir, "", started_here, port if tcp else None, None, port)
-    with psycopg.connect(server.url(), autocommit=True, connect_timeout=10) as connection:
+    with connect(server.url()) as connection:
         row = connection.execute("show data_directory").fetchone()
         if row is None or os.path.realpath(row[0]) != os.path.realpath(data):
             raise psycopg.OperationalError(f"another server answers in {socket_dir}")
@@ -550,7 +551,7 @@ def _telling(text: str) -> str:
 def in_use(server: Server) -> bool:
     """Whether anybody else is connected to the server."""
     try:
-        with psycopg.connect(server.url(), autocommit=True) as connection:
+        with connect(server.url()) as connection:
             row = connection.execute(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"

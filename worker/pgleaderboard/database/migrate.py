@@ -10,8 +10,8 @@ Three sorts of SQL reach the database, always in this order:
                            whose file did not change)
 
 The last two, and a fresh queue, are one transaction. What was applied is recorded in
-`kaggle.alembic_version` and `kaggle.applied_files`; `release` compares it with what this program brings. `script`
-writes the same steps for psql.
+`kaggle_internal.alembic_version` and `kaggle_internal.applied_files`; `release` compares it with what this program
+brings. `script` writes the same steps for psql.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 
 from pgleaderboard import __version__
 from pgleaderboard.database import paths
-from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.database.connect import parts_of
 from pgleaderboard.database.release import (
     MINIMUM_SERVER,
     PROCRASTINATE,
@@ -74,29 +74,30 @@ _SETTINGS = {
 
 _SCHEMAS = {
     "kaggle": "Kaggle leaderboards that keep themselves in sync; made by pgleaderboard.",
+    "kaggle_internal": "What keeps them in sync: the worker's tables and functions; nothing here is for users.",
     "procrastinate": "The queue of pgleaderboard, made from the package procrastinate; one to a database.",
 }
 
 _BOOKKEEPING = """\
-CREATE TABLE kaggle.applied_files (
+CREATE TABLE kaggle_internal.applied_files (
     name       text        NOT NULL,
     digest     text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT applied_files_pkey PRIMARY KEY (name)
 );
-COMMENT ON TABLE kaggle.applied_files IS
+COMMENT ON TABLE kaggle_internal.applied_files IS
     'What `pgleaderboard migrate` applied to this database, beside the version in alembic_version.';
-COMMENT ON COLUMN kaggle.applied_files.name IS
+COMMENT ON COLUMN kaggle_internal.applied_files.name IS
     'sql/FILE, procrastinate/FILE, or pgleaderboard for the release itself.';
-COMMENT ON COLUMN kaggle.applied_files.digest IS
+COMMENT ON COLUMN kaggle_internal.applied_files.digest IS
     'SHA-256 of the file as applied; for pgleaderboard the release that last changed anything.';
-COMMENT ON COLUMN kaggle.applied_files.applied_at IS 'When it was last applied.';
+COMMENT ON COLUMN kaggle_internal.applied_files.applied_at IS 'When it was last applied.';
 """
 
 _BOOKKEEPING_OF_ALEMBIC = """\
-COMMENT ON TABLE kaggle.alembic_version IS
+COMMENT ON TABLE kaggle_internal.alembic_version IS
     'The version of the tables, written by Alembic; what else is applied stands in applied_files.';
-COMMENT ON COLUMN kaggle.alembic_version.version_num IS
+COMMENT ON COLUMN kaggle_internal.alembic_version.version_num IS
     'The newest of migrations/versions that was applied.';
 """
 
@@ -390,7 +391,7 @@ def _apply(
     for file in release.sql:
         run(file.name, file.text)
     for name in gone:
-        run("what is applied", f"DELETE FROM kaggle.applied_files WHERE name = {_literal(name)};")
+        run("what is applied", f"DELETE FROM kaggle_internal.applied_files WHERE name = {_literal(name)};")
     _record(run, {file.name: file.digest for file in release.sql} | {RELEASE: __version__})
 
 
@@ -406,7 +407,7 @@ def _record(run: Run, digests: Mapping[str, str]) -> None:
     rows = ",\n    ".join(f"({_literal(name)}, {_literal(digest)})" for name, digest in digests.items())
     run(
         "what is applied",
-        f"INSERT INTO kaggle.applied_files (name, digest) VALUES\n    {rows}\n"
+        f"INSERT INTO kaggle_internal.applied_files (name, digest) VALUES\n    {rows}\n"
         "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at;",
     )
 
@@ -448,7 +449,7 @@ def _refuse_queue(connection: Psycopg, found: str | None, recorded: Recorded) ->
         if not places:
             raise NeedsPerson(
                 f"the tables of schema procrastinate are gone from {database}: restore them, or run "
-                "DELETE FROM kaggle.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
+                "DELETE FROM kaggle_internal.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
                 "which makes them anew"
             )
     elif found:

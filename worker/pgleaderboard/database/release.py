@@ -82,14 +82,15 @@ class Recorded:
         """Read it from a database that `is_installed`."""
         if value(
             connection,
-            "SELECT row_security_active('kaggle.alembic_version') OR row_security_active('kaggle.applied_files')",
+            "SELECT row_security_active('kaggle_internal.alembic_version') "
+            "OR row_security_active('kaggle_internal.applied_files')",
         ):
             raise Transient(
-                f'row level security hides rows of kaggle.applied_files from role "{connection.info.user}": '
+                f'row level security hides rows of kaggle_internal.applied_files from role "{connection.info.user}": '
                 f'ALTER ROLE "{connection.info.user}" BYPASSRLS; or make it the owner of the tables'
             )
-        versions = rows(connection, "SELECT version_num FROM kaggle.alembic_version")
-        files = rows(connection, "SELECT name, digest FROM kaggle.applied_files")
+        versions = rows(connection, "SELECT version_num FROM kaggle_internal.alembic_version")
+        files = rows(connection, "SELECT name, digest FROM kaggle_internal.applied_files")
         return cls(frozenset(version for (version,) in versions), dict(files))
 
     def digest(self, name: str) -> str | None:
@@ -177,7 +178,7 @@ def is_installed(connection: Psycopg) -> bool:
         SELECT count(*)
         FROM pg_catalog.pg_class
         JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = 'kaggle' AND relname IN ('alembic_version', 'applied_files')
+        WHERE nspname = 'kaggle_internal' AND relname IN ('alembic_version', 'applied_files')
         """,
     )
     return tables == 2

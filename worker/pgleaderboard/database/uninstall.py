@@ -12,14 +12,16 @@ from psycopg import errors as pg
 from pgleaderboard.database import paths
 from pgleaderboard.errors import NeedsPerson, Transient
 
-_MADE = re.compile(r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) kaggle\.(\w+)", re.MULTILINE)
+_MADE = re.compile(
+    r"^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|FUNCTION|SEQUENCE) kaggle(?:_internal)?\.(\w+)", re.MULTILINE
+)
 _BOOKKEEPING = {"alembic_version", "applied_files"}  # of worker/pgleaderboard/database/migrate.py
 
 # Whatever in the database does not lie in our schemas, and would be lost if it hung on something that does.
 _OTHERS = """
 WITH other AS (
     SELECT oid FROM pg_namespace
-    WHERE nspname NOT IN ('kaggle', 'procrastinate', 'information_schema') AND nspname !~ '^pg_')
+    WHERE nspname NOT IN ('kaggle', 'kaggle_internal', 'procrastinate', 'information_schema') AND nspname !~ '^pg_')
 SELECT o.classid, o.objid, o.objsubid, pg_describe_object(o.classid, o.objid, o.objsubid) FROM (
     SELECT 'pg_class'::regclass AS classid, oid AS objid, 0 AS objsubid FROM pg_class
     WHERE relnamespace IN (SELECT oid FROM other) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
@@ -64,7 +66,7 @@ def look(connection: psycopg.Connection[Any]) -> Installed:
     Raises NeedsPerson where nothing is installed, a worker runs, or something that is not ours lies in our schemas.
     """
     database = connection.info.dbname
-    if _value(connection, "SELECT to_regclass('kaggle.applied_files')") is None:
+    if _value(connection, "SELECT to_regclass('kaggle_internal.applied_files')") is None:
         raise NeedsPerson(f'database "{database}" holds no pgleaderboard: there is nothing to remove')
     alive = _value(connection, "SELECT count(*) FROM kaggle.workers")
     if alive:
@@ -77,7 +79,7 @@ def look(connection: psycopg.Connection[Any]) -> Installed:
     if queue is not None:
         raise NeedsPerson(f"the queue {queue!r} in schema procrastinate is not pgleaderboard's: it would be lost")
     if strangers := _strangers(connection):
-        raise NeedsPerson(f"{_listed(strangers)} lies in schema kaggle and is not pgleaderboard's: move or drop it")
+        raise NeedsPerson(f"{_listed(strangers)} is not pgleaderboard's: move or drop it")
     row = connection.execute(
         "SELECT (SELECT count(*) FROM kaggle.competitions), (SELECT count(*) FROM kaggle.boards), "
         "(SELECT count(*) FROM kaggle.leaderboard_entries) + (SELECT count(*) FROM kaggle.leaderboard_history)"
@@ -96,7 +98,7 @@ def remove(connection: psycopg.Connection[Any]) -> None:
             connection.execute("SET LOCAL lock_timeout = '10s'")
             connection.execute("SET LOCAL client_min_messages = error")
             before = _others(connection)
-            connection.execute("DROP SCHEMA IF EXISTS kaggle, procrastinate CASCADE")
+            connection.execute("DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE")
             lost = before.keys() - _others(connection).keys()
             if lost:
                 # A view goes with its columns, a column with its default: the whole is enough to name.
@@ -123,13 +125,14 @@ def _strangers(connection: psycopg.Connection[Any]) -> list[str]:
         """
         SELECT name, described FROM (
             SELECT relname AS name, pg_describe_object('pg_class'::regclass, oid, 0) AS described FROM pg_class c
-            WHERE relnamespace = 'kaggle'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
+            WHERE relnamespace IN ('kaggle'::regnamespace, 'kaggle_internal'::regnamespace)
+              AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
               -- the sequence of an identity column belongs to its table
               AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                               AND d.deptype IN ('i', 'a') AND d.refclassid = 'pg_class'::regclass)
             UNION ALL
             SELECT proname, pg_describe_object('pg_proc'::regclass, oid, 0) FROM pg_proc
-            WHERE pronamespace = 'kaggle'::regnamespace) AS every
+            WHERE pronamespace IN ('kaggle'::regnamespace, 'kaggle_internal'::regnamespace)) AS every
         ORDER BY described
         """
     )

@@ -12,22 +12,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version as installed_version
-from typing import Any, Literal, LiteralString
+from typing import Literal, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import namedtuple_row
 
 from pgleaderboard import __version__
 from pgleaderboard.database import release
-from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.database.connect import Connection, column, connect, message_of, rows, value
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 from pgleaderboard.kaggle.client import Credential, Kaggle
 from pgleaderboard.sync.store import take_grant
 
 Level = Literal["ok", "warning", "problem"]
-Connection = psycopg.Connection[Any]
 Findings = Iterator["Finding"]
 
 TESTED_SERVERS = range(15, 19)
@@ -72,9 +69,9 @@ class Patient:
 def examine(patient: Patient) -> Findings:
     """All checks, in the order in which things rest on one another."""
     try:
-        connection: Connection = _connect(patient.direct_url)
+        connection: Connection = connect(patient.direct_url, "doctor")
     except psycopg.Error as error:
-        yield Finding("database", "problem", _said(error), _remedy_for_connecting(str(error)))
+        yield Finding("database", "problem", message_of(error), _remedy_for_connecting(str(error)))
         yield from kaggle(patient, None)
         return
     with connection:
@@ -114,12 +111,15 @@ def _guarded(connection: Connection, findings: Findings) -> Findings:
     try:
         yield from findings
     except psycopg.errors.InsufficientPrivilege as error:
-        yield Finding("rights", "problem", _said(error), _grant_worker(connection))
+        yield Finding("rights", "problem", message_of(error), _grant_worker(connection))
     except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
-        yield Finding("locks", "problem", _said(error), f"end the transaction in the way: {_holders(connection)}")
+        yield Finding("locks", "problem", message_of(error), f"end the transaction in the way: {_holders(connection)}")
     except psycopg.ProgrammingError as error:
         yield Finding(
-            "schema", "problem", _said(error), "run pgleaderboard migrate --again; a table comes back from a backup"
+            "schema",
+            "problem",
+            message_of(error),
+            "run pgleaderboard migrate --again; a table comes back from a backup",
         )
 
 
@@ -138,7 +138,7 @@ def server(connection: Connection) -> Findings:
         yield Finding("database", "warning", said, f"this version was not tested with pgleaderboard {__version__}")
     else:
         yield Finding("database", "ok", said)
-    if _value(connection, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
+    if value(connection, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
         yield Finding(
             "database",
             "problem",
@@ -150,7 +150,7 @@ def server(connection: Connection) -> Findings:
 def clock(connection: Connection, here: Callable[[], float]) -> Findings:
     """The difference between the two clocks: schedules run by the database's, TLS by this machine's."""
     before = here()
-    there: float = _value(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
+    there: float = value(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
     ahead = there - (before + here()) / 2
     level: Level = "ok" if abs(ahead) < CLOCK_WARNING else "warning" if abs(ahead) < CLOCK_PROBLEM else "problem"
     if level == "ok":
@@ -173,11 +173,11 @@ def listen(connection: Connection, patient: Patient) -> Findings:
         "SELECT oid, datname, pg_postmaster_start_time() FROM pg_database WHERE datname = current_database()"
     )
     try:
-        with _connect(patient.url) as other:
+        with connect(patient.url, "doctor") as other:
             is_other = other.execute(identity).fetchone() != connection.execute(identity).fetchone()
             other.execute("SELECT pg_notify(%s, '')", (channel,))
     except psycopg.Error as error:
-        yield Finding("listen", "problem", f"DATABASE_URL: {_said(error)}", _remedy_for_connecting(str(error)))
+        yield Finding("listen", "problem", f"DATABASE_URL: {message_of(error)}", _remedy_for_connecting(str(error)))
         return
     if is_other:
         yield Finding(
@@ -208,7 +208,7 @@ def listen(connection: Connection, patient: Patient) -> Findings:
 
 def _is_pooled(connection: Connection) -> bool:
     # A pooler makes up the process number that a client is told when it connects.
-    return bool(connection.info.backend_pid != _value(connection, "SELECT pg_backend_pid()"))
+    return bool(connection.info.backend_pid != value(connection, "SELECT pg_backend_pid()"))
 
 
 def row_security(connection: Connection) -> Findings:
@@ -218,7 +218,7 @@ def row_security(connection: Connection) -> Findings:
         SELECT c.oid::regclass::text, r.rolname, c.relforcerowsecurity
         FROM pg_class c JOIN pg_roles r ON r.rolname = current_user OR r.oid = c.relowner
         WHERE c.relkind = 'r' AND c.relrowsecurity
-          AND c.relnamespace IN (to_regnamespace('kaggle'), to_regnamespace('procrastinate'))
+          AND c.relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')
           AND NOT (r.rolsuper OR r.rolbypassrls OR r.oid = c.relowner AND NOT c.relforcerowsecurity)
           AND (r.rolname <> current_user OR row_security_active(c.oid))
         ORDER BY 1, 2
@@ -255,7 +255,7 @@ def schema(connection: Connection) -> Findings:
             "problem",
             str(error),
             "run pgleaderboard migrate"
-            if _value(connection, may)
+            if value(connection, may)
             else f'have the owner run GRANT CREATE ON DATABASE "{database}" TO "{role}"; then pgleaderboard migrate',
         )
     else:
@@ -267,7 +267,7 @@ def rights(connection: Connection) -> Findings:
     missing = connection.execute(
         """
         SELECT format('%s.%s', relnamespace::regnamespace, relname) FROM pg_class
-        WHERE relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname IN ('kaggle', 'procrastinate'))
+        WHERE relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')
           AND relkind = 'r' AND relname NOT IN ('sync_condition', 'alembic_version', 'applied_files')
           AND NOT (has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT')
                AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
@@ -277,7 +277,7 @@ def rights(connection: Connection) -> Findings:
         UNION ALL
         SELECT 'the functions of kaggle'
         WHERE EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'sweep' AND NOT has_function_privilege(p.oid, 'EXECUTE')
-                         AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'kaggle'))
+                         AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'kaggle_internal'))
         ORDER BY 1
         """
     ).fetchall()
@@ -296,11 +296,12 @@ def _grant_worker(connection: Connection) -> str:
 
 def search_path(connection: Connection) -> Findings:
     """Whether each function still pins its search_path, whatever a session sets."""
-    loose = _names(
+    loose = column(
         connection,
         """
         SELECT oid::regprocedure::text FROM pg_proc
-        WHERE pronamespace = 'kaggle'::regnamespace AND prosqlbody IS NULL    -- a RETURN was bound when it was made
+        WHERE pronamespace::regnamespace::text IN ('kaggle', 'kaggle_internal')
+          AND prosqlbody IS NULL    -- a RETURN was bound when it was made
           AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=.*pg_temp"?$')
         ORDER BY 1
         """,
@@ -318,13 +319,13 @@ def search_path(connection: Connection) -> Findings:
 
 def triggers(connection: Connection) -> Findings:
     """Whether the triggers fire."""
-    off = _names(
+    off = column(
         connection,
         "SELECT format('%s on %s', tgname, tgrelid::regclass) FROM pg_trigger "
         "WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'kaggle'::regnamespace) "
         "AND NOT tgisinternal AND tgenabled NOT IN ('O', 'A') ORDER BY 1",
     )
-    missing = _names(
+    missing = column(
         connection,
         "SELECT name FROM unnest(ARRAY['competitions_inserted', 'competitions_updated', 'competitions_deleted', "
         "'competitions_truncated']) AS name WHERE NOT EXISTS (SELECT FROM pg_trigger "
@@ -339,7 +340,7 @@ def triggers(connection: Connection) -> Findings:
         )
     if missing:
         yield Finding("triggers", "problem", f"missing: {_few(missing)}", "run pgleaderboard migrate --again")
-    if _value(connection, "SELECT current_setting('session_replication_role')") != "origin":
+    if value(connection, "SELECT current_setting('session_replication_role')") != "origin":
         yield Finding(
             "triggers",
             "problem",
@@ -353,7 +354,7 @@ def triggers(connection: Connection) -> Findings:
 
 def sequences(connection: Connection) -> Findings:
     """Whether a sequence would issue a number that is in use, as after an upgrade by logical replication."""
-    behind = _rows(connection, "SELECT sequence, last_value, highest FROM kaggle.sequences_behind()")
+    behind = rows(connection, "SELECT sequence, last_value, highest FROM kaggle_internal.sequences_behind()")
     for row in behind:
         yield Finding(
             "sequences",
@@ -368,7 +369,7 @@ def sequences(connection: Connection) -> Findings:
 def queue(connection: Connection) -> Findings:
     """procrastinate's package against what the database has of it."""
     package = installed_version("procrastinate")
-    missing = _names(
+    missing = column(
         connection,
         "SELECT name FROM unnest(ARRAY['procrastinate_defer_jobs_v1', 'procrastinate_fetch_job_v2', "
         "'procrastinate_finish_job_v1']) AS name WHERE NOT EXISTS (SELECT FROM pg_proc "
@@ -394,16 +395,16 @@ def queue(connection: Connection) -> Findings:
 
 def workers(connection: Connection, fingerprint: str) -> Findings:
     """Whether somebody is there to sync, and beats its heart."""
-    rows = _rows(
+    found = rows(
         connection,
         """
         SELECT w.id, w.version, w.credential, extract(epoch FROM clock_timestamp() - w.seen_at)::float8 AS silent,
                EXISTS (SELECT FROM kaggle.workers a WHERE a.id = w.id) AS alive
-        FROM kaggle.worker_processes w ORDER BY w.id
+        FROM kaggle_internal.worker_processes w ORDER BY w.id
         """,
     )
-    alive = [row for row in rows if row.alive]
-    for row in rows:
+    alive = [row for row in found if row.alive]
+    for row in found:
         if not row.alive:
             yield Finding(
                 "workers",
@@ -428,7 +429,9 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
     if alive:
         yield Finding("workers", "ok", f"{len(alive)} running, heard {min(row.silent for row in alive):.0f} s ago")
         return
-    waiting = _value(connection, "SELECT count(DISTINCT competition_id) FROM kaggle.wanted(%s, true)", fingerprint)
+    waiting = value(
+        connection, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(%s, true)", fingerprint
+    )
     yield Finding(
         "workers",
         "problem" if waiting else "warning",
@@ -441,11 +444,12 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
 def jobs(connection: Connection, fingerprint: str) -> Findings:
     """What should have begun or ended long ago."""
     is_well = True
-    for row in _rows(
+    for row in rows(
         connection,
         """
         SELECT s.running_run_id, s.competition_id, clock_timestamp() - s.running_since AS since
-        FROM kaggle.sync_state s WHERE s.running_since < clock_timestamp() - %s::interval ORDER BY s.running_since
+        FROM kaggle_internal.sync_state s WHERE s.running_since < clock_timestamp() - %s::interval
+        ORDER BY s.running_since
         """,
         STUCK_AFTER,
     ):
@@ -456,20 +460,20 @@ def jobs(connection: Connection, fingerprint: str) -> Findings:
             f"run {row.running_run_id} of competition {row.competition_id} has been running for {_minutes(row.since)}",
             "restart its worker: the attempt is taken from it and begun anew",
         )
-    ((paused_until, alive),) = _rows(
+    ((paused_until, alive),) = rows(
         connection,
-        "SELECT (SELECT max(blocked_until) FROM kaggle.kaggle_budget WHERE credential = %s "
+        "SELECT (SELECT max(blocked_until) FROM kaggle_internal.kaggle_budget WHERE credential = %s "
         "AND blocked_until > clock_timestamp()), EXISTS (SELECT FROM kaggle.workers)",
         fingerprint,
     )
-    ((waiting, oldest),) = _rows(
+    ((waiting, oldest),) = rows(
         connection,
-        "SELECT count(DISTINCT competition_id), clock_timestamp() - min(since) FROM kaggle.wanted(%s, false) "
+        "SELECT count(DISTINCT competition_id), clock_timestamp() - min(since) FROM kaggle_internal.wanted(%s, false) "
         "WHERE task = 'sync' AND since < clock_timestamp() - %s::interval",
         fingerprint,
         STUCK_AFTER,
     )
-    lost = _value(
+    lost = value(
         connection,
         "SELECT count(*) FROM procrastinate.procrastinate_jobs j WHERE j.queue_name = 'kaggle' AND j.status = 'doing' "
         "AND NOT EXISTS (SELECT FROM procrastinate.procrastinate_workers p WHERE p.id = j.worker_id "
@@ -508,9 +512,9 @@ def kaggle(patient: Patient, connection: Connection | None) -> Findings:
     assert patient.kaggle is not None
     if connection is not None:
         wake_at = take_grant(connection, patient.kaggle.fingerprint, patient.requests_per_minute)
-        until: datetime | None = _value(
+        until: datetime | None = value(
             connection,
-            "SELECT blocked_until FROM kaggle.kaggle_budget "
+            "SELECT blocked_until FROM kaggle_internal.kaggle_budget "
             "WHERE credential = %s AND blocked_until > clock_timestamp()",
             patient.kaggle.fingerprint,
         )
@@ -540,17 +544,17 @@ def kaggle(patient: Patient, connection: Connection | None) -> Findings:
 
 def syncs(connection: Connection) -> Findings:
     """The last error of each failing competition."""
-    rows = _rows(
+    found = rows(
         connection,
         """
         SELECT coalesce(v.kaggle_competition_id, v.title) AS name, v.consecutive_failures AS times,
                v.last_error, v.next_sync_at, s.last_error_kind AS kind
-        FROM kaggle.sync_status v JOIN kaggle.sync_state s USING (competition_id)
+        FROM kaggle.sync_status v JOIN kaggle_internal.sync_state s USING (competition_id)
         WHERE v.consecutive_failures > 0
         ORDER BY s.last_error_kind = 'transient', v.competition_id
         """,
     )
-    for row in rows[:SHOWN]:
+    for row in found[:SHOWN]:
         again = f", next try {row.next_sync_at:%H:%M:%S %Z}" if row.next_sync_at else ""
         yield Finding(
             "syncs",
@@ -561,27 +565,27 @@ def syncs(connection: Connection) -> Findings:
                 "person": f"when that is mended: SELECT kaggle.sync_now('{row.name}')",
             }.get(row.kind, "please report it with the worker's log"),
         )
-    if len(rows) > SHOWN:
+    if len(found) > SHOWN:
         yield Finding(
             "syncs",
             "warning",
-            f"{len(rows) - SHOWN} more fail",
+            f"{len(found) - SHOWN} more fail",
             "SELECT * FROM kaggle.sync_status",
         )
-    if not rows:
-        total = _value(connection, "SELECT count(*) FROM kaggle.competitions")
+    if not found:
+        total = value(connection, "SELECT count(*) FROM kaggle.competitions")
         yield Finding("syncs", "ok", f"none of {total} competitions fails")
 
 
 def missing(connection: Connection) -> Findings:
     """Competitions that are gone though no trigger saw their deletion."""
-    for row in _rows(
+    for row in rows(
         connection,
         """
-        SELECT s.competition_id, s.missing_since, s.missing_since + kaggle.grace_for_missing() AS removal,
+        SELECT s.competition_id, s.missing_since, s.missing_since + kaggle_internal.grace_for_missing() AS removal,
                (SELECT string_agg(DISTINCT b.slug, ', ') FROM kaggle.boards b WHERE b.competition_id = s.competition_id)
                AS slugs
-        FROM kaggle.sync_state s WHERE s.missing_since IS NOT NULL ORDER BY s.competition_id
+        FROM kaggle_internal.sync_state s WHERE s.missing_since IS NOT NULL ORDER BY s.competition_id
         """,
     ):
         yield Finding(
@@ -596,7 +600,7 @@ def missing(connection: Connection) -> Findings:
 
 def ahead(connection: Connection) -> Findings:
     """Boards that were synced while the database's clock was ahead."""
-    for row in _rows(
+    for row in rows(
         connection,
         "SELECT slug, kind, observed_at FROM kaggle.boards "
         "WHERE observed_at > clock_timestamp() + make_interval(secs => %s) ORDER BY observed_at DESC, slug LIMIT %s",
@@ -613,15 +617,16 @@ def ahead(connection: Connection) -> Findings:
 
 def condition(connection: Connection) -> Findings:
     """A sync condition of the user's own."""
-    name = _value(connection, "SELECT function FROM kaggle.sync_condition")
+    name = value(connection, "SELECT function FROM kaggle_internal.sync_condition")
     if name is None:
         return
     remedy = "mend it, or SELECT kaggle.set_sync_condition(NULL) as the owner of the functions of schema kaggle"
-    wrong = _rows(
+    wrong = rows(
         connection,
-        "SELECT count(*) AS times, min(condition_says) AS said FROM kaggle.sync_state WHERE condition_says <> 'no'",
+        "SELECT count(*) AS times, min(condition_says) AS said FROM kaggle_internal.sync_state "
+        "WHERE condition_says <> 'no'",
     )[0]
-    if _value(connection, "SELECT kaggle.bound_condition() IS NULL"):
+    if value(connection, "SELECT kaggle_internal.bound_condition() IS NULL"):
         yield Finding("condition", "problem", f"{name} does not exist", remedy)
     elif wrong.times:
         yield Finding(
@@ -634,37 +639,19 @@ def condition(connection: Connection) -> Findings:
         yield Finding("condition", "ok", f"{name} answers")
 
 
-def _connect(url: str) -> Connection:
-    parts: dict[str, Any] = {"connect_timeout": 10, "application_name": "pgleaderboard doctor"} | parts_of(url)
-    return psycopg.connect(make_conninfo(**parts), autocommit=True, prepare_threshold=None)
-
-
 def _holders(connection: Connection) -> str:
     """Who holds a table of ours so that nobody can read it."""
-    found: str = _value(
+    found: str = value(
         connection,
         """
         SELECT coalesce(string_agg(DISTINCT format('process %s (%s), on %s', l.pid, a.usename, l.relation::regclass),
                                    '; '), 'it has ended meanwhile')
         FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid()
-          AND c.relnamespace IN (to_regnamespace('kaggle'), to_regnamespace('procrastinate'))
+          AND c.relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')
         """,
     )
     return found
-
-
-def _rows(connection: Connection, query: LiteralString, *values: object) -> list[Any]:
-    with connection.cursor(row_factory=namedtuple_row) as cursor:
-        return cursor.execute(query, values or None).fetchall()
-
-
-def _value(connection: Connection, query: LiteralString, *values: object) -> Any:
-    return (connection.execute(query, values or None).fetchone() or (None,))[0]
-
-
-def _names(connection: Connection, query: LiteralString) -> list[str]:
-    return [name for (name,) in connection.execute(query).fetchall()]
 
 
 def _few(names: list[str]) -> str:
@@ -673,10 +660,6 @@ def _few(names: list[str]) -> str:
 
 def _minutes(length: timedelta) -> str:
     return f"{length.total_seconds() / 60:.0f} minutes"
-
-
-def _said(error: psycopg.Error) -> str:
-    return " ".join((error.diag.message_primary or str(error)).split())
 
 
 def _remedy_for_connecting(said: str) -> str:

@@ -21,11 +21,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from pgleaderboard import __version__
-from pgleaderboard.database.conninfo import parts_of
+from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
 
@@ -46,9 +45,10 @@ SELECT (SELECT count(*) FROM kaggle.workers) AS workers,
        (SELECT count(*) FROM procrastinate.procrastinate_jobs
         WHERE queue_name = 'kaggle' AND status IN ('todo', 'doing')) AS jobs,
        (SELECT extract(epoch FROM clock_timestamp() - min(since))::float8
-        FROM kaggle.wanted(%(credential)s, false) WHERE task = 'sync') AS oldest_wish,
+        FROM kaggle_internal.wanted(%(credential)s, false) WHERE task = 'sync') AS oldest_wish,
        (SELECT greatest(0, extract(epoch FROM max(blocked_until) - clock_timestamp()))::float8
-        FROM kaggle.kaggle_budget WHERE credential = %(credential)s AND blocked_until > clock_timestamp()) AS pause
+        FROM kaggle_internal.kaggle_budget
+        WHERE credential = %(credential)s AND blocked_until > clock_timestamp()) AS pause
 FROM (SELECT) AS one
 """
 
@@ -131,10 +131,13 @@ class DatabaseValues(Collector):
             yield GaugeMetricFamily(f"pgleaderboard_{name}", said, value=value or 0)
 
     def _read(self) -> Any:
-        parts = parts_of(self.url) | {"connect_timeout": QUERY_SECONDS, "application_name": "pgleaderboard metrics"}
-        with psycopg.connect(make_conninfo(**parts), row_factory=namedtuple_row, prepare_threshold=None) as connection:
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{QUERY_SECONDS}s",))
-            return connection.execute(
+        with (
+            connect(self.url, "metrics", connect_timeout=QUERY_SECONDS) as connection,
+            connection.transaction(),
+            connection.cursor(row_factory=namedtuple_row) as cursor,
+        ):
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", (f"{QUERY_SECONDS}s",))
+            return cursor.execute(
                 "WITH status AS MATERIALIZED (SELECT * FROM kaggle.sync_status)" + _VALUES,
                 {"credential": self.credential},
             ).fetchone()

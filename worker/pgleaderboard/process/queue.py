@@ -16,6 +16,8 @@ import psycopg
 from procrastinate import job_context, jobs, manager, worker
 from psycopg_pool import AsyncConnectionPool
 
+from pgleaderboard.database.connect import conninfo
+
 log = logging.getLogger(__name__)
 
 QUEUE = "kaggle"
@@ -113,11 +115,10 @@ def queue_app(
 
     connector = procrastinate.PsycopgConnector(
         pool_factory=lambda **given: AsyncConnectionPool(**(given | {"check": check})),  # it has a check of its own
-        conninfo=direct_url,
+        conninfo=conninfo(direct_url, "queue"),
         min_size=1,
         max_size=4,
         timeout=10,
-        kwargs={"application_name": "pgleaderboard queue"},
         configure=_find_procrastinate,
     )
     app = procrastinate.App(connector=connector)

@@ -27,7 +27,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import PoolClosed
 
 from pgleaderboard import __version__
-from pgleaderboard.database.conninfo import kept_alive
+from pgleaderboard.database.connect import connect, conninfo
 from pgleaderboard.database.release import check
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from pgleaderboard.kaggle.client import Kaggle
@@ -59,8 +59,8 @@ class Work:
     url: the database, perhaps through a pooler. direct_url: the same one without. limit: bytes of one board,
     unpacked. runs_for: how long runs that changed nothing are kept. history_for: how long closed versions of entries
     are kept, None = for ever. follow_up: how long after its final sync a completed competition is asked every
-    sync_interval, then hourly, then daily, None = as kaggle.sync_pace says. ended: told how each attempt ended, and
-    after how many seconds.
+    sync_interval, then hourly, then daily, None = as kaggle_internal.sync_pace says. ended: told how each attempt
+    ended, and after how many seconds.
     """
 
     url: str
@@ -146,7 +146,7 @@ class Supervisor:
                     await self._sweep(session, thorough=True)
                     await self._until_drained(session)
                     left = await session.connection.execute(
-                        "SELECT count(*) FROM kaggle.wanted(%s, true)", (self._work.kaggle.fingerprint,)
+                        "SELECT count(*) FROM kaggle_internal.wanted(%s, true)", (self._work.kaggle.fingerprint,)
                     )
                     if (await left.fetchone() or (0,))[0] == 0:
                         await in_thread(lambda: self._prune(session.store))
@@ -194,7 +194,7 @@ class Supervisor:
         told = False
         while not self._stop.is_set():
             try:
-                url = kept_alive(self._work.direct_url, connect_timeout=SLOW_START)
+                url = conninfo(self._work.direct_url, "worker", connect_timeout=SLOW_START)
                 await (await psycopg.AsyncConnection.connect(url)).close()
             except psycopg.OperationalError as error:
                 ours = _as_ours(error)
@@ -210,7 +210,7 @@ class Supervisor:
 
     async def _until_granted(self, session: _Session) -> None:
         answer = await session.connection.execute(
-            "SELECT extract(epoch FROM greatest(kaggle.next_grant(%s, %s), now()) - now())::float8",
+            "SELECT extract(epoch FROM greatest(kaggle_internal.next_grant(%s, %s), now()) - now())::float8",
             (self._work.kaggle.fingerprint, self._work.requests_per_minute),
         )
         (pause,) = await answer.fetchone() or (0.0,)
@@ -225,10 +225,8 @@ class Supervisor:
         """Everything that lives as long as one connection to the database."""
         work = self._work
         await in_thread(lambda: _check_schema(work.direct_url))
-        connection = await psycopg.AsyncConnection.connect(
-            kept_alive(work.direct_url), autocommit=True, application_name="pgleaderboard worker"
-        )
-        store = Store(kept_alive(work.url), connections=work.concurrency + 1)
+        connection = await psycopg.AsyncConnection.connect(conninfo(work.direct_url, "worker"), autocommit=True)
+        store = Store(work.url, connections=work.concurrency + 1)
         async with connection:
             (process,) = await (await connection.execute("SELECT pg_backend_pid()")).fetchone() or (0,)
             if process != connection.info.backend_pid:  # a pooler makes one up
@@ -237,14 +235,14 @@ class Supervisor:
                     "set PGLEADERBOARD_DIRECT_URL (pgleaderboard doctor tells more)"
                 )
             registered = await connection.execute(
-                "SELECT kaggle.register_worker(%s, %s, %s)",
+                "SELECT kaggle_internal.register_worker(%s, %s, %s)",
                 (__version__, work.kaggle.fingerprint, work.follow_up and list(work.follow_up)),
             )
             (worker_id,) = await registered.fetchone() or (0,)
             syncer = Syncer(store, work.kaggle, worker_id, work.requests_per_minute, work.limit, work.ended)
             await in_thread(store.open)
             app = queue_app(
-                kept_alive(work.direct_url),
+                work.direct_url,
                 sync=lambda competition_id, job_id: self._sync(syncer, competition_id, job_id),
                 describe=lambda competition_id: self._describe(syncer, competition_id),
                 remove=lambda: self._remove(store),
@@ -260,7 +258,7 @@ class Supervisor:
             finally:
                 if not connection.broken:
                     with contextlib.suppress(psycopg.OperationalError):
-                        await connection.execute("SELECT kaggle.unregister_worker(%s)", (worker_id,))
+                        await connection.execute("SELECT kaggle_internal.unregister_worker(%s)", (worker_id,))
                 await in_thread(store.close)
 
     async def _until_stopped(self, session: _Session) -> None:
@@ -347,7 +345,7 @@ class Supervisor:
         asking = asyncio.create_task(
             session.connection.execute(
                 "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "
-                "clock_timestamp() + kaggle.grace_for_missing() FROM kaggle.sweep(%s, %s, %s, %s)",
+                "clock_timestamp() + kaggle_internal.grace_for_missing() FROM kaggle_internal.sweep(%s, %s, %s, %s)",
                 (session.worker_id, self._work.kaggle.fingerprint, self._work.requests_per_minute, thorough),
             )
         )
@@ -488,9 +486,9 @@ def running(supervisor: Supervisor) -> Iterator[None]:
 
 
 def _check_schema(direct_url: str) -> None:
-    with psycopg.connect(kept_alive(direct_url), autocommit=True) as connection:
+    with connect(direct_url) as connection:
         check(connection)
-        connection.execute("SELECT kaggle.refuse_hidden_rows()")
+        connection.execute("SELECT kaggle_internal.refuse_hidden_rows()")
 
 
 def _as_ours(error: Exception) -> PgleaderboardError:

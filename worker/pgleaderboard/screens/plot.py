@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
-from pgleaderboard.reading.questions import Step
+from pgleaderboard.reading.boards import Step
 from pgleaderboard.screens.tables import foreign
 
 SUFFIXES = (".png", ".svg")

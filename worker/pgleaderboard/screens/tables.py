@@ -19,9 +19,13 @@ from rich.text import Text
 
 from pgleaderboard.archives.export import HEADER
 from pgleaderboard.logs import harmless
-from pgleaderboard.reading.questions import BoardNow, Entry, Overview, Run, Standing, Status
+from pgleaderboard.reading.boards import BoardNow, Entry
+from pgleaderboard.reading.events import Standing
+from pgleaderboard.reading.syncs import Overview, Run, Status
 
-HEARTBEAT_LIMIT = timedelta(seconds=30)  # after which a worker that was not seen counts as gone (kaggle.live_workers)
+HEARTBEAT_LIMIT = timedelta(
+    seconds=30
+)  # after which a worker that was not seen counts as gone (kaggle_internal.live_workers)
 _ELLIPSIS = "\u2026"
 _MEDALS = {"gold": "bold yellow", "silver": "bold white", "bronze": "red"}
 _STATES = {"running": "cyan", "queued": "cyan", "failing": "bold red", "off": "dim", "idle": "green"}

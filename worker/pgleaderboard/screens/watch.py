@@ -26,9 +26,9 @@ from rich.control import Control
 from rich.text import Text
 
 from pgleaderboard import logs
-from pgleaderboard.database.conninfo import kept_alive
+from pgleaderboard.database.connect import connect
 from pgleaderboard.process.queue import CHANNEL
-from pgleaderboard.reading.questions import in_words
+from pgleaderboard.reading.asking import in_words
 
 Connection = psycopg.Connection[Any]
 _AT_MOST_EVERY = 0.5  # seconds; a burst of news is read once
@@ -55,7 +55,7 @@ def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoR
     Raises psycopg.OperationalError where the first connection cannot be made, and what `read` raises.
     """
     with _wake_up() as resized, _display(console) as display:
-        connection = _connect(url)
+        connection = connect(url)
         while True:
             with contextlib.closing(connection):
                 try:
@@ -65,10 +65,6 @@ def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoR
                         raise
                     why = error
             connection = _again(url, why, display)
-
-
-def _connect(url: str) -> Connection:
-    return psycopg.connect(kept_alive(url), autocommit=True, prepare_threshold=None, application_name="pgleaderboard")
 
 
 def _follow(
@@ -143,7 +139,7 @@ def _again(url: str, why: Exception, display: _Display) -> Connection:
         time.sleep(_RECONNECT_AFTER[min(attempt, len(_RECONNECT_AFTER) - 1)])
         attempt += 1
         try:
-            connection = _connect(url)
+            connection = connect(url)
         except psycopg.OperationalError as error:
             why = error
             continue

@@ -17,6 +17,7 @@ from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import ConnectionPool
 
+from pgleaderboard.database.connect import conninfo
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
@@ -34,16 +35,16 @@ SET LOCAL lock_timeout = '10s';
 SET LOCAL work_mem = '32MB';
 SET LOCAL statement_timeout = '10min';
 SET LOCAL idle_in_transaction_session_timeout = '30s';
-SELECT kaggle.prepare_staging();
+SELECT kaggle_internal.prepare_staging();
 """
 CONDITION_TIMEOUT = "2s"
-_APPLY = "SELECT outcome, teams, added, removed, updated, moved FROM kaggle.apply_board(%s, %s, %s, %s)"
+_APPLY = "SELECT outcome, teams, added, removed, updated, moved FROM kaggle_internal.apply_board(%s, %s, %s, %s)"
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What `kaggle.begin_sync` answered; see its comment."""
+    """What `kaggle_internal.begin_sync` answered; see its comment."""
 
     action: str
     run_id: int
@@ -71,13 +72,13 @@ class Store:
 
     def __init__(self, url: str, *, connections: int) -> None:
         self._pool = ConnectionPool(
-            url,
+            conninfo(url, ""),
             min_size=1,
             max_size=connections,
             open=False,
             timeout=10,
             # No prepared statements: behind a pooler the next statement meets another session.
-            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": "pgleaderboard"},
+            kwargs={"autocommit": True, "prepare_threshold": None},
             check=self._check,
         )
 
@@ -114,7 +115,7 @@ class Store:
         return self._one(
             Begun,
             "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for "
-            "FROM kaggle.begin_sync(%s, %s, %s, %s, %s, %s)",
+            "FROM kaggle_internal.begin_sync(%s, %s, %s, %s, %s, %s)",
             (competition_id, worker_id, credential, requests_per_minute, condition_says, job_id),
         )
 
@@ -127,7 +128,7 @@ class Store:
         try:
             with self._pool.connection() as connection, connection.transaction(force_rollback=True):
                 connection.execute("SELECT set_config('statement_timeout', %s, true)", (CONDITION_TIMEOUT,))
-                answer = connection.execute("SELECT kaggle.ask_condition(%s)", (competition_id,)).fetchone()
+                answer = connection.execute("SELECT kaggle_internal.ask_condition(%s)", (competition_id,)).fetchone()
         except psycopg.errors.QueryCanceled:
             return f"it did not answer within {CONDITION_TIMEOUT}"
         except psycopg.Error as error:
@@ -139,24 +140,26 @@ class Store:
 
     def confirm(self, run_id: int, board: Board) -> str | None:
         """End the attempt if the file has the bytes that were applied last; None if it has others."""
-        found: str | None = self._scalar("SELECT kaggle.confirm_board(%s, %s, %s)", (run_id, board.kind, board.digest))
+        found: str | None = self._scalar(
+            "SELECT kaggle_internal.confirm_board(%s, %s, %s)", (run_id, board.kind, board.digest)
+        )
         return found
 
     def fail(self, run_id: int, decision: Decision, credential: str) -> str:
         """End the attempt as failed. Returns failed, skipped or superseded."""
         outcome: str = self._scalar(
-            "SELECT kaggle.fail_run(%s, %s, %s, %s, %s, %s)",
+            "SELECT kaggle_internal.fail_run(%s, %s, %s, %s, %s, %s)",
             (run_id, decision.message, decision.kind, decision.retry_in, credential, decision.block_for),
         )
         return outcome
 
     def block(self, credential: str, pause: timedelta) -> None:
         """Send no request of this credential for so long."""
-        self._scalar("SELECT kaggle.block_budget(%s, %s)", (credential, pause))
+        self._scalar("SELECT kaggle_internal.block_budget(%s, %s)", (credential, pause))
 
     def let_go(self, competition_id: int, job_id: int, retry_in: timedelta, error: str) -> None:
         """Give up the attempt that a job began, if it still runs; it is tried again after a while."""
-        self._scalar("SELECT kaggle.let_go(%s, %s, %s, %s)", (competition_id, job_id, retry_in, error))
+        self._scalar("SELECT kaggle_internal.let_go(%s, %s, %s, %s)", (competition_id, job_id, retry_in, error))
 
     def apply(self, run_id: int, board: Board, rows: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
@@ -170,7 +173,7 @@ class Store:
             except order.GapExhausted as full:
                 # Order-preserving, so it may be committed by itself: nobody sees a difference.
                 widened = self._scalar(
-                    "SELECT kaggle.widen_gap(%s, kaggle.board_of_run(%s, %s), %s, %s)",
+                    "SELECT kaggle_internal.widen_gap(%s, kaggle_internal.board_of_run(%s, %s), %s, %s)",
                     (run_id, run_id, board.kind, full.low, full.needed),
                 )
                 if not widened:  # the fence is lost: nothing staged, this only ends the attempt
@@ -181,14 +184,16 @@ class Store:
             try:
                 connection.execute(BEGIN)
                 stage(connection, board.layout, rows)
-                wrong = self._first(connection, "SELECT kaggle.check_staging(%s)", (board.layout.ranked,))
+                wrong = self._first(connection, "SELECT kaggle_internal.check_staging(%s)", (board.layout.ranked,))
                 if wrong:
                     raise NeedsPerson(wrong)
                 # Rolling back to the savepoint lets go of the locks that reading took: a worker that freezes
                 # while it sends the places must not hold up a migration.
                 connection.execute("SAVEPOINT reading")
-                board_id = self._first(connection, "SELECT kaggle.board_of_run(%s, %s)", (run_id, board.kind))
-                keys = array("q", self._first(connection, "SELECT kaggle.staged_order(%s)", (board_id,)) or b"")
+                board_id = self._first(connection, "SELECT kaggle_internal.board_of_run(%s, %s)", (run_id, board.kind))
+                keys = array(
+                    "q", self._first(connection, "SELECT kaggle_internal.staged_order(%s)", (board_id,)) or b""
+                )
                 first = self._first(connection, "SELECT min(position) FROM pg_temp.staged_rows_1", ())
                 connection.execute("ROLLBACK TO SAVEPOINT reading")
                 if keys:
@@ -214,7 +219,7 @@ class Store:
         """Begin asking for metadata. Returns (action, slug, link_revision)."""
         with self._pool.connection() as connection:
             row: tuple[str, str, int] | None = connection.execute(
-                "SELECT action, slug, link_revision FROM kaggle.begin_describe(%s, %s, %s)",
+                "SELECT action, slug, link_revision FROM kaggle_internal.begin_describe(%s, %s, %s)",
                 (competition_id, credential, requests_per_minute),
             ).fetchone()
         assert row is not None
@@ -223,7 +228,7 @@ class Store:
     def fill_from_kaggle(self, competition_id: int, link_revision: int, said: Description) -> str:
         """Write what Kaggle says into the columns that follow it. Returns filled or later."""
         outcome: str = self._scalar(
-            "SELECT kaggle.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s)",
+            "SELECT kaggle_internal.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 competition_id,
                 link_revision,
@@ -239,18 +244,18 @@ class Store:
 
     def remove_deleted(self, competition_id: int) -> None:
         """Remove what hung on a deleted competition, chunk by chunk, but for its boards, which nobody sees any more."""
-        while self._scalar("SELECT kaggle.remove_deleted(%s)", (competition_id,)):
+        while self._scalar("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)):
             pass
 
     def remove_detached(self) -> None:
         """Remove the boards of deleted competitions, chunk by chunk."""
-        while self._scalar("SELECT kaggle.remove_detached()", ()):
+        while self._scalar("SELECT kaggle_internal.remove_detached()", ()):
             pass
 
     def prune_runs(self, older_than: timedelta) -> int:
         """Remove old runs that changed nothing, chunk by chunk. Returns how many."""
         pruned = 0
-        while chunk := self._scalar("SELECT kaggle.prune_runs(%s)", (older_than,)):
+        while chunk := self._scalar("SELECT kaggle_internal.prune_runs(%s)", (older_than,)):
             pruned += chunk
         return pruned
 
@@ -275,7 +280,7 @@ class Store:
 def take_grant(connection: psycopg.Connection[Any], credential: str, requests_per_minute: int) -> datetime | None:
     """Take one request of the budget that all workers share. None if it may go out now, else when to ask again."""
     row = connection.execute(
-        "SELECT granted, wake_at FROM kaggle.take_grant(%s, %s)", (credential, requests_per_minute)
+        "SELECT granted, wake_at FROM kaggle_internal.take_grant(%s, %s)", (credential, requests_per_minute)
     ).fetchone()
     assert row is not None
     granted, wake_at = row
