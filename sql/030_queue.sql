@@ -1,4 +1,4 @@
--- The one door to the queue, and who is alive behind it.
+-- The one door to the queue.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.queue_job(task text, competition_id bigint, priority integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
@@ -29,30 +29,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.queue_job(text, bigint, integer) IS
     'The only way into the queue: makes sure that a job of this task (sync, describe, remove, sweep) for this competition (null for the last two) starts after the caller has committed.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.presence_key() RETURNS integer
-LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS 'SELECT 1801545580';
-COMMENT ON FUNCTION kaggle_internal.presence_key() IS
-    'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.is_alive(worker kaggle_internal.worker_processes) RETURNS boolean
-LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT worker.seen_at > clock_timestamp() - interval '30 seconds'
-       AND EXISTS (SELECT FROM pg_locks l
-                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                     AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
-$$;
-COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS
-    'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
-RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
-LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w WHERE is_alive(w)
-$$;
-COMMENT ON FUNCTION kaggle_internal.live_workers() IS
-    'The workers that are alive; for people, who see no credential here.';

@@ -5,11 +5,14 @@
 -- else wants, and a worker that freezes there holds nothing. The functions run with the worker's rights, since
 -- a SECURITY DEFINER could not read that table.
 
-CREATE OR REPLACE FUNCTION kaggle_internal.prepare_staging() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.prepare_staging(extra_columns integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- Kept for the session and emptied at each commit: making it for each sync would write the catalogue.
-    CREATE TEMPORARY TABLE IF NOT EXISTS staged_rows_1 (
+    IF to_regclass('pg_temp.staged_rows_1') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    CREATE TEMPORARY TABLE staged_rows_1 (
         position           bigint GENERATED ALWAYS AS IDENTITY (CACHE 1000),
         rank               bigint,
         team_id            bigint NOT NULL,
@@ -18,20 +21,20 @@ BEGIN
         score              numeric CONSTRAINT score_is_a_finite_number
                            CHECK (score > '-1e1000'::numeric AND score < '1e1000'::numeric),
         submission_count   bigint,
-        members            text,
-        extra_1 text, extra_2  text, extra_3  text, extra_4  text, extra_5  text, extra_6  text,
-        extra_7 text, extra_8  text, extra_9  text, extra_10 text, extra_11 text, extra_12 text
+        members            text
     ) ON COMMIT DELETE ROWS;
-    CREATE TEMPORARY TABLE IF NOT EXISTS placed_rows_1 (
+    CREATE TEMPORARY TABLE placed_rows_1 (
         position  bigint NOT NULL,
         order_key bigint NOT NULL
     ) ON COMMIT DELETE ROWS;
+    EXECUTE (SELECT 'ALTER TABLE staged_rows_1 ' || string_agg(format('ADD COLUMN extra_%s text', n), ', ')
+             FROM generate_series(1, extra_columns) n);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.prepare_staging() IS
-    'Makes this session''s staging tables where they are missing: the rows of the file, and the places that were given to rows that moved. Their names end in the version of their shape.';
+COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS
+    'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known, and the places that were given to rows that moved. Their names end in the version of their shape.';
 
 
-CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean) RETURNS text
+CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wrong record;
@@ -43,9 +46,9 @@ BEGIN
     SELECT count(*) > count(DISTINCT team_id), min(position), max(position),
            coalesce(array_agg(position ORDER BY position) FILTER (WHERE rank = 0), '{}')
     INTO is_doubled, first_position, last_position, benchmarks FROM pg_temp.staged_rows_1;
-    -- An order key is the place in the file times 2^40, and a bigint.
-    IF last_position - first_position >= 1 << 23 THEN
-        RETURN format('the leaderboard has more than %s rows', 1 << 23);
+    -- An order key is the place in the file times key_gap, and a bigint.
+    IF last_position - first_position > 9223372036854775807 / key_gap THEN
+        RETURN format('the leaderboard has more than %s rows', 9223372036854775807 / key_gap + 1);
     END IF;
     IF NOT ranked THEN
         -- Files without ranks may hold a row for each improvement: a team's last row counts.
@@ -75,15 +78,25 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.check_staging(boolean) IS
+COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS
     'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT b FROM boards b
+    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+      AND b.kind = linked_board.kind
+$$;
+COMMENT ON FUNCTION kaggle_internal.linked_board(kaggle.competitions, text) IS
+    'The public or private board of a competition under its present slug; null where there is none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_of_run(run_id bigint, kind text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     competition competitions;
-    board_id bigint;
+    board boards;
 BEGIN
     SELECT c.* INTO competition FROM sync_state s JOIN competitions c ON c.id = s.competition_id
     WHERE s.running_run_id = board_of_run.run_id;
@@ -91,11 +104,9 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
             MESSAGE = 'row level security hides rows of kaggle.competitions';
     END IF;
-    SELECT b.id INTO board_id FROM boards b
-    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
-      AND b.kind = board_of_run.kind;
+    board := linked_board(competition, board_of_run.kind);
     PERFORM refuse_hidden_rows();
-    RETURN board_id;
+    RETURN board.id;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS
     'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
@@ -118,48 +129,12 @@ COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS
     'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
 
 
-CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    held record;
-    board boards;
-    run sync_runs;
-BEGIN
-    SELECT * INTO board FROM boards b WHERE b.id = board_of_run(confirm_board.run_id, confirm_board.kind);
-    IF NOT FOUND OR board.digest IS DISTINCT FROM confirm_board.digest THEN
-        RETURN NULL;
-    END IF;
-    SELECT * INTO held FROM hold_fence(confirm_board.run_id);
-    IF held.standing = 'superseded' THEN
-        RETURN held.standing;
-    END IF;
-    run.outcome := CASE held.standing WHEN 'held' THEN 'unchanged' ELSE 'skipped' END;
-    IF run.outcome = 'unchanged' THEN
-        run.observed_at := greatest((held.state).running_since, board.observed_at + interval '1 microsecond');
-        UPDATE boards b SET observed_at = run.observed_at WHERE b.id = board.id;
-        run.board := board.kind;
-        run.board_id := board.id;
-        run.teams := board.teams;
-        run.added := 0; run.removed := 0; run.updated := 0; run.moved := 0;
-    ELSE
-        run.error := 'the competition was ' || held.standing;
-    END IF;
-    PERFORM end_run(held.state, held.competition, run, NULL);
-    RETURN run.outcome;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS
-    'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
-
-
 CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    board boards;
+    board boards := linked_board(competition, board_for.kind);
 BEGIN
-    SELECT * INTO board FROM boards b
-    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
-      AND b.kind = board_for.kind;
-    IF NOT FOUND THEN
+    IF board.id IS NULL THEN
         INSERT INTO boards (competition_id, slug, kind)
         VALUES (competition.id, competition.kaggle_competition_id, board_for.kind)
         RETURNING * INTO board;
@@ -186,7 +161,8 @@ COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) 
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
-    board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint)
+    board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint,
+    key_gap bigint)
 RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
@@ -206,7 +182,7 @@ BEGIN
         SELECT min(position) INTO first_position FROM pg_temp.staged_rows_1;
         INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
             last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
-        SELECT board.id, s.team_id, (s.position - first_position) << 40, run.observed_at,
+        SELECT board.id, s.team_id, (s.position - first_position) * key_gap, run.observed_at,
                CASE WHEN board.digest IS NULL THEN run.observed_at
                     ELSE first_seen(board.id, s.team_id, run.observed_at) END,
                s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name,
@@ -236,36 +212,8 @@ BEGIN
                         THEN 'changed' ELSE 'unchanged' END;
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint, bigint) IS
     'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(run_id bigint, kind text, digest bytea, replaced_characters bigint)
-RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    held record;
-    board boards;
-    run sync_runs;
-BEGIN
-    SELECT * INTO held FROM hold_fence(apply_board.run_id);
-    IF held.standing = 'superseded' THEN
-        RETURN NULL;
-    ELSIF held.standing <> 'held' THEN
-        run.outcome := 'skipped';
-        run.error := 'the competition was ' || held.standing;
-        PERFORM end_run(held.state, held.competition, run, NULL);
-        RETURN run;
-    END IF;
-
-    board := board_for(held.competition, apply_board.kind);
-    run := make_board(board, greatest((held.state).running_since, board.observed_at + interval '1 microsecond'),
-                      (held.competition).history_interval, apply_board.digest, apply_board.replaced_characters);
-    PERFORM end_run(held.state, held.competition, run, NULL);
-    RETURN run;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint) IS
-    'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
@@ -403,20 +351,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.spread_keys(bigint, bigint, bigint) IS
     'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
-RETURNS boolean
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    held record;
-BEGIN
-    SELECT * INTO held FROM hold_fence(widen_gap.run_id);
-    IF held.standing <> 'held' THEN
-        RETURN false;
-    END IF;
-    PERFORM spread_keys(widen_gap.board_id, low, needed);
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS
-    'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';

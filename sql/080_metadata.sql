@@ -2,15 +2,15 @@
 -- daily, apart from the board; a failure here never stops a sync.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_describe(
-    competition_id bigint, credential text, requests_per_minute integer,
+    competition_id bigint, worker_id bigint,
     OUT action text, OUT slug text, OUT link_revision bigint, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
+    worker constant worker_processes := registered_worker(begin_describe.worker_id);
     due timestamptz;
     granted boolean;
 BEGIN
     action := 'none';
-    PERFORM refuse_hidden_rows();
     SELECT c.kaggle_competition_id, c.link_revision INTO slug, begin_describe.link_revision
     FROM competitions c WHERE c.id = begin_describe.competition_id AND c.kaggle_competition_id IS NOT NULL;
     IF NOT FOUND THEN
@@ -21,12 +21,12 @@ BEGIN
     IF due IS NULL OR due > clock_timestamp() THEN
         RETURN;
     END IF;
-    IF requests_per_minute > 0 AND EXISTS (SELECT FROM wanted(credential, false) w WHERE w.task = 'sync') THEN
+    IF worker.requests_per_minute > 0 AND EXISTS (SELECT FROM wanted(worker.id, false) w WHERE w.task = 'sync') THEN
         action := 'wait';          -- boards come before titles
         RETURN;
     END IF;
     SELECT g.granted, g.wake_at INTO granted, begin_describe.wake_at
-    FROM take_grant(credential, requests_per_minute) g;
+    FROM take_grant(worker.credential, worker.requests_per_minute) g;
     IF NOT granted THEN
         action := 'wait';
         RETURN;
@@ -36,7 +36,7 @@ BEGIN
     WHERE s.competition_id = begin_describe.competition_id;
     action := 'describe';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, text, integer) IS
+COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS
     'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
 
 

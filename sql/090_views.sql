@@ -1,23 +1,35 @@
 -- What people read. Columns are only ever added at a view's end: users build views on these.
 
-CREATE OR REPLACE VIEW kaggle.leaderboard AS
-SELECT c.id AS competition_id, c.kaggle_competition_id, e.rank, e.team_id, e.team_name, e.score,
-       e.submission_count, e.last_submission_at, e.member_usernames, e.is_benchmark, b.kind AS board,
-       e.first_seen_at, e.valid_from AS entry_changed_at, b.observed_at AS synced_at
+CREATE OR REPLACE VIEW kaggle_internal.shown_boards AS
+SELECT c.id AS competition_id, c.kaggle_competition_id, b.id AS board_id, b.kind, b.teams, b.observed_at
 FROM kaggle.competitions c
 CROSS JOIN LATERAL (
-    SELECT p.id, p.kind, p.observed_at FROM kaggle.boards p
+    SELECT p.id, p.kind, p.teams, p.observed_at FROM kaggle.boards p
     WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
-    ORDER BY p.kind LIMIT 1) AS b     -- private, once it is there, before public
+    ORDER BY p.kind LIMIT 1) AS b;    -- private, once it is there, before public
+COMMENT ON VIEW kaggle_internal.shown_boards IS 'The board that each competition shows now.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.competition_id IS 'kaggle.competitions.id.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.kaggle_competition_id IS 'The competition''s slug.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.board_id IS 'kaggle.boards.id.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.kind IS 'public or private.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.teams IS 'Ranked teams on it.';
+COMMENT ON COLUMN kaggle_internal.shown_boards.observed_at IS 'The board is known to be right as of then.';
+
+
+CREATE OR REPLACE VIEW kaggle.leaderboard AS
+SELECT b.competition_id, b.kaggle_competition_id, e.rank, e.team_id, e.team_name, e.score,
+       e.submission_count, e.last_submission_at, e.member_usernames, e.is_benchmark, b.kind AS board,
+       e.first_seen_at, e.valid_from AS entry_changed_at, b.observed_at AS synced_at
+FROM kaggle_internal.shown_boards b
 CROSS JOIN LATERAL (
     -- Two arms with a bare row_number: a CASE around it would rank the whole board to find its top ten.
     SELECT row_number() OVER (ORDER BY r.order_key) AS rank, r.team_id, r.team_name, r.score, r.submission_count,
            r.last_submission_at, r.member_usernames, false AS is_benchmark, r.first_seen_at, r.valid_from
-    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.id AND NOT r.is_benchmark
+    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.board_id AND NOT r.is_benchmark
     UNION ALL
     SELECT NULL::bigint, r.team_id, r.team_name, r.score, r.submission_count,
            r.last_submission_at, r.member_usernames, true, r.first_seen_at, r.valid_from
-    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.id AND r.is_benchmark) AS e;
+    FROM kaggle.leaderboard_entries r WHERE r.board_id = b.board_id AND r.is_benchmark) AS e;
 COMMENT ON VIEW kaggle.leaderboard IS 'The boards now, one row a team, as Kaggle shows them.';
 COMMENT ON COLUMN kaggle.leaderboard.competition_id IS 'kaggle.competitions.id.';
 COMMENT ON COLUMN kaggle.leaderboard.kaggle_competition_id IS 'The competition''s slug.';
@@ -68,10 +80,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        END AS problem
 FROM kaggle.competitions c
 LEFT JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
-LEFT JOIN LATERAL (
-    SELECT p.kind, p.teams, p.observed_at FROM kaggle.boards p
-    WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
-    ORDER BY p.kind LIMIT 1) AS b ON true             -- private, once it is there, before public
+LEFT JOIN kaggle_internal.shown_boards b ON b.competition_id = c.id
 CROSS JOIN LATERAL (
     SELECT coalesce(s.consecutive_failures > 0 AND s.link_revision = c.link_revision, false) AS failing,
            c.auto_sync AND c.kaggle_competition_id IS NOT NULL

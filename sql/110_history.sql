@@ -1,7 +1,7 @@
 -- The past: what a board was at any moment, and what changed since. A board at a moment is the versions of entries
 -- valid then, by order_key: exactly what Kaggle showed.
 
-CREATE OR REPLACE FUNCTION kaggle_internal.shown_boards(kaggle_competition_id text)
+CREATE OR REPLACE FUNCTION kaggle_internal.boards_through_time(kaggle_competition_id text)
 RETURNS TABLE (board kaggle.boards, shown_until timestamptz)
 LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- Each is shown from the moment it was first seen until one that goes before it was: that of the competition which
@@ -10,13 +10,13 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
     FROM (SELECT b AS board, coalesce(min(b.observed_from) OVER (precedence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
                                       'infinity') AS shown_until
           FROM boards b JOIN competitions c ON c.id = b.competition_id
-          WHERE lower(b.slug) = lower(shown_boards.kaggle_competition_id) AND b.observed_from IS NOT NULL
+          WHERE lower(b.slug) = lower(boards_through_time.kaggle_competition_id) AND b.observed_from IS NOT NULL
           WINDOW precedence AS (
               ORDER BY lower(c.kaggle_competition_id) IS NOT DISTINCT FROM lower(b.slug) DESC, b.kind, b.observed_at DESC)
          ) f
     WHERE (f.board).observed_from < f.shown_until
 $$;
-COMMENT ON FUNCTION kaggle_internal.shown_boards(text) IS
+COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS
     'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
 
@@ -40,10 +40,10 @@ DECLARE
     wanted constant text := slug_of(find_board.kaggle_competition_id);
     board boards;
 BEGIN
-    SELECT (s.board).* INTO board FROM shown_boards(wanted) s
+    SELECT (s.board).* INTO board FROM boards_through_time(wanted) s
     WHERE (s.board).observed_from <= find_board.at AND (s.shown_until > find_board.at OR s.shown_until = 'infinity');
     IF NOT FOUND THEN
-        IF NOT EXISTS (SELECT FROM shown_boards(wanted)) THEN
+        IF NOT EXISTS (SELECT FROM boards_through_time(wanted)) THEN
             PERFORM find_competition(wanted);       -- raises if nobody knows the slug
         END IF;
         RETURN NULL;
@@ -245,7 +245,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_intern
 BEGIN
     PERFORM find_board($1);
     RETURN QUERY
-    SELECT r.* FROM shown_boards(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, $2, NULL) r
+    SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, $2, NULL) r
     ORDER BY r.at, r.rank;
 END $$;
 COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS
@@ -259,7 +259,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_intern
 BEGIN
     PERFORM find_board($1);
     RETURN QUERY
-    SELECT r.* FROM shown_boards(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, '{}', $2) r
+    SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, '{}', $2) r
     ORDER BY r.at, r.rank;
 END $$;
 COMMENT ON FUNCTION kaggle.rank_history(text, text) IS

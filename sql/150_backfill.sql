@@ -94,7 +94,7 @@ BEGIN
             MESSAGE = 'the competition was deleted or linked elsewhere meanwhile';
     END IF;
     IF state.running_run_id IS NOT NULL THEN
-        PERFORM abandon_run(hold_competition.competition_id, state.running_run_id);
+        PERFORM abandon_run(state);
     END IF;
     RETURN competition;
 END $$;
@@ -117,7 +117,8 @@ COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS
     'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
 
 
-CREATE OR REPLACE FUNCTION kaggle_internal.append_board(board_id bigint, at timestamptz, digest bytea, replaced_characters bigint)
+CREATE OR REPLACE FUNCTION kaggle_internal.append_board(
+    board_id bigint, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)
 RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -131,10 +132,10 @@ BEGIN
     RETURN insert_run(
         make_board(board, append_board.at,
                    (SELECT c.history_interval FROM competitions c WHERE c.id = board.competition_id),
-                   append_board.digest, append_board.replaced_characters),
+                   append_board.digest, append_board.replaced_characters, key_gap),
         board.competition_id);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint, bigint) IS
     'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
 
 
@@ -194,7 +195,8 @@ COMMENT ON FUNCTION kaggle_internal.stage_known(bigint, timestamptz) IS
     'Stages a board as it is known at a moment, as if its file had been read again.';
 
 
-CREATE OR REPLACE FUNCTION kaggle_internal.replay_run(run_id bigint, board_id bigint, at timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION kaggle_internal.replay_run(run_id bigint, board_id bigint, at timestamptz, key_gap bigint)
+RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     board boards;
@@ -203,7 +205,7 @@ BEGIN
     SELECT * INTO STRICT board FROM boards b WHERE b.id = replay_run.board_id;
     made := make_board(board, replay_run.at,
                        (SELECT c.history_interval FROM competitions c WHERE c.id = board.competition_id),
-                       coalesce(board.digest, ''), 0);
+                       coalesce(board.digest, ''), 0, key_gap);
     IF replay_run.run_id IS NULL THEN
         IF made.outcome = 'changed' THEN
             PERFORM insert_run(made, board.competition_id);
@@ -221,7 +223,7 @@ BEGIN
             MESSAGE = 'a run was pruned meanwhile', HINT = 'Run it again.';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz) IS
+COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz, bigint) IS
     'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
 
 

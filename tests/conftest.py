@@ -24,10 +24,11 @@ from pytest_postgresql import factories
 
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.kaggle.client import Credential, Kaggle
-from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.store import Store
-from tests.support.syncs import Syncs
+from tests.support.syncs import WORKER, Syncs
 
 _NUMBERS = itertools.count(1)
 BOARDS = Path(__file__).resolve().parents[2] / "shared" / "boards"
@@ -148,7 +149,7 @@ MakeWorker = Callable[..., AbstractContextManager[None]]
 
 @pytest.fixture
 def worker(url: str, simulator: Simulator) -> MakeWorker:
-    """Makes a worker that runs for the length of a with block; keywords change what it is told (see Work)."""
+    """Makes a worker that runs for the length of a with block; keywords change what it is told (see Configuration)."""
 
     def make(**changes: Any) -> AbstractContextManager[None]:
         told: dict[str, Any] = {
@@ -160,7 +161,7 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
             "limit": 2**28,
             "runs_for": timedelta(days=30),
         }
-        return running(Supervisor(Work(**(told | changes))))
+        return running(Supervisor(Configuration(**(told | changes))))
 
     return make
 
@@ -168,7 +169,7 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     """A store with one connection, so that every call meets what the call before left behind."""
-    opened = Store(url, connections=1)
+    opened = Store(url, WORKER, connections=1)
     opened.open()
     yield opened
     opened.close()

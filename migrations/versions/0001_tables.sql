@@ -201,16 +201,19 @@ CREATE TABLE kaggle_internal.worker_processes (
     id         bigint      GENERATED ALWAYS AS IDENTITY,
     version    text        NOT NULL,
     credential text        NOT NULL,
+    requests_per_minute integer NOT NULL,
     follow_up  interval[],
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT worker_processes_pkey PRIMARY KEY (id),
+    CONSTRAINT requests_per_minute_is_not_negative CHECK (requests_per_minute >= 0),
     CONSTRAINT follow_up_has_three_phases CHECK (cardinality(follow_up) = 3)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle_internal.worker_processes IS 'Workers that have registered; kaggle.workers shows those that are alive.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.credential IS 'Fingerprint of the Kaggle credential it uses; empty = none.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.requests_per_minute IS 'Kaggle''s budget as it was configured there, for all workers with this credential together; 0 = no limit.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.follow_up IS 'How long after its final sync a completed competition is asked every sync_interval, then hourly, then daily; null = the default of kaggle_internal.sync_pace.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.seen_at IS 'Its last heartbeat.';

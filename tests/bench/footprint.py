@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.bench.report import Figure, within
-from tests.bench.world import CREDENTIAL, World, wait_until
+from tests.bench.world import World, wait_until
 
 MIB = 2**20
 STATEMENTS = """
@@ -20,7 +20,7 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 QUIET = """
-SELECT count(DISTINCT competition_id) = %s AND NOT EXISTS (SELECT FROM kaggle_internal.wanted(%s, true))
+SELECT count(DISTINCT competition_id) = %s AND NOT EXISTS (SELECT FROM kaggle_internal.wanted(NULL, true))
    AND NOT EXISTS (SELECT FROM procrastinate.procrastinate_jobs) FROM kaggle.sync_runs
 """
 
@@ -68,7 +68,7 @@ def idle(world: World) -> Iterator[Figure]:
         database.db.execute("CREATE EXTENSION pg_stat_statements")
         for _ in range(100):
             database.insert(tiny.name)
-        wait_until(database, QUIET, 100, CREDENTIAL.fingerprint, pause=0.1)
+        wait_until(database, QUIET, 100, pause=0.1)
         time.sleep(2)
         process = psutil.Process(worker.process.pid)
         asked, used = database.one(STATEMENTS), process.cpu_times()

@@ -13,7 +13,7 @@ from tests.bench.world import CREDENTIAL, Database, Served, World, wait_until
 
 SMALL = 10  # teams
 SETTLE = 0.5  # seconds until a worker that has started is idle
-SWEEP = "SELECT queued FROM kaggle_internal.sweep(%s, %s, 0, %s)"
+SWEEP = "SELECT queued FROM kaggle_internal.sweep(%s, %s)"
 
 DEFER = """
 SELECT procrastinate_defer_jobs_v1(array_agg(
@@ -62,7 +62,7 @@ def sweeping(world: World) -> Iterator[Figure]:
 
         def sweep(thorough: bool, expected: int) -> float:
             begun = time.perf_counter()
-            queued = database.one(SWEEP, worker, CREDENTIAL.fingerprint, thorough)
+            queued = database.one(SWEEP, worker, thorough)
             taken = time.perf_counter() - begun
             if queued != expected:
                 raise RuntimeError(f"a sweep queued {queued} jobs, not {expected}")

@@ -105,7 +105,7 @@ class Database:
 
     def open(self) -> None:
         """Open the connection that syncs use, as a worker keeps it."""
-        self._store = Store(self.url, connections=1)
+        self._store = Store(self.url, self._worker, connections=1)
         self._store.open()
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class Database:
             "SELECT kaggle_internal.ask_for_sync(ARRAY[%s::bigint], ARRAY['manual'], 10)", (competition_id,)
         )
         self._kaggle.zip = served
-        syncer = Syncer(self._store, self._kaggle, self._worker, 0, LIMIT)  # type: ignore[arg-type]
+        syncer = Syncer(self._store, self._kaggle, LIMIT)  # type: ignore[arg-type]
         ending = syncer.sync(competition_id, job_id=0)
         ended = time.perf_counter()
         if ending != outcome:

@@ -27,7 +27,7 @@ from tests.support.asking import (
     value,
 )
 from tests.support.boards import teams, zip_of
-from tests.support.syncs import WORKER, Syncs
+from tests.support.syncs import Syncs
 
 NAME = "public.only_featured(kaggle.competitions)"
 
@@ -291,10 +291,10 @@ def test_what_it_leaves_behind_is_taken_back(db: Connection, store: Store) -> No
 def answered(syncs: Syncs, says: str) -> Begun:
     """An attempt is wanted, and the condition is asked and says this of it."""
     assert syncs.again().action == "ask"
-    return syncs.store.begin_sync(syncs.competition, WORKER, "credential", 0, says)
+    return syncs.store.begin_sync(syncs.competition, says)
 
 
-WANTED = "SELECT task, competition_id FROM kaggle_internal.wanted('credential', true) WHERE task = 'sync'"
+WANTED = "SELECT task, competition_id FROM kaggle_internal.wanted(NULL, true) WHERE task = 'sync'"
 
 
 @pytest.mark.parametrize("another", [False, True])

@@ -30,7 +30,8 @@ from psycopg.rows import namedtuple_row
 
 from pgleaderboard.database import migrate
 from pgleaderboard.kaggle.client import Credential, Description, Kaggle
-from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from tests.conftest import Connection, MakeWorker, make_kaggle
@@ -457,7 +458,7 @@ def stage(server_url: str) -> Iterator[Stage]:
         ):
             closed.bind(("127.0.0.1", 0))
             kaggle = Switched(make_kaggle(simulator.url))
-            work = Work(
+            work = Configuration(
                 url=url,
                 direct_url=url,
                 kaggle=kaggle,

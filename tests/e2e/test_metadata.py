@@ -430,7 +430,7 @@ def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
         sweep_soon(db)
         eventually(db, True, "SELECT describe_at = 'infinity' FROM kaggle_internal.sync_state")
         assert row(db, "title, end_date, status") == ("From Kaggle", YESTERDAY, "completed")
-        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', false)") == 0
+        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted(NULL, false)") == 0
         db.execute("UPDATE kaggle.competitions SET status = 'ongoing'")
         assert synced(db) == "unchanged"
         eventually(db, True, "SELECT describe_at BETWEEN now() + interval '2 h' AND now() + interval '2 d' "

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,21 +19,16 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
+from pgleaderboard.process.health import Health, State
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
-from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 
+HEALTHY = Health(State.WORKING, "", 0.0)
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-
-
-@dataclass
-class Watched:
-    """A worker as a monitor sees it."""
-
-    waiting_for: str | None = None
-    beat_at: float = 0.0
 
 
 def scrape(url: str) -> dict[str, float]:
@@ -52,11 +46,11 @@ def scrape(url: str) -> dict[str, float]:
 
 
 @pytest.fixture
-def watched(url: str) -> Iterator[tuple[MetricsServer, Watched]]:
+def watched(url: str) -> Iterator[tuple[MetricsServer, Health]]:
     """A server beside a worker that a test plays."""
-    worker = Watched(beat_at=time.monotonic())
-    with MetricsServer("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), worker) as server:
-        yield server, worker
+    health = Health(State.WORKING, "", time.monotonic())
+    with MetricsServer("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), health) as server:
+        yield server, health
 
 
 def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simulator: Simulator) -> None:
@@ -65,7 +59,7 @@ def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simula
     kaggle = make_kaggle(simulator.url, answered=metrics.answered)
     simulator.faults.put(OTHER, Status(503), times=None, method="DownloadLeaderboard")
     supervisor = Supervisor(
-        Work(
+        Configuration(
             url,
             url,
             kaggle,
@@ -77,7 +71,7 @@ def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simula
         )
     )
     values = DatabaseValues(url, kaggle.fingerprint, 600)
-    with MetricsServer("127.0.0.1", 0, metrics, values, supervisor) as server, running(supervisor):
+    with MetricsServer("127.0.0.1", 0, metrics, values, supervisor.health) as server, running(supervisor):
         for slug in (SLUG, OTHER):
             insert(db, slug)
             synced(db, slug)
@@ -108,7 +102,7 @@ def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simula
     assert 0 < found["pgleaderboard_oldest_board_age_seconds"] < 60
 
 
-def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, Watched], db: Connection) -> None:
+def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, Health], db: Connection) -> None:
     """A board that should be there and is not ages; a wish waits; a pause is told."""
     insert(db)
     insert(db, OTHER, auto_sync=False)
@@ -125,10 +119,10 @@ def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, 
     assert (found["pgleaderboard_workers"], found["pgleaderboard_queue_jobs"]) == (0, 1)
 
 
-def test_a_database_that_does_not_answer(url: str, db: Connection, watched: tuple[MetricsServer, Watched]) -> None:
+def test_a_database_that_does_not_answer(url: str, db: Connection, watched: tuple[MetricsServer, Health]) -> None:
     """One that is gone, and one where a lock is in the way, are told in a scrape that still succeeds."""
     nowhere = DatabaseValues(make_conninfo(url, dbname="nothing_here"), "", 30)
-    with MetricsServer("127.0.0.1", 0, Metrics(), nowhere, Watched()) as server:
+    with MetricsServer("127.0.0.1", 0, Metrics(), nowhere, HEALTHY) as server:
         found = scrape(server.url)
     assert found["pgleaderboard_database_up"] == 0
     assert "pgleaderboard_workers" not in found
@@ -143,7 +137,7 @@ def test_a_scrape_that_hangs_stops_no_sync(db: Connection, worker: MakeWorker) -
     """Clients that say nothing, and a scrape whose database accepts and says nothing, leave a worker at its work."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         values = DatabaseValues(f"postgresql://me@127.0.0.1:{mute.getsockname()[1]}/mine", "", 30)
-        with MetricsServer("127.0.0.1", 0, Metrics(), values, Watched()) as server, worker():
+        with MetricsServer("127.0.0.1", 0, Metrics(), values, HEALTHY) as server, worker():
             host, port = server.url.removeprefix("http://").split(":")
             silent = [socket.create_connection((host, int(port))) for _ in range(20)]
             found: list[dict[str, float]] = []
@@ -157,9 +151,9 @@ def test_a_scrape_that_hangs_stops_no_sync(db: Connection, worker: MakeWorker) -
     assert found[0]["pgleaderboard_database_up"] == 0
 
 
-def test_health(watched: tuple[MetricsServer, Watched]) -> None:
+def test_health(watched: tuple[MetricsServer, Health]) -> None:
     """Alive as long as it beats; ready as long as it works, else 503 with the reason; nothing else is there."""
-    server, worker = watched
+    server, health = watched
 
     def ask(path: str) -> tuple[int, str]:
         answer = requests.get(server.url + path, timeout=30)
@@ -167,9 +161,9 @@ def test_health(watched: tuple[MetricsServer, Watched]) -> None:
 
     assert ask("/healthz") == (200, "alive\n")
     assert ask("/readyz") == (200, "ready\n")
-    worker.waiting_for = "the database is out of reach:\x1b[2J refused"
+    health.state, health.reason = State.WAITING, "the database is out of reach:\x1b[2J refused"
     assert ask("/readyz") == (503, "the database is out of reach:\\x1b[2J refused\n")
-    worker.beat_at -= DEAD_AFTER
+    health.beat_at -= DEAD_AFTER
     assert ask("/healthz")[0] == 503
     assert ask("/")[0] == 404
     assert requests.post(f"{server.url}/metrics", timeout=30).status_code == 501

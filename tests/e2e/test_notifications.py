@@ -33,7 +33,7 @@ def test_there_is_one_notification_a_sync_that_changed_a_board(syncs: Syncs, lis
     syncs.sync(zip_of(teams(1, 2, 3)))
     syncs.sync(zip_of(teams(1, 2, 3)))
     syncs.sync(zip_of(teams(1, 2, 3), line_end="\r\n"))
-    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 'nothing came', 'person', '1 h')", (syncs.begin().run_id,))
+    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 1, 'nothing came', 'person', '1 h')", (syncs.begin().run_id,))
     syncs.sync(zip_of([*teams(3, 1, 4)]))
     ids = [run for (run,) in rows(syncs.db, "SELECT id FROM kaggle.sync_runs WHERE outcome = 'changed' ORDER BY id")]
     same = {"competition_id": syncs.competition, "kaggle_competition_id": "a-board", "teams": 3, "updated": 0}

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.process.supervisor import Supervisor, Work
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.simulator.faults import Hold
 from tests.conftest import Connection, MakeWorker, make_kaggle
@@ -23,8 +24,8 @@ from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps come fast, and what is told to stop gets no time to speak of."""
-    monkeypatch.setattr("pgleaderboard.process.supervisor.LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr("pgleaderboard.process.supervisor.PATIENCE", 0.1)
+    monkeypatch.setattr("pgleaderboard.process.session.SWEEP_EVERY", 0.1)
+    monkeypatch.setattr("pgleaderboard.process.session.PATIENCE", 0.1)
 
 
 @pytest.fixture
@@ -40,7 +41,9 @@ def once(url: str, simulator: Simulator, concurrency: int = 4) -> Supervisor:
     """A worker for one round."""
     kaggle = make_kaggle(simulator.url)
     return Supervisor(
-        Work(url, url, kaggle, concurrency=concurrency, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30))
+        Configuration(
+            url, url, kaggle, concurrency=concurrency, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30)
+        )
     )
 
 
@@ -81,7 +84,7 @@ def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simula
 
     asyncio.run(told_to_stop())
     assert (runs(db), runs(db, OTHER)) == ([], [])
-    assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', false) WHERE task = 'sync'") == 2
+    assert value(db, "SELECT count(*) FROM kaggle_internal.wanted(NULL, false) WHERE task = 'sync'") == 2
 
 
 class Proxy:
@@ -132,7 +135,7 @@ def test_a_direct_connection_that_says_nothing_is_replaced(
     host = str(db.info.host)
     if not host.startswith("/"):
         pytest.skip("the server has no Unix socket that a proxy could stand before")
-    monkeypatch.setattr("pgleaderboard.process.supervisor.SILENCE", 0.5)
+    monkeypatch.setattr("pgleaderboard.process.session.SILENCE", 0.5)
     name = f".s.PGSQL.{db.info.port}"
     proxy = Proxy(Path(host) / name, tmp_path / name)
     try:

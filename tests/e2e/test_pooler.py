@@ -19,7 +19,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson, Transient
-from pgleaderboard.process.supervisor import Supervisor, Work, running
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
@@ -152,7 +153,7 @@ def once(url: str, simulator: Simulator) -> Supervisor:
     """A worker for one round."""
     kaggle = make_kaggle(simulator.url)
     return Supervisor(
-        Work(url, url, kaggle, concurrency=4, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30))
+        Configuration(url, url, kaggle, concurrency=4, requests_per_minute=0, limit=2**28, runs_for=timedelta(days=30))
     )
 
 

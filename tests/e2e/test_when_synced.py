@@ -372,7 +372,7 @@ def test_ten_thousand_upcoming_bring_no_work(db: Connection, worker: MakeWorker,
         assert value(db, "SELECT count(*) FROM kaggle_internal.sync_requests") == 0
         sweep_soon(db)
         assert (db.execute("SELECT kaggle.sync_now(%s)", (OTHER,)), synced(db, OTHER))[1] == ("manual", "changed")
-        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted('', true) WHERE task = 'sync'") == 0
+        assert value(db, "SELECT count(*) FROM kaggle_internal.wanted(NULL, true) WHERE task = 'sync'") == 0
     assert {OTHER} == {request.slug for request in simulator.requests}
 
 
@@ -444,7 +444,7 @@ def test_a_sweep_names_the_moment_when_the_next_sync_is_due(
     worker_id = value(session, "SELECT kaggle_internal.register_worker('test', '')")
     session.commit()
     moment = datetime.now(UTC)
-    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, '', 0, true)"
+    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, true)"
     move_time(
         db,
         "UPDATE kaggle_internal.sync_state SET due_at = %s, describe_at = '2999-01-01'",
@@ -538,7 +538,7 @@ def test_a_date_that_a_users_constraint_refuses_stops_no_other(db: Connection) -
         past = "end_date = now() - interval '1 s', dates_checked_at = now() - interval '1 h'"
         move_time(db, f"UPDATE {table} SET {past}")
     statuses = "SELECT id, status FROM kaggle.competitions UNION ALL SELECT 0, status FROM kaggle.events ORDER BY 1"
-    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, '', 0, false)"
+    sweep = "SELECT wake_at FROM kaggle_internal.sweep(%s, false)"
     assert value(db, sweep, worker_id) is None  # the next sweep, not at once
     assert rows(db, statuses) == [(0, "completed"), (refused, "ongoing"), (other, "completed")]
     db.execute("ALTER TABLE kaggle.competitions DROP CONSTRAINT it_goes_on")
@@ -829,7 +829,7 @@ def test_a_sweep_finds_rows_that_came_without_triggers(db: Connection, connect: 
     session = connect()
     worker_id = value(session, "SELECT kaggle_internal.register_worker('test', '')")
     session.commit()
-    assert rows(db, "SELECT queued FROM kaggle_internal.sweep(%s, '', 0, true)", worker_id) == [(1,)]
+    assert rows(db, "SELECT queued FROM kaggle_internal.sweep(%s, true)", worker_id) == [(1,)]
     with worker():
         assert synced(db) == ("scheduled", "changed")
 

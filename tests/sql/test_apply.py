@@ -267,7 +267,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
     assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
     assert syncs.store.apply(lost.run_id, read, lambda: board.rows(file, LIMIT)) == Applied(None)
     decision = Decision("transient", "too late", timedelta(seconds=1))
-    assert syncs.store.fail(lost.run_id, decision, "credential") == "superseded"
+    assert syncs.store.fail(lost.run_id, decision) == "superseded"
 
     assert (syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")) == before
     assert syncs.scalar("SELECT to_json(s)::text FROM kaggle_internal.sync_state s") == state
@@ -503,7 +503,7 @@ def test_nothing_is_left_in_a_temporary_folder(
 
     monkeypatch.setattr(syncs.store, "apply", watched)
     kaggle = make_kaggle(simulator.url)
-    syncer = Syncer(syncs.store, kaggle, WORKER, 0, LIMIT)
+    syncer = Syncer(syncs.store, kaggle, LIMIT)
     for fault, ending in ((None, "changed"), (Page(b"PK no ZIP", "application/zip"), "failed")):
         if fault:
             simulator.faults.put("titanic", fault)
@@ -606,9 +606,11 @@ def test_a_board_has_no_more_rows_than_there_are_keys(db: Connection, ranked: bo
     )
     for rows, refused in ((2**23, None), (2**23 + 1, "the leaderboard has more than 8388608 rows")):
         with db.transaction():
-            db.execute("SELECT kaggle_internal.prepare_staging()")
+            db.execute("SELECT kaggle_internal.prepare_staging(1)")
             db.execute(stage, (6 + rows,))
-            assert db.execute("SELECT kaggle_internal.check_staging(%s)", (ranked,)).fetchone() == (refused,)
+            assert db.execute("SELECT kaggle_internal.check_staging(%s, %s)", (ranked, order.GAP)).fetchone() == (
+                refused,
+            )
 
 
 def test_private_after_public(syncs: Syncs) -> None:
@@ -625,7 +627,7 @@ def test_private_after_public(syncs: Syncs) -> None:
 
 def test_two_competitions_at_once(compete: Callable[..., Syncs], url: str) -> None:
     """Syncs of different competitions run beside one another and do not meet."""
-    store = Store(url, connections=4)
+    store = Store(url, WORKER, connections=4)
     store.open()
     try:
         all_syncs = [compete(f"board-{n}") for n in range(4)]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests.conftest import Connection
 from tests.support.asking import rows, value
 from tests.support.boards import teams, zip_of
-from tests.support.syncs import WORKER, Syncs
+from tests.support.syncs import Syncs
 
 SECOND = "interval '1 second'"
 GIVEN_UP = (timedelta(minutes=5), "the end was refused")
@@ -15,7 +15,7 @@ GIVEN_UP = (timedelta(minutes=5), "the end was refused")
 
 def fail(syncs: Syncs, run_id: int, kind: str = "transient") -> None:
     """End an attempt as failed; it would be tried again in five minutes."""
-    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 'it broke', %s, '5 minutes')", (run_id, kind))
+    syncs.db.execute("SELECT kaggle_internal.fail_run(%s, 1, 'it broke', %s, '5 minutes')", (run_id, kind))
 
 
 def retry_is_due(syncs: Syncs) -> None:
@@ -41,7 +41,7 @@ def test_a_wish_outlives_a_retry_that_was_skipped(syncs: Syncs) -> None:
 
 def begin(syncs: Syncs, job_id: int) -> int:
     """Begin an attempt in the name of a job."""
-    begun = syncs.store.begin_sync(syncs.competition, WORKER, "credential", 0, None, job_id)
+    begun = syncs.store.begin_sync(syncs.competition, job_id=job_id)
     assert begun.action == "sync"
     return begun.run_id
 
@@ -85,9 +85,23 @@ def wanted(db: Connection, credential: str) -> int:
         value(
             db,
             "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(%s, true) WHERE task = 'sync'",
-            credential,
+            worker(db, credential),
         )
     )
+
+
+def worker(db: Connection, credential: str) -> int:
+    """A worker that has registered with this credential."""
+    known = value(db, "SELECT max(id) FROM kaggle_internal.worker_processes WHERE credential = %s", credential)
+    return int(known or value(db, "SELECT kaggle_internal.register_worker('test', %s)", credential))
+
+
+def begin_with(syncs: Syncs, credential: str) -> tuple[str, int]:
+    """What a worker with this credential is answered: action and number of the run."""
+    begun: tuple[str, int]
+    begin = "SELECT action, run_id FROM kaggle_internal.begin_sync(%s, %s)"
+    (begun,) = rows(syncs.db, begin, syncs.competition, worker(syncs.db, credential))
+    return begun
 
 
 def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs) -> None:
@@ -98,12 +112,12 @@ def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs)
     for credential in ("other", "third"):
         assert wanted(db, "credential") == 0
         assert wanted(db, credential) == 1
-        begun = syncs.store.begin_sync(syncs.competition, WORKER, credential, 0)
-        assert begun.action == "sync"
-        fail(syncs, begun.run_id, "person")
+        action, run_id = begin_with(syncs, credential)
+        assert action == "sync"
+        fail(syncs, run_id, "person")
     for credential in ("credential", "other", "third"):
         assert wanted(db, credential) == 0
-        assert syncs.store.begin_sync(syncs.competition, WORKER, credential, 0).action == "none"
+        assert begin_with(syncs, credential)[0] == "none"
     assert value(db, "SELECT count(*) FROM kaggle.sync_runs") == 3
 
     retry_is_due(syncs)
@@ -116,8 +130,7 @@ def test_each_credential_is_tried_once_for_what_a_person_must_mend(syncs: Syncs)
 def test_another_link_is_tried_with_every_credential(syncs: Syncs) -> None:
     """What was tried says nothing of another Kaggle competition."""
     fail(syncs, syncs.begin().run_id, "person")
-    other = syncs.store.begin_sync(syncs.competition, WORKER, "other", 0)
-    fail(syncs, other.run_id, "person")
+    fail(syncs, begin_with(syncs, "other")[1], "person")
     syncs.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
     begun = syncs.begin()
     assert rows(syncs.db, "SELECT tried_credentials FROM kaggle_internal.sync_state") == [(["credential"],)]

@@ -30,6 +30,7 @@ from pgleaderboard.sync.store import Applied, Begun, Store
 from tests.conftest import Connection
 from tests.support.asking import heard
 from tests.support.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
+from tests.support.syncs import WORKER
 
 LIMIT = 2**28
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,7 +66,7 @@ class World:
         """An attempt that runs, as if begun at a moment."""
         self.db.execute("SELECT kaggle.sync_now(%s)", (slug,))
         (competition,) = self.rows("SELECT kaggle.find_competition(%s)", slug)[0]
-        begun = self.store.begin_sync(competition, 1, "credential", 0)
+        begun = self.store.begin_sync(competition)
         assert begun.action == "sync"
         if moment:
             self.db.execute(
@@ -189,7 +190,7 @@ class World:
 def world(db: Connection, url: str, tmp_path: Path) -> Iterator[World]:
     """A database with a worker on its list."""
     db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")
-    store = Store(url, connections=1)
+    store = Store(url, WORKER, connections=1)
     store.open()
     yield World(db, store, url, tmp_path)
     store.close()
@@ -398,7 +399,7 @@ def test_an_attempt_that_runs_meanwhile_is_begun_anew(world: World, synced: str)
     jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync'"
     assert world.rows(jobs) == [(1,)]
     assert world.everything(synced) == straight(world, ALL)
-    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0], 1, "credential", 0)
+    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0])
     assert (again.action, again.reason) == ("sync", "manual")
     assert world.end(again, csv_of(LATER)) == "changed"
     assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
@@ -520,8 +521,8 @@ def test_what_a_pruned_run_has_seen_last(world: World) -> None:
     for minute in (10, 20):
         world.sync(slug, at(minute), csv_of(teams(1, 2)))
     failing = world.begin(slug)
-    world.store.fail(failing.run_id, Decision("transient", "no answer", timedelta(minutes=1)), "credential")
-    assert world.store.prune_runs(timedelta(0)) == 1
+    world.store.fail(failing.run_id, Decision("transient", "no answer", timedelta(minutes=1)))
+    assert world.rows("SELECT kaggle_internal.prune_runs('0')") == [(1,)]
     for minute, entries in {15: teams(2, 1), 17: teams(3)}.items():
         world.backfill(slug, *files_of(world, slug, {minute: entries}))
         assert [row[1] for row in world.board(slug, at(19))] == [entry.team_id for entry in entries]

@@ -29,6 +29,12 @@ def take(connection: Connection, rate: int, credential: str = "cred") -> tuple[b
     return found
 
 
+def register(db: Connection, rate: int, credential: str = "cred") -> int:
+    """A worker with this credential and this budget."""
+    (worker_id,) = db.execute("SELECT kaggle_internal.register_worker('test', %s, %s)", (credential, rate)).fetchone()
+    return int(worker_id)
+
+
 def pass_time(db: Connection, seconds: float) -> None:
     """Let time pass, as the budget sees it."""
     db.execute(
@@ -150,11 +156,12 @@ def test_a_second_credential_has_its_own_budget(db: Connection) -> None:
 def test_nothing_is_granted_in_a_pause(db: Connection, rate: int) -> None:
     """After a 429, nobody is granted anything until the pause is over, limit or not; a shorter pause ends none."""
     (competition_id,) = add(db, "titanic")
-    run = "SELECT run_id FROM kaggle_internal.begin_sync(%s, 1, 'cred', %s)"
-    (run_id,) = db.execute(run, (competition_id, rate)).fetchone()
-    fail = "SELECT kaggle_internal.fail_run(%s, '429', 'transient', interval '1 s', 'cred', make_interval(secs => %s))"
-    db.execute(fail, (run_id, 100))
-    db.execute(fail, (-1, 50))  # an attempt that was superseded heard of a shorter one
+    worker_id = register(db, rate)
+    run = "SELECT run_id FROM kaggle_internal.begin_sync(%s, %s)"
+    (run_id,) = db.execute(run, (competition_id, worker_id)).fetchone()
+    fail = "SELECT kaggle_internal.fail_run(%s, %s, '429', 'transient', interval '1 s', make_interval(secs => %s))"
+    db.execute(fail, (run_id, worker_id, 100))
+    db.execute(fail, (-1, worker_id, 50))  # an attempt that was superseded heard of a shorter one
     granted, wake_at = take(db, rate)
     assert (granted, wake_at) == (
         False,
@@ -162,9 +169,7 @@ def test_nothing_is_granted_in_a_pause(db: Connection, rate: int) -> None:
     )
     # Neither is it for what is asked by hand.
     db.execute("SELECT kaggle.sync_now('titanic')")
-    begun = db.execute(
-        "SELECT action, wake_at FROM kaggle_internal.begin_sync(%s, 1, 'cred', %s)", (competition_id, rate)
-    )
+    begun = db.execute("SELECT action, wake_at FROM kaggle_internal.begin_sync(%s, %s)", (competition_id, worker_id))
     assert begun.fetchone() == ("wait", wake_at)
     pass_time(db, 90)
     assert take(db, rate)[0] is False
@@ -174,11 +179,10 @@ def test_nothing_is_granted_in_a_pause(db: Connection, rate: int) -> None:
 
 def test_metadata_is_counted(db: Connection) -> None:
     """Asking for metadata takes a grant of the same budget, and waits for one."""
+    assert register(db, 60) == 1
     (competition_id,) = add(db, "titanic")
-    describe = "SELECT action FROM kaggle_internal.begin_describe(%s, 'cred', 60)"
-    assert db.execute(
-        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)", (competition_id,)
-    ).fetchone() == ("sync",)
+    describe = "SELECT action FROM kaggle_internal.begin_describe(%s, 1)"
+    assert db.execute("SELECT action FROM kaggle_internal.begin_sync(%s, 1)", (competition_id,)).fetchone() == ("sync",)
     assert db.execute(describe, (competition_id,)).fetchone() == ("wait",)
     pass_time(db, 2)
     assert db.execute(describe, (competition_id,)).fetchone() == ("describe",)
@@ -189,10 +193,11 @@ def test_metadata_gives_way_to_boards(db: Connection) -> None:
     """While a sync is wanted, a grant is not spent on metadata, though its job comes first: an import of a thousand
     competitions brings all boards before any title.
     """
+    assert register(db, 60) == 1
     first, second = add(db, "titanic", "orbit-wars")
     begin, describe = (
-        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)",
-        ("SELECT action FROM kaggle_internal.begin_describe(%s, 'cred', 60)"),
+        "SELECT action FROM kaggle_internal.begin_sync(%s, 1)",
+        ("SELECT action FROM kaggle_internal.begin_describe(%s, 1)"),
     )
     assert db.execute(begin, (first,)).fetchone() == ("sync",)
     pass_time(db, 2)
@@ -204,8 +209,9 @@ def test_metadata_gives_way_to_boards(db: Connection) -> None:
 
 def test_waiting_takes_nothing_away(db: Connection) -> None:
     """An attempt that gets no grant leaves every request as it is: it will be begun at the next one."""
+    assert register(db, 60) == 1
     first, second = add(db, "titanic", "orbit-wars")
-    begin = "SELECT action, reason FROM kaggle_internal.begin_sync(%s, 1, 'cred', 60)"
+    begin = "SELECT action, reason FROM kaggle_internal.begin_sync(%s, 1)"
     assert db.execute(begin, (first,)).fetchone() == ("sync", "inserted")
     assert db.execute(begin, (second,)).fetchone() == ("wait", None)
     waiting = "SELECT reason, run_id, tried FROM kaggle_internal.sync_requests WHERE competition_id = %s"
@@ -323,6 +329,6 @@ def test_a_429_pauses_all_workers_of_the_credential(db: Connection, worker: Make
             db.execute("SELECT kaggle.wait_for_sync('titanic', '1 second')")
         assert downloads(simulator) == ["throttled"]
     begun = db.execute(
-        "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'another', 60)", (competition_id,)
+        "SELECT action FROM kaggle_internal.begin_sync(%s, %s)", (competition_id, register(db, 60, "another"))
     ).fetchone()
     assert begun == ("sync",)

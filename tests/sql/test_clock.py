@@ -17,8 +17,13 @@ AHEAD = timedelta(hours=5)
 
 def sweep(db: Connection, requests_per_minute: int = 0) -> None:
     """A thorough sweep."""
-    worker_id = value(db, "SELECT max(id) FROM kaggle_internal.worker_processes")
-    db.execute("SELECT kaggle_internal.sweep(%s, 'credential', %s, true)", (worker_id, requests_per_minute))
+    worker_id = value(
+        db,
+        "SELECT kaggle_internal.register_worker('test', 'credential', requests_per_minute => %s)",
+        requests_per_minute,
+    )
+    db.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
+    db.execute("SELECT kaggle_internal.unregister_worker(%s)", (worker_id,))
 
 
 def test_a_grant_is_at_most_one_spacing_away(db: Connection) -> None:
@@ -53,13 +58,11 @@ def test_a_sweep_goes_by_the_grant_that_is_left(db: Connection, syncs: Syncs) ->
     )
     db.execute("SELECT kaggle.sync_now('a-board')")
     db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
-    worker_id = value(db, "SELECT max(id) FROM kaggle_internal.worker_processes")
-    swept = (
-        "SELECT queued, wake_at - clock_timestamp() < '2.1 s' FROM kaggle_internal.sweep(%s, 'credential', 30, false)"
-    )
+    worker_id = value(db, "SELECT kaggle_internal.register_worker('test', 'credential', requests_per_minute => 30)")
+    swept = "SELECT queued, wake_at - clock_timestamp() < '2.1 s' FROM kaggle_internal.sweep(%s, false)"
     assert rows(db, swept, worker_id) == [(0, True)]
     db.execute("UPDATE kaggle_internal.kaggle_budget SET next_grant_at = next_grant_at - interval '2.1 s'")
-    assert value(db, "SELECT queued FROM kaggle_internal.sweep(%s, 'credential', 30, false)", worker_id) == 1
+    assert value(db, "SELECT queued FROM kaggle_internal.sweep(%s, false)", worker_id) == 1
 
 
 @pytest.mark.parametrize("failing", [False, True])
@@ -69,7 +72,7 @@ def test_a_due_time_is_at_most_its_pace_away(db: Connection, syncs: Syncs, faili
     syncs.sync(zip_of(teams(1)))
     if failing:
         run_id = syncs.begin().run_id
-        db.execute("SELECT kaggle_internal.fail_run(%s, 'it broke', 'person', '3 minutes')", (run_id,))
+        db.execute("SELECT kaggle_internal.fail_run(%s, 1, 'it broke', 'person', '3 minutes')", (run_id,))
     db.execute(
         "UPDATE kaggle_internal.sync_state SET due_at = due_at + %(ahead)s, retry_at = retry_at + %(ahead)s, "
         "describe_at = clock_timestamp() + interval '1 day' + %(ahead)s",

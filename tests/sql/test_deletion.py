@@ -254,7 +254,7 @@ def test_a_row_that_is_brought_back_is_the_same(moved: Syncs, statement: str) ->
         assert sweep(moved.db) == []
         moved.again()
     assert left(moved.db) == before
-    assert rows(moved.db, "SELECT task FROM kaggle_internal.wanted('credential', true) WHERE task = 'sync'") == []
+    assert rows(moved.db, "SELECT task FROM kaggle_internal.wanted(NULL, true) WHERE task = 'sync'") == []
     assert moved.sync(zip_of(teams(2, 1))).outcome == "changed"
 
 
@@ -301,7 +301,7 @@ def test_a_deletion_of_many_is_read_once(db: Connection, compete: Callable[..., 
 def sweep(db: Connection) -> list[int]:
     """A thorough sweep. Returns what it newly found missing."""
     worker_id = value(db, "SELECT max(id) FROM kaggle_internal.worker_processes")
-    found: list[int] = value(db, "SELECT missing FROM kaggle_internal.sweep(%s, 'credential', 0, true)", worker_id)
+    found: list[int] = value(db, "SELECT missing FROM kaggle_internal.sweep(%s, true)", worker_id)
     return found
 
 
@@ -365,7 +365,7 @@ def test_requests_that_came_before_their_rows_wait_for_them(db: Connection, comp
     db.execute("SELECT kaggle.sync_now('a-board')")
     lost(syncs)
     assert syncs.again().action == "none"
-    assert rows(db, "SELECT task FROM kaggle_internal.wanted('credential', true)") == []
+    assert rows(db, "SELECT task FROM kaggle_internal.wanted(NULL, true)") == []
     assert left(db) == {"sync_requests": 1, "sync_state": 1}
 
 
@@ -379,9 +379,7 @@ def test_truncating_waits_for_no_sync_that_begins(moved: Syncs, connect: Connect
     truncating.execute("SET lock_timeout = '2s'")
     truncating.execute("TRUNCATE kaggle.competitions CASCADE")
     with ThreadPoolExecutor(1) as pool:
-        begun = pool.submit(
-            rows, syncing, "SELECT action FROM kaggle_internal.begin_sync(%s, 1, 'credential', 0)", moved.competition
-        )
+        begun = pool.submit(rows, syncing, "SELECT action FROM kaggle_internal.begin_sync(%s, 1)", moved.competition)
         eventually(moved.db, True, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
         truncating.commit()
         assert begun.result(20) == [("remove",)]

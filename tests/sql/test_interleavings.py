@@ -61,7 +61,7 @@ class Hands:
         connection.autocommit = True
         self.queue_id = connection.execute("SELECT procrastinate_register_worker_v1()").fetchone()[0]
         self.worker_id = connection.execute("SELECT kaggle_internal.register_worker('test', 'cred')").fetchone()[0]
-        connection.execute("SELECT kaggle_internal.prepare_staging()")
+        connection.execute("SELECT kaggle_internal.prepare_staging(1)")
 
     def fetch(self) -> None:
         """Fetch a job, if there is one."""
@@ -80,7 +80,7 @@ class Hands:
                 pass
         elif self.job.task_name == "sync":
             row = self.connection.execute(
-                "SELECT action, run_id, slug FROM kaggle_internal.begin_sync(%s, %s, 'cred', 0)",
+                "SELECT action, run_id, slug FROM kaggle_internal.begin_sync(%s, %s)",
                 (self.job.competition_id, self.worker_id),
             ).fetchone()
             action, self.run, slug = row
@@ -98,13 +98,14 @@ class Hands:
             return
         if self.ending == "failed":
             self.connection.execute(
-                "SELECT kaggle_internal.fail_run(%s, 'it broke', 'transient', interval '1 hour')", (self.run,)
+                "SELECT kaggle_internal.fail_run(%s, %s, 'it broke', 'transient', interval '1 hour')",
+                (self.run, self.worker_id),
             )
         else:
             with self.connection.transaction():
                 self.connection.execute(STAGE)
                 self.connection.execute(
-                    "SELECT kaggle_internal.apply_board(%s, 'public', %s, 0)", (self.run, b"digest")
+                    "SELECT kaggle_internal.apply_board(%s, 'public', %s, 0, 1)", (self.run, b"digest")
                 )
         self.run = None
 
@@ -116,7 +117,7 @@ class Hands:
 
     def sweep(self, *, thorough: bool) -> None:
         """Sweep."""
-        self.connection.execute("SELECT kaggle_internal.sweep(%s, 'cred', 0, %s)", (self.worker_id, thorough))
+        self.connection.execute("SELECT kaggle_internal.sweep(%s, %s)", (self.worker_id, thorough))
 
     def work_off(self) -> None:
         """End what runs and do every job until none is left; nothing is swept that no job asks for."""
@@ -854,15 +855,16 @@ def test_a_throttled_end_and_a_description_never_deadlock(db: Connection, hands:
     hands.begin()
     db.execute("UPDATE kaggle_internal.sync_state SET describe_at = '-infinity'")
     holder, ender, describer = connect(), connect(), connect()
+    (budgeted,) = db.execute("SELECT kaggle_internal.register_worker('test', 'cred', 60)").fetchone()
     holder.execute("SELECT * FROM kaggle_internal.kaggle_budget FOR UPDATE")
-    ends = "SELECT kaggle_internal.fail_run(%s, '429', 'transient', interval '1 minute', 'cred', interval '1 minute')"
+    ends = "SELECT kaggle_internal.fail_run(%s, %s, '429', 'transient', interval '1 minute', interval '1 minute')"
     with ThreadPoolExecutor(2) as pool:
-        ended = pool.submit(lambda: [ender.execute(ends, (hands.run,)).fetchone(), ender.commit()][0])
+        ended = pool.submit(lambda: [ender.execute(ends, (hands.run, hands.worker_id)).fetchone(), ender.commit()][0])
         until_waiting(db, [ender.info.backend_pid])
         described = pool.submit(
             lambda: [
                 describer.execute(
-                    "SELECT action FROM kaggle_internal.begin_describe(%(id)s, 'cred', 60)", row
+                    "SELECT action FROM kaggle_internal.begin_describe(%s, %s)", (row["id"], budgeted)
                 ).fetchone(),
                 describer.commit(),
             ][0]

@@ -136,7 +136,7 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
 
     before = entries_scanned()
     worker_id = value(full, "SELECT max(id) FROM kaggle_internal.worker_processes")
-    sweep = f"SELECT queued FROM kaggle_internal.sweep({worker_id}, 'credential', 0, true)"
+    sweep = f"SELECT queued FROM kaggle_internal.sweep({worker_id}, true)"
     assert full.execute(sweep).fetchone() == (0,)
     full.execute(
         "UPDATE kaggle_internal.sync_state SET due_at = now() - interval '1 second' WHERE competition_id % 3 = 0"
@@ -191,10 +191,10 @@ def test_a_standing_reads_each_team_once(full: Connection) -> None:
 def body_of_wanted(db: Connection, thorough: str) -> list[Node]:
     """The plan of kaggle_internal.wanted, whose own EXPLAIN would show a function scan and nothing else."""
     row = db.execute(
-        "SELECT prosrc FROM pg_proc WHERE oid = 'kaggle_internal.wanted(text, boolean)'::regprocedure"
+        "SELECT prosrc FROM pg_proc WHERE oid = 'kaggle_internal.wanted(bigint, boolean)'::regprocedure"
     ).fetchone()
     assert row is not None
-    body = row[0].replace("wanted.credential", "'credential'").replace("thorough", thorough)
+    body = row[0].replace("wanted.worker_id", "1").replace("thorough", thorough)
     with db.transaction():
         db.execute("SET LOCAL search_path = kaggle, kaggle_internal, pg_temp")
         return nodes(db, body)

@@ -144,9 +144,9 @@ def test_pruning_does_not_wait_for_a_sync(compete: Compete, db: Connection, conn
         play(syncs)
     run_id = held.begin().run_id
     applying = connect()
-    applying.execute("SELECT kaggle_internal.prepare_staging()")
+    applying.execute("SELECT kaggle_internal.prepare_staging(1)")
     applying.execute("INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name) VALUES (1, 3, 'x')")
-    applying.execute("SELECT kaggle_internal.apply_board(%s, 'public', 'digest', 0)", (run_id,))
+    applying.execute("SELECT kaggle_internal.apply_board(%s, 'public', 'digest', 0, 1)", (run_id,))
 
     db.execute(IMPATIENT)
     while prune(db, timedelta(0), 2):

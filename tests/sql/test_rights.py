@@ -391,9 +391,9 @@ REFUSED_TO_EDITORS = (
     "DELETE FROM kaggle.leaderboard_history",
     "TRUNCATE kaggle.competitions",
     "SELECT kaggle_internal.queue_job('sync', 1, 5)",
-    "SELECT kaggle_internal.begin_sync(1, 1, 'x', 0)",
-    "SELECT kaggle_internal.fail_run(1, 'x', 'ours', '1 s')",
-    "SELECT kaggle_internal.apply_board(1, 'public', '', 0)",
+    "SELECT kaggle_internal.begin_sync(1, 1)",
+    "SELECT kaggle_internal.fail_run(1, 1, 'x', 'ours', '1 s')",
+    "SELECT kaggle_internal.apply_board(1, 'public', '', 0, 1)",
     "SELECT kaggle_internal.register_worker('x', 'x')",
     "SELECT kaggle.prune_history('0 s')",
     "SELECT kaggle.set_sync_condition(NULL)",
@@ -660,7 +660,7 @@ def test_migrating_without_createrole_says_so_and_works(
     assert migrate.migrate(plain_owner, sql=tmp_path, report=told.append) is True
     assert [line for line in told if "pgl_absent_reader" in line and "not made" in line] != []
     monkeypatch.setattr(
-        "pgleaderboard.process.supervisor.check", lambda connection: None
+        "pgleaderboard.process.session.release.check", lambda connection: None
     )  # it finds another release, of course
     with psycopg.connect(plain_owner, autocommit=True) as owner, worker(url=plain_owner, direct_url=plain_owner):
         owner.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")

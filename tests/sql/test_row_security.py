@@ -22,7 +22,7 @@ from pgleaderboard.sync.store import Store
 from tests.conftest import Connection, MakeWorker
 from tests.support.asking import PATIENCE, eventually, insert, move_time, synced, value
 from tests.support.boards import shown, teams, zip_of
-from tests.support.syncs import Syncs
+from tests.support.syncs import WORKER, Syncs
 
 OF_PEOPLE = (
     "kaggle.competitions",
@@ -103,12 +103,12 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
     """Everything a worker does, each in a transaction that is committed if nothing is refused. Returns what was."""
     refused = set()
     for statement, values in (
-        ("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,)),
+        ("SELECT kaggle_internal.sweep(%s, true)", (worker_id,)),
         ("SELECT kaggle_internal.rescue()", ()),
         ("SELECT kaggle_internal.confirm_board(%s, 'public', 'other bytes')", (run_id,)),
-        ("SELECT kaggle_internal.fail_run(%s, 'it broke', 'transient', '1 hour')", (run_id,)),
-        ("SELECT kaggle_internal.begin_sync(%s, %s, 'credential', 0)", (competition_id, worker_id)),
-        ("SELECT kaggle_internal.begin_describe(%s, 'credential', 0)", (competition_id,)),
+        ("SELECT kaggle_internal.fail_run(%s, %s, 'it broke', 'transient', '1 hour')", (run_id, worker_id)),
+        ("SELECT kaggle_internal.begin_sync(%s, %s)", (competition_id, worker_id)),
+        ("SELECT kaggle_internal.begin_describe(%s, 1)", (competition_id,)),
         ("SELECT kaggle_internal.let_go(%s, 7, '1 minute', 'why')", (competition_id,)),
         ("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)),
         ("SELECT kaggle_internal.remove_detached()", ()),
@@ -160,12 +160,12 @@ def test_a_worker_that_does_not_see_what_people_wrote_removes_nothing(
     hide(db, table, policy)
 
     begun = as_role.execute(
-        "SELECT action, run_id FROM kaggle_internal.begin_sync(%s, %s, 'credential', 0)", (syncs.competition, worker_id)
+        "SELECT action, run_id FROM kaggle_internal.begin_sync(%s, %s)", (syncs.competition, worker_id)
     ).fetchone()
     assert begun is not None
     assert begun[0] == ("none" if table == "kaggle.competitions" else "sync")
     for _ in range(2):
-        as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+        as_role.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
         as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
         as_role.execute("SELECT kaggle_internal.remove_detached()")
 
@@ -186,12 +186,12 @@ def test_a_row_that_was_missing_before_rows_were_hidden(db: Connection, syncs: S
     worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
     db.execute("UPDATE kaggle_internal.sync_state SET missing_since = clock_timestamp() - interval '2 hours'")
     hide(db, "kaggle.competitions")
-    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
-    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
+    as_role.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted(NULL, true)") == 0
     assert not value(as_role, "SELECT kaggle_internal.remove_deleted(%s)", syncs.competition)
     assert kept(db) == before
     show(db, "kaggle.competitions")
-    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    as_role.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
     assert value(db, "SELECT count(*) FROM kaggle_internal.sync_state WHERE missing_since IS NOT NULL") == 0
 
 
@@ -204,7 +204,7 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
     planned = db.execute(when).fetchone()
     assert planned is not None
     assert None not in planned
-    unprivileged = Store(role_url, connections=1)
+    unprivileged = Store(role_url, WORKER, connections=1)
     unprivileged.open()
     try:
         run_id = syncs.begin().run_id
@@ -212,7 +212,7 @@ def test_a_row_that_is_hidden_during_its_sync(db: Connection, syncs: Syncs, role
         with pytest.raises(HIDDEN) as refused:
             Syncs(db, unprivileged, syncs.competition).end(run_id, zip_of(teams(2, 1)))
         decision = decide(refused.value, failures=0, failing_for=timedelta(0), interval=timedelta(minutes=5))
-        assert unprivileged.fail(run_id, decision, "credential") == "skipped"
+        assert unprivileged.fail(run_id, decision) == "skipped"
     finally:
         unprivileged.close()
     assert value(db, "SELECT error FROM kaggle.sync_runs ORDER BY id DESC LIMIT 1") == (
@@ -252,7 +252,7 @@ def test_an_order_that_could_not_be_read_is_not_taken_for_none(
     syncs.sync(zip_of(teams(1, 2, 3)))
     board_id = value(db, "SELECT id FROM kaggle.boards")
     run_id = syncs.begin().run_id
-    as_role.execute("SELECT kaggle_internal.prepare_staging()")
+    as_role.execute("SELECT kaggle_internal.prepare_staging(1)")
     hide(db, table)
     with pytest.raises(HIDDEN, match=rf"hides rows of {table}"):
         as_role.execute("SELECT kaggle_internal.board_of_run(%s, 'public')", (run_id,))
@@ -350,7 +350,7 @@ def owner(empty_database: str, db: Connection) -> Iterator[str]:
 @pytest.mark.parametrize("table", ["kaggle.competitions", *OF_THE_WORKER])
 def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> None:
     """FORCE ROW LEVEL SECURITY hides rows from their owner as well; nothing is concluded there either."""
-    store = Store(owner, connections=1)
+    store = Store(owner, WORKER, connections=1)
     store.open()
     try:
         with psycopg.connect(empty_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
@@ -362,7 +362,7 @@ def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> 
             mine.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
             for _ in range(2):
                 try:
-                    mine.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+                    mine.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
                     assert table == "kaggle.competitions"
                 except HIDDEN:
                     assert table != "kaggle.competitions"
@@ -384,9 +384,9 @@ def test_a_noted_deletion_of_a_row_that_may_be_back(
     before = kept(db)
     hide(db, "kaggle.competitions")
     worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
-    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
-    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
-    as_role.execute("SELECT kaggle_internal.begin_sync(%s, 1, 'credential', 0)", (syncs.competition,))
+    as_role.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted(NULL, true)") == 0
+    as_role.execute("SELECT kaggle_internal.begin_sync(%s, 1)", (syncs.competition,))
     as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db) == before
     show(db, "kaggle.competitions")
@@ -404,12 +404,12 @@ def test_a_noted_deletion_while_rows_are_hidden(
     before = kept(db)
     hide(db, "kaggle.competitions")
     worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
-    as_role.execute("SELECT kaggle_internal.sweep(%s, 'credential', 0, true)", (worker_id,))
+    as_role.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
     as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db) == before
-    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 0
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted(NULL, true)") == 0
     show(db, "kaggle.competitions")
-    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted('credential', true)") == 1
+    assert value(as_role, "SELECT count(*) FROM kaggle_internal.wanted(NULL, true)") == 1
     as_role.execute("SELECT kaggle_internal.remove_deleted(%s)", (syncs.competition,))
     assert kept(db)["states"] == []
 

@@ -58,7 +58,7 @@ def test_no_job_carries_a_lock_or_a_schedule(db: Connection) -> None:
     db.execute("UPDATE kaggle.competitions SET auto_sync = false")
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
     db.execute("SELECT kaggle_internal.register_worker('test', 'cred')")
-    db.execute("SELECT kaggle_internal.sweep((SELECT max(id) FROM kaggle_internal.worker_processes), 'cred', 0, true)")
+    db.execute("SELECT kaggle_internal.sweep((SELECT max(id) FROM kaggle_internal.worker_processes), true)")
     kinds = db.execute(
         "SELECT DISTINCT lock, queueing_lock, scheduled_at, queue_name, attempts FROM procrastinate.procrastinate_jobs"
     ).fetchall()
@@ -194,9 +194,11 @@ def test_a_dead_workers_job_is_removed_and_its_sync_begun_anew(db: Connection, w
     db.execute("SELECT procrastinate_fetch_job_v2(ARRAY['kaggle'], %s)", (dead,))
     db.execute("RESET search_path")
     run = db.execute(
-        "SELECT action FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)", (gone,)
+        "SELECT action FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions),"
+        " kaggle_internal.register_worker('test', 'cred'))"
     )
     assert run.fetchone() == ("sync",)
+    db.execute("UPDATE kaggle_internal.sync_state SET running_worker_id = %s", (gone,))
     doing = f"{QUEUED} WHERE status = 'doing' AND worker_id = {int(dead)}"
     with worker():
         # Its heartbeat is young: it may be alive, and nobody touches its job. Its run is known to be orphaned.
@@ -306,11 +308,11 @@ def test_our_functions_find_procrastinate_whatever_the_search_path(db: Connectio
     db.execute("SELECT kaggle.sync_now('titanic')")
     worker_id = db.execute("SELECT kaggle_internal.register_worker('test', 'cred')").fetchone()[0]
     begun = db.execute(
-        "SELECT run_id FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions), %s, 'cred', 0)",
+        "SELECT run_id FROM kaggle_internal.begin_sync((SELECT id FROM kaggle.competitions), %s)",
         (worker_id,),
     ).fetchone()
     db.execute("UPDATE kaggle_internal.sync_state SET running_worker_id = 2000000000")
-    db.execute("SELECT kaggle_internal.sweep(%s, 'cred', 0, true)", (worker_id,))
+    db.execute("SELECT kaggle_internal.sweep(%s, true)", (worker_id,))
     with pytest.raises((psycopg.errors.UndefinedTable, psycopg.errors.UndefinedObject)):
         db.execute("SELECT procrastinate.procrastinate_fetch_job_v2(NULL, 1)")
     assert begun is not None

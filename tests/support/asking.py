@@ -98,7 +98,7 @@ def assert_nothing_is_wanted(db: Connection, competition_id: int, before: int = 
     assert synced(db, BYSTANDER)[0] == "manual"
     of_it = "WHERE competition_id = %s"
     eventually(db, 0, f"SELECT count(*) FROM kaggle_internal.sync_requests {of_it}", competition_id)
-    eventually(db, 0, f"SELECT count(*) FROM kaggle_internal.wanted('', true) {of_it}", competition_id)
+    eventually(db, 0, f"SELECT count(*) FROM kaggle_internal.wanted(NULL, true) {of_it}", competition_id)
     eventually(
         db,
         0,

@@ -37,7 +37,7 @@ class Syncs:
 
     def again(self) -> Begun:
         """Begin an attempt if one is wanted."""
-        return self.store.begin_sync(self.competition, WORKER, "credential", 0)
+        return self.store.begin_sync(self.competition)
 
     def end(self, run_id: int, archive: bytes) -> Applied:
         """What the worker does with a download."""

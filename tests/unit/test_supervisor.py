@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg_pool import PoolClosed
 
+from pgleaderboard.process.jobs import Jobs
 from pgleaderboard.process.supervisor import Supervisor, run_until_signalled
-from pgleaderboard.sync.store import Store
+from pgleaderboard.sync.attempt import Syncer
 
 
 class LeavesATask:
@@ -74,10 +76,10 @@ def test_an_attempt_is_let_go_however_long_the_database_is_away(
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("pgleaderboard.process.supervisor.asyncio.sleep", sleep)
+    monkeypatch.setattr("pgleaderboard.process.jobs.asyncio.sleep", sleep)
     store = AwayFor(50, ends)
 
-    asyncio.run(Supervisor(cast(Any, None))._let_go(cast(Store, store), 7, 1, "why"))
+    asyncio.run(Jobs(cast(Syncer, SimpleNamespace(store=store)), lambda: None)._let_go(7, 1, "why"))
 
     assert store.let_go_of == let_go_of
     assert max(pauses) <= 20

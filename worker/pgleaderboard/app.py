@@ -14,7 +14,8 @@ from pgleaderboard.database import embedded
 from pgleaderboard.database.connect import Connection, connect
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Credential, Kaggle, find_credential
-from pgleaderboard.process.supervisor import Supervisor, Work
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor
 from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Simulator
@@ -136,8 +137,8 @@ def supervisor(
     settings: Settings, found: Database, client: Kaggle, *, simulated: bool, metrics: Metrics | None = None
 ) -> Supervisor:
     """A worker on this database with this Kaggle."""
-    told = work(settings, found, client, simulated=simulated)
-    return Supervisor(dataclasses.replace(told, ended=metrics.ended) if metrics else told)
+    chosen = configuration(settings, found, client, simulated=simulated)
+    return Supervisor(dataclasses.replace(chosen, ended=metrics.ended) if metrics else chosen)
 
 
 def counting(settings: Settings) -> Metrics | None:
@@ -163,13 +164,13 @@ def serving(
     from pgleaderboard.process.metrics import DatabaseValues, MetricsServer
 
     values = DatabaseValues(found.url, client.fingerprint, _budget(settings, simulated))
-    with MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, worker):
+    with MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, worker.health):
         yield
 
 
-def work(settings: Settings, found: Database, client: Kaggle, *, simulated: bool) -> Work:
-    """What a worker on this database with this Kaggle is told."""
-    return Work(
+def configuration(settings: Settings, found: Database, client: Kaggle, *, simulated: bool) -> Configuration:
+    """What a worker on this database with this Kaggle is configured with."""
+    return Configuration(
         url=found.url,
         direct_url=found.direct_url,
         kaggle=client,

@@ -85,7 +85,7 @@ def run_demo(settings: Settings, out: Console) -> bool:
             )
             database = app.Database(server.url(), server.url(), "", server)
             with (
-                running(Supervisor(app.work(settings, database, client, simulated=True))),
+                running(Supervisor(app.configuration(settings, database, client, simulated=True))),
                 connect(server.url()) as connection,
             ):
                 return _tell(connection, simulator, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import message_of, value
+from pgleaderboard.database.connect import message_of, objects, row, value
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board, Kind
-from pgleaderboard.sync.store import BEGIN, Applied, place, stage
-
-_RESULT: LiteralString = "SELECT outcome, teams, added, removed, updated, moved FROM "
+from pgleaderboard.sync.staging import Staging
+from pgleaderboard.sync.store import Applied
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class ArchiveStore:
 
     def __init__(self, connection: psycopg.Connection[Any], *, patience: float = 10) -> None:
         self._connection = connection
+        self._staging = Staging(connection)
         self._patience = patience
 
     def begin(self, slug: str) -> Filling:
@@ -82,28 +81,31 @@ class ArchiveStore:
         Raises NeedsPerson where it is not there, or another backfill of it runs.
         """
         try:
-            row = self._connection.execute(
-                "SELECT competition_id, slug, link_revision, clock_timestamp() FROM kaggle_internal.begin_backfill(%s)",
-                (slug,),
-            ).fetchone()
+            (filling,) = objects(
+                self._connection,
+                Filling,
+                "SELECT competition_id, slug, link_revision, clock_timestamp() AS now "
+                "FROM kaggle_internal.begin_backfill(%s)",
+                slug,
+            )
         except pg.NoDataFound as error:
             raise NeedsPerson(f"{message_of(error)}: add it first with `pgleaderboard add {slug}`") from error
         except (pg.CheckViolation, pg.ObjectInUse) as error:
             raise NeedsPerson(message_of(error)) from error
-        assert row is not None
-        filling = Filling(*row)
         while value(self._connection, "SELECT kaggle_internal.remove_deleted(%s)", filling.competition_id):
             pass  # a competition that had this id before leaves no board to it
         return filling
 
     def board(self, filling: Filling, kind: Kind) -> Known | None:
         """The board as it stands, None where there is none yet."""
-        row = self._connection.execute(
-            "SELECT id, observed_at, history_from FROM kaggle.boards "
+        known = objects(
+            self._connection,
+            Known,
+            "SELECT id AS board_id, observed_at, history_from FROM kaggle.boards "
             "WHERE competition_id = %s AND lower(slug) = lower(%s) AND kind = %s",
-            (filling.competition_id, filling.slug, kind),
-        ).fetchone()
-        return Known(*row) if row else None
+            *(filling.competition_id, filling.slug, kind),
+        )
+        return known[0] if known else None
 
     def moments(self, known: Known) -> set[datetime]:
         """When it was seen."""
@@ -157,7 +159,7 @@ class ArchiveStore:
             steps: list[Snapshot | _Moment] = sorted([*seen, *snapshots], key=lambda step: step.at)
             for step in steps:
                 if isinstance(step, Snapshot):
-                    self._connection.execute("SELECT kaggle_internal.clear_staging()")
+                    self._staging.clear()
                     self._stage(step)
                     applied.append((step, self._append(board_id, step)))
                     disturbed = True
@@ -182,51 +184,47 @@ class ArchiveStore:
 
     def _append(self, board_id: int, snapshot: Snapshot) -> Applied:
         self._place(board_id)
-        row = self._connection.execute(
-            _RESULT + "kaggle_internal.append_board(%s, %s, %s, %s)",
-            (board_id, snapshot.at, snapshot.board.digest, snapshot.board.nul_characters),
-        ).fetchone()
-        assert row is not None
-        return Applied(*row)
+        return Applied(
+            *row(
+                self._connection,
+                "SELECT outcome, teams, added, removed, updated, moved "
+                "FROM kaggle_internal.append_board(%s, %s, %s, %s, %s)",
+                *(board_id, snapshot.at, snapshot.board.digest, snapshot.board.nul_characters, order.GAP),
+            )
+        )
 
     def _replay(self, known: Known, board_id: int, moment: _Moment) -> None:
-        self._connection.execute("SELECT kaggle_internal.clear_staging()")
+        self._staging.clear()
         self._connection.execute("SELECT kaggle_internal.stage_known(%s, %s)", (known.board_id, moment.at))
         self._place(board_id)
-        self._connection.execute("SELECT kaggle_internal.replay_run(%s, %s, %s)", (moment.run_id, board_id, moment.at))
+        self._connection.execute(
+            "SELECT kaggle_internal.replay_run(%s, %s, %s, %s)", (moment.run_id, board_id, moment.at, order.GAP)
+        )
 
     def _moments(self, known: Known, after: datetime | None) -> list[_Moment]:
-        found = self._connection.execute(
+        return objects(
+            self._connection,
+            _Moment,
             "SELECT at, run_id, changed FROM kaggle_internal.known_moments(%s, coalesce(%s, '-infinity'::timestamptz))",
-            (known.board_id, after),
+            known.board_id,
+            after,
         )
-        return [_Moment(*row) for row in found]
 
     def _stage(self, snapshot: Snapshot) -> None:
         try:
-            stage(self._connection, snapshot.board.layout, snapshot.rows())
+            self._staging.load(snapshot.board.layout, snapshot.rows())
         except NeedsPerson as error:
             raise NeedsPerson(f"{snapshot.name}: {error}") from error
-        wrong = value(self._connection, "SELECT kaggle_internal.check_staging(%s)", snapshot.board.layout.ranked)
-        if wrong:
-            raise NeedsPerson(f"{snapshot.name}: {wrong}")
 
     def _place(self, board_id: int) -> None:
-        """Find out who moved on the board, whose order nobody else can change now, and give them their keys."""
+        """Place the staged rows on a board whose order nobody else can change now."""
         while True:
-            keys = array("q", value(self._connection, "SELECT kaggle_internal.staged_order(%s)", board_id) or b"")
-            if not keys:
-                return
-            keys.byteswap()
             try:
-                places = list(order.place(keys))
+                return self._staging.place("kaggle_internal.staged_order(%s)", board_id)
             except order.GapExhausted as full:
                 self._connection.execute(
                     "SELECT kaggle_internal.spread_keys(%s, %s, %s)", (board_id, full.low, full.needed)
                 )
-                continue
-            place(self._connection, places, value(self._connection, "SELECT min(position) FROM pg_temp.staged_rows_1"))
-            return
 
     def _wait_for_sync(self, filling: Filling) -> None:
         """Let a sync that runs end by itself, within the patience: it has cost a request to Kaggle."""
@@ -240,16 +238,12 @@ class ArchiveStore:
     @contextmanager
     def _transaction(self, *, keep: bool = True) -> Iterator[None]:
         """One transaction, staging tables included. keep: whether it is committed."""
-        connection = self._connection
         try:
-            connection.execute(BEGIN)
-            yield
-            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                connection.execute("COMMIT" if keep else "ROLLBACK")
+            with self._staging.transaction() as connection:
+                yield
+                if keep and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                    connection.execute("COMMIT")
         except pg.LockNotAvailable as error:
             raise Transient("something else holds the competition for too long: run this again later") from error
         except (pg.NoDataFound, pg.ObjectInUse, pg.DatetimeFieldOverflow) as error:
             raise NeedsPerson(message_of(error, with_hint=True)) from error
-        finally:
-            if not connection.closed and connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                connection.rollback()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -27,6 +27,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
+from pgleaderboard.process.health import Health, State
 
 log = logging.getLogger(__name__)
 
@@ -143,21 +144,14 @@ class DatabaseValues(Collector):
             ).fetchone()
 
 
-class Watched(Protocol):
-    """A worker as a monitor sees it: `Supervisor`."""
-
-    waiting_for: str | None
-    beat_at: float
-
-
 class MetricsServer:
     """Serves them over HTTP inside a `with` block, in threads of its own. port: 0 = any that is free."""
 
-    def __init__(self, host: str, port: int, metrics: Metrics, values: DatabaseValues, worker: Watched) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics, values: DatabaseValues, health: Health) -> None:
         self._address = (host, port)
         self._metrics = metrics
         self._values = values
-        self._worker = worker
+        self._health = health
         self._one_scrape = threading.Lock()
 
     def __enter__(self) -> MetricsServer:
@@ -197,11 +191,11 @@ class MetricsServer:
                 with self._one_scrape:  # however many ask, the database is asked by one
                     return 200, content_type, encode(_Together((self._metrics.registry, self._values)))
             case "/healthz":
-                silent = time.monotonic() - self._worker.beat_at
+                silent = time.monotonic() - self._health.beat_at
                 return _plain(200, "alive") if silent < DEAD_AFTER else _plain(503, f"no beat for {silent:.0f} s")
             case "/readyz":
-                reason = self._worker.waiting_for
-                return _plain(200, "ready") if reason is None else _plain(503, harmless(reason))
+                is_ready = self._health.state is State.WORKING
+                return _plain(200, "ready") if is_ready else _plain(503, harmless(self._health.reason))
             case _:
                 return _plain(404, "there are /metrics, /healthz and /readyz")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import procrastinate
@@ -17,6 +16,7 @@ from procrastinate import job_context, jobs, manager, worker
 from psycopg_pool import AsyncConnectionPool
 
 from pgleaderboard.database.connect import conninfo
+from pgleaderboard.process.jobs import Jobs
 
 log = logging.getLogger(__name__)
 
@@ -92,18 +92,8 @@ class QueueWorker(worker.Worker):
             self.lost.set()
 
 
-def queue_app(
-    direct_url: str,
-    *,
-    sync: Callable[[int, int], Awaitable[Any]],
-    describe: Callable[[int], Awaitable[Any]],
-    remove: Callable[[], Awaitable[Any]],
-    sweep: Callable[[], Awaitable[Any]],
-) -> procrastinate.App:
-    """Build the procrastinate application on the direct connection, with what each kind of job does.
-
-    sync: takes the competition's id and the job's. describe: takes the competition's id.
-    """
+def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
+    """Build the procrastinate application on the direct connection. work: what each kind of job does."""
 
     async def check(connection: psycopg.AsyncConnection[Any]) -> None:
         # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
@@ -127,19 +117,19 @@ def queue_app(
     @app.task(name="sync", queue=QUEUE, pass_context=True)
     async def run_sync(context: job_context.JobContext, competition_id: int) -> None:
         assert context.job.id is not None
-        await sync(competition_id, context.job.id)
+        await work.sync(competition_id, context.job.id)
 
     @app.task(name="describe", queue=QUEUE)
     async def run_describe(competition_id: int) -> None:
-        await describe(competition_id)
+        await work.describe(competition_id)
 
     @app.task(name="remove", queue=QUEUE)
     async def run_remove() -> None:
-        await remove()
+        await work.remove()
 
     @app.task(name="sweep", queue=QUEUE)
     async def run_sweep() -> None:
-        await sweep()
+        await work.sweep()
 
     return app
 

@@ -25,22 +25,19 @@ Ending = Literal["changed", "unchanged", "failed", "skipped", "superseded", "not
 class Syncer:
     """What a sync needs.
 
-    requests_per_minute: Kaggle's budget for all workers together, 0 = no limit. limit: bytes of one board, unpacked.
-    ended: told how each attempt ended, and after how many seconds.
+    limit: bytes of one board, unpacked. ended: is called with the outcome of each attempt and its seconds.
     """
 
     store: Store
     kaggle: Kaggle
-    worker_id: int
-    requests_per_minute: int
     limit: int
     ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
     def sync(self, competition_id: int, job_id: int) -> Ending:
         """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
-        begun = self._begin(competition_id, job_id)
+        begun = self.store.begin_sync(competition_id, job_id=job_id)
         if begun.action == "ask":
-            begun = self._begin(competition_id, job_id, self.store.ask_condition(competition_id))
+            begun = self.store.begin_sync(competition_id, self.store.ask_condition(competition_id), job_id)
         match begun.action:
             case "sync":
                 return self._attempt(begun)
@@ -51,11 +48,6 @@ class Syncer:
                 return "removed"
             case _:
                 return "nothing"
-
-    def _begin(self, competition_id: int, job_id: int, condition_says: str | None = None) -> Begun:
-        return self.store.begin_sync(
-            competition_id, self.worker_id, self.kaggle.fingerprint, self.requests_per_minute, condition_says, job_id
-        )
 
     def _attempt(self, begun: Begun) -> Ending:
         started = time.monotonic()
@@ -100,7 +92,7 @@ class Syncer:
             failing_for=begun.failing_for or timedelta(0),
             interval=begun.sync_interval,
         )
-        outcome: Ending = self.store.fail(begun.run_id, decision, self.kaggle.fingerprint)  # type: ignore[assignment]
+        outcome: Ending = self.store.fail(begun.run_id, decision)  # type: ignore[assignment]
         seconds = round(time.monotonic() - started, 3)
         self.ended(outcome, seconds)
         log.log(
@@ -122,9 +114,7 @@ class Syncer:
 
     def describe(self, competition_id: int) -> Ending:
         """Ask Kaggle about a competition and fill its row, if that is due. A failure is logged and tried in an hour."""
-        action, slug, link_revision = self.store.begin_describe(
-            competition_id, self.kaggle.fingerprint, self.requests_per_minute
-        )
+        action, slug, link_revision = self.store.begin_describe(competition_id)
         if action == "wait":
             return "waits"
         if action != "describe":
@@ -133,7 +123,7 @@ class Syncer:
             said = self.kaggle.describe(slug)
         except PgleaderboardError as error:
             if isinstance(error, Transient) and error.throttled and error.retry_after:
-                self.store.block(self.kaggle.fingerprint, error.retry_after)
+                self.store.block(error.retry_after)
             log.warning("metadata could not be read: %s", error, extra={"competition": slug})
             return "failed"
         self.store.fill_from_kaggle(competition_id, link_revision, said)

@@ -40,7 +40,7 @@ _COLUMNS = {
     "teammemberusernames": "members",
 }
 _REQUIRED = {"team_id": "TeamId", "team_name": "TeamName", "score": "Score"}
-_EXTRA_COLUMNS = 12  # as many as the staging table has room for
+EXTRA_COLUMNS = 12  # of a file, whose names are unknown, that the staging table has room for
 _KIND = re.compile(r"[-_](public|private)[-_]?leaderboard", re.IGNORECASE)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)(?:\.(\d{1,6})(?!\d))?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -141,8 +141,8 @@ def layout_of(header: str) -> Layout:
                 f"the leaderboard lacks the column {name}; its header is {_shown(header)}. "
                 "Kaggle may have changed its format: look for a newer version of pgleaderboard"
             )
-    if extra > _EXTRA_COLUMNS:
-        raise NeedsPerson(f"the leaderboard has {extra} unknown columns; {_EXTRA_COLUMNS} can be passed over")
+    if extra > EXTRA_COLUMNS:
+        raise NeedsPerson(f"the leaderboard has {extra} unknown columns; {EXTRA_COLUMNS} can be passed over")
     return Layout(tuple(columns), "rank" in columns)
 
 

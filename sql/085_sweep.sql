@@ -1,32 +1,6 @@
--- What no trigger can say: a date that passed, a sync that is due, a worker that died, a request whose job
--- was lost, rows that arrived or left without triggers, a clock that was ahead. Correctness rests on this; the queue only makes it fast.
-
-CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(version text, credential text, follow_up interval[] DEFAULT NULL)
-RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    new_id bigint;
-BEGIN
-    INSERT INTO worker_processes (version, credential, follow_up)
-    VALUES (register_worker.version, register_worker.credential, register_worker.follow_up) RETURNING id INTO new_id;
-    PERFORM pg_advisory_lock(presence_key(), new_id::integer);
-    PERFORM tell_status();
-    RETURN new_id;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, interval[]) IS
-    'Announces a worker, with the phases of kaggle_internal.sync_pace it was told, and takes the lock that shows it is alive, for as long as this session lives.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-BEGIN
-    DELETE FROM worker_processes w WHERE w.id = unregister_worker.worker_id;
-    PERFORM abandon_runs(unregister_worker.worker_id);
-    PERFORM tell_status();
-END $$;
-COMMENT ON FUNCTION kaggle_internal.unregister_worker(bigint) IS
-    'A worker says goodbye; what it still ran is begun anew by others.';
-
+-- What no trigger can see: a date that passed, a sync that is due, a worker that died, a request whose job was lost,
+-- rows that arrived or left without triggers, a clock that was ahead. Correctness rests on this; the queue only makes it
+-- fast.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act_on(competition_ids bigint[], event_ids bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -108,7 +82,7 @@ COMMENT ON FUNCTION kaggle_internal.rescue() IS
 
 -- statement_timestamp() where clock_timestamp() would do: an index can be searched for it. Plans are kept from a quiet
 -- time: nested loops would compare all with all when ten thousand are wanted.
-CREATE OR REPLACE FUNCTION kaggle_internal.wanted(credential text, thorough boolean)
+CREATE OR REPLACE FUNCTION kaggle_internal.wanted(worker_id bigint, thorough boolean)
 RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz, asks_kaggle boolean)
 LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
     -- What asks Kaggle, of the competitions that are seen.
@@ -127,10 +101,11 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
         SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
         WHERE s.running_run_id IS NULL AND s.next_sync_at <= statement_timestamp()
         UNION ALL
-        -- failing, and not tried with this credential
+        -- failing, and not tried with the credential of this worker
         SELECT 'sync', s.competition_id, 0, s.next_sync_at FROM sync_state s
         WHERE thorough AND s.running_run_id IS NULL AND s.last_error_kind = 'person'
-          AND NOT wanted.credential = ANY (s.tried_credentials) AND s.next_sync_at > clock_timestamp()
+          AND NOT (SELECT w.credential FROM worker_processes w WHERE w.id = wanted.worker_id)
+                  = ANY (s.tried_credentials) AND s.next_sync_at > clock_timestamp()
         UNION ALL
         -- arrived, or was switched on, without triggers (a restore, a replica)
         SELECT 'sync', c.id, 0, c.updated_at FROM competitions c
@@ -161,7 +136,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
     UNION ALL
     SELECT 'remove', NULL, -5, NULL, false WHERE thorough AND EXISTS (SELECT FROM boards b WHERE b.competition_id IS NULL)
 $$;
-COMMENT ON FUNCTION kaggle_internal.wanted(text, boolean) IS
+COMMENT ON FUNCTION kaggle_internal.wanted(bigint, boolean) IS
     'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
 
 
@@ -194,13 +169,13 @@ COMMENT ON FUNCTION kaggle_internal.pull_back_schedules() IS
 
 -- A plan that is kept from a quiet time reads all jobs for each one, and so does that of procrastinate's foreign key.
 CREATE OR REPLACE FUNCTION kaggle_internal.queue_wanted(
-    credential text, thorough boolean, places bigint, OUT queued bigint, OUT has_rest boolean)
+    worker_id bigint, thorough boolean, places bigint, OUT queued bigint, OUT has_rest boolean)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     WITH idle AS (
         SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
                bool_and(w.asks_kaggle) AS asks_kaggle
-        FROM wanted(queue_wanted.credential, thorough) w
+        FROM wanted(queue_wanted.worker_id, thorough) w
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
                           WHERE j.status = 'todo' AND j.task_name = w.task
                             AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
@@ -224,26 +199,22 @@ BEGIN
            (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen)
     INTO queued, has_rest;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.queue_wanted(text, boolean, bigint) IS
+COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS
     'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.sweep(
-    worker_id bigint, credential text, requests_per_minute integer, thorough boolean,
+    worker_id bigint, thorough boolean,
     OUT queued bigint, OUT wake_at timestamptz, OUT missing bigint[])
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
 DECLARE
+    worker constant worker_processes := registered_worker(sweep.worker_id);
     moment constant timestamptz := clock_timestamp();
     grant_at timestamptz;
     places bigint;             -- how many jobs that ask Kaggle may be queued; null = all
 BEGIN
-    PERFORM refuse_hidden_rows();
     queued := 0;
-    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = sweep.worker_id;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'admin_shutdown',
-            MESSAGE = format('worker %s was away so long that it was taken off the list', worker_id);
-    END IF;
+    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = worker.id;
     IF NOT pg_try_advisory_xact_lock(presence_key(), 0) THEN
         wake_at := moment + interval '1 second';      -- another worker sweeps
         RETURN;
@@ -256,11 +227,11 @@ BEGIN
     END IF;
 
     -- With a budget, jobs beyond the next grant would come only to be sent away.
-    grant_at := coalesce(next_grant(sweep.credential, requests_per_minute), '-infinity');
-    places := CASE WHEN grant_at > moment THEN 0 WHEN requests_per_minute > 0 THEN 1 END;
+    grant_at := coalesce(next_grant(worker.credential, worker.requests_per_minute), '-infinity');
+    places := CASE WHEN grant_at > moment THEN 0 WHEN worker.requests_per_minute > 0 THEN 1 END;
 
     SELECT q.queued, CASE WHEN q.has_rest THEN greatest(grant_at, moment) END INTO queued, wake_at
-    FROM queue_wanted(sweep.credential, thorough, places) q;
+    FROM queue_wanted(worker.id, thorough, places) q;
 
     -- A date that passed and could not act (somebody holds the row, or refuses it) is for the next sweep.
     wake_at := least(wake_at,
@@ -269,9 +240,9 @@ BEGIN
          WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
         (SELECT min(c.end_date) FROM competitions c
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
-    PERFORM refuse_hidden_rows();        -- again: it was asked before the reading only to say so in its own words
+    PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.sweep(bigint, text, integer, boolean) IS
+COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS
     'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
 
 

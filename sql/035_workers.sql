@@ -1,0 +1,73 @@
+-- Worker processes: what each was configured with, and whether it is alive.
+
+CREATE OR REPLACE FUNCTION kaggle_internal.presence_key() RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS 'SELECT 1801545580';
+COMMENT ON FUNCTION kaggle_internal.presence_key() IS
+    'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.is_alive(worker kaggle_internal.worker_processes) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT worker.seen_at > clock_timestamp() - interval '30 seconds'
+       AND EXISTS (SELECT FROM pg_locks l
+                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                     AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
+$$;
+COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS
+    'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
+RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
+LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w WHERE is_alive(w)
+$$;
+COMMENT ON FUNCTION kaggle_internal.live_workers() IS
+    'The workers that are alive; for people, who see no credential here.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(
+    version text, credential text, requests_per_minute integer DEFAULT 0, follow_up interval[] DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    new_id bigint;
+BEGIN
+    INSERT INTO worker_processes (version, credential, requests_per_minute, follow_up)
+    VALUES (register_worker.version, register_worker.credential, register_worker.requests_per_minute,
+            register_worker.follow_up) RETURNING id INTO new_id;
+    PERFORM pg_advisory_lock(presence_key(), new_id::integer);
+    PERFORM tell_status();
+    RETURN new_id;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS
+    'Announces a worker with what it was configured with, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.registered_worker(worker_id bigint) RETURNS kaggle_internal.worker_processes
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    worker worker_processes;
+BEGIN
+    SELECT * INTO worker FROM worker_processes w WHERE w.id = registered_worker.worker_id;
+    PERFORM refuse_hidden_rows();
+    IF worker.id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'admin_shutdown',
+            MESSAGE = format('worker %s was away so long that it was taken off the list', worker_id);
+    END IF;
+    RETURN worker;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS
+    'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
+
+
+CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    DELETE FROM worker_processes w WHERE w.id = unregister_worker.worker_id;
+    PERFORM abandon_runs(unregister_worker.worker_id);
+    PERFORM tell_status();
+END $$;
+COMMENT ON FUNCTION kaggle_internal.unregister_worker(bigint) IS
+    'Removes a worker that ends; what it still ran is begun anew by others.';
