@@ -19,12 +19,20 @@ COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) I
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
-RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz)
+RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz, problem text)
 LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT w.id, w.version, w.started_at, w.seen_at FROM worker_processes w WHERE is_alive(w)
+    WITH alive AS MATERIALIZED (SELECT * FROM worker_processes w WHERE is_alive(w))
+    SELECT w.id, w.version, w.started_at, w.seen_at, coalesce(
+        (SELECT format('PGLEADERBOARD_REQUESTS_PER_MINUTE is %s here and %s at worker %s, which has the same credential',
+                       w.requests_per_minute, o.requests_per_minute, o.id)
+         FROM alive o WHERE o.credential = w.credential AND o.requests_per_minute <> w.requests_per_minute
+         ORDER BY o.id LIMIT 1),
+        (SELECT format('the settings PGLEADERBOARD_AFTER_END_… are others than those of worker %s', o.id)
+         FROM alive o WHERE o.follow_up <> w.follow_up ORDER BY o.id LIMIT 1))
+    FROM alive w
 $$;
 COMMENT ON FUNCTION kaggle_internal.live_workers() IS
-    'The workers that are alive; for people, who see no credential here.';
+    'The workers that are alive; for people, who see no credential here. problem: what a worker was configured with contradicts another one.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(

@@ -48,12 +48,13 @@ COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be righ
 
 
 CREATE OR REPLACE VIEW kaggle.workers AS
-SELECT w.id, w.version, w.started_at, w.seen_at FROM kaggle_internal.live_workers() w;
+SELECT w.id, w.version, w.started_at, w.seen_at, w.problem FROM kaggle_internal.live_workers() w;
 COMMENT ON VIEW kaggle.workers IS 'The workers that are alive.';
 COMMENT ON COLUMN kaggle.workers.id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle.workers.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle.workers.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle.workers.seen_at IS 'Its last heartbeat.';
+COMMENT ON COLUMN kaggle.workers.problem IS 'A setting in which it differs from another worker; null = none.';
 
 
 CREATE OR REPLACE VIEW kaggle.sync_status AS

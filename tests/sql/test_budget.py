@@ -220,6 +220,27 @@ def test_waiting_takes_nothing_away(db: Connection) -> None:
     assert db.execute(begin, (second,)).fetchone() == ("sync", "inserted")
 
 
+def test_workers_that_disagree_are_named(db: Connection) -> None:
+    """The budget is shared by credential, so it must be the same there; the phases after an end must be everywhere."""
+    problems = "SELECT array_agg(problem ORDER BY id) FROM kaggle.workers"
+    one, two = register(db, 30), register(db, 60)
+    register(db, 60, "another")
+    assert db.execute(problems).fetchone() == (
+        [
+            f"PGLEADERBOARD_REQUESTS_PER_MINUTE is 30 here and 60 at worker {two}, which has the same credential",
+            f"PGLEADERBOARD_REQUESTS_PER_MINUTE is 60 here and 30 at worker {one}, which has the same credential",
+            None,
+        ],
+    )
+    db.execute("SELECT kaggle_internal.unregister_worker(%s)", (one,))
+    assert db.execute(problems).fetchone() == ([None, None],)
+    phases = "SELECT kaggle_internal.register_worker('test', 'cred', 60, %s::interval[])"
+    db.execute(phases, (["2 hours", "1 day", "30 days"],))
+    (four,) = db.execute(phases, (["1 hour", "1 day", "30 days"],)).fetchone()
+    assert db.execute("SELECT count(*) FROM kaggle.workers WHERE problem ~ 'AFTER_END'").fetchone() == (2,)
+    assert db.execute(f"SELECT count(*) FROM kaggle.workers WHERE problem ~ 'worker {four}$'").fetchone() == (1,)
+
+
 # With workers.
 
 

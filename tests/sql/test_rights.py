@@ -564,7 +564,7 @@ def test_no_reader_sees_a_credential(db: Connection, as_role: Callable[..., Conn
     db.execute("SELECT kaggle_internal.register_worker('0.0.1', 'fingerprint-of-a-credential')")
     reader = as_role(role)
     ((found,),) = reader.execute("SELECT to_jsonb(w) FROM kaggle.workers w").fetchall()
-    assert set(found) == {"id", "version", "started_at", "seen_at"}
+    assert set(found) == {"id", "version", "started_at", "seen_at", "problem"}
 
 
 def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., Connection]) -> None:
