@@ -296,7 +296,7 @@ def test_percent_and_colon_reach_the_database_as_they_are(
 
 def test_the_script_does_what_a_migration_does(empty_database: str, folders: Folders, tmp_path: Path) -> None:
     """After it, migrate finds nothing to do, a file without a last semicolon or line end included."""
-    folders.code("020_open.sql", "CREATE OR REPLACE VIEW kaggle.open AS SELECT 1 AS one -- no end")
+    folders.code("020_open.sql", "CREATE OR REPLACE VIEW kaggle.open AS SELECT 1 AS one -- no end;")
     folders.migration(2, "ALTER TABLE kaggle.facts ADD note text;")
 
     run_in_psql(empty_database, migrate.script(folders.release), tmp_path)
@@ -553,7 +553,7 @@ DEVELOPMENT = [  # how an earlier commit left a database
 
 @pytest.mark.parametrize("made", DEVELOPMENT)
 def test_a_database_of_another_development_version(empty_database: str, folders: Folders, made: str) -> None:
-    """migrate, a worker and uninstall refuse it, and what the message says to run is a way to start over."""
+    """migrate and a worker refuse it, and what the message says to run is a way to start over."""
     folders.migrate(empty_database)
     rows(empty_database, made)
     with pytest.raises(SchemaTooOld) as error:

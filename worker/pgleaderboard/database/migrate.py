@@ -126,12 +126,18 @@ def script(release: Release | None = None) -> str:
     """What `migrate` would do to an empty database, as one transaction for psql."""
     settings = "\n".join(f"SET LOCAL {name} = {setting};" for name, setting in _SETTINGS.items())
     steps = [("settings", settings), *_steps(release or Release.read(), {}, existing=(), foreign=())]
-    # The semicolon on a line of its own ends a file that lacks its last one, whatever comment stands at its end.
-    body = "".join(f"-- {name}\n{text.rstrip()}\n;\n\n" for name, text in steps)
+    body = "".join(f"-- {name}\n{_ended(text)}\n\n" for name, text in steps)
     return (
         f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n"
         f"\\set ON_ERROR_STOP on\n\nBEGIN;\n\n{body}COMMIT;\n"
     )
+
+
+def _ended(text: str) -> str:
+    """With a semicolon at its end; one in a trailing comment ends nothing."""
+    text = text.rstrip()
+    last_line = text.rpartition("\n")[2]
+    return text if last_line.endswith(";") and "--" not in last_line else f"{text}\n;"
 
 
 def _connect(url: str) -> Connection:
