@@ -70,7 +70,7 @@ def fingerprint(db: Connection) -> dict[str, Any]:
         for (name,) in rows(
             db,
             "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r'"
-            " AND relnamespace::regnamespace::text LIKE 'kaggle%' ORDER BY 1",
+            " AND relnamespace::regnamespace::text ~ '^kaggle' ORDER BY 1",
         )
     ]
     return {
@@ -85,12 +85,12 @@ def grants(db: Connection) -> list[Any]:
         db,
         """
         SELECT relname::text, a.grantee::regrole::text, privilege_type FROM pg_class, aclexplode(relacl) a
-        WHERE relnamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee <> relowner
+        WHERE relnamespace::regnamespace::text ~ '^kaggle' AND a.grantee <> relowner
         UNION ALL
         SELECT oid::regprocedure::text, CASE a.grantee WHEN 0 THEN 'public' ELSE a.grantee::regrole::text END,
                privilege_type
         FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
-        WHERE pronamespace::regnamespace::text LIKE 'kaggle%' AND a.grantee <> proowner
+        WHERE pronamespace::regnamespace::text ~ '^kaggle' AND a.grantee <> proowner
         ORDER BY 1, 2, 3
         """,
     )
