@@ -73,7 +73,7 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle, kaggle_internal, procrastinate TO pgleaderboard_worker;
-    REVOKE INSERT, UPDATE, DELETE ON kaggle_internal.sync_condition, kaggle_internal.applied_files, kaggle_internal.alembic_version
+    REVOKE INSERT, UPDATE, DELETE ON kaggle_internal.sync_condition, kaggle_internal.applied_files
         FROM pgleaderboard_worker;
     REVOKE EXECUTE ON FUNCTION kaggle.set_sync_condition(regprocedure)
         FROM pgleaderboard_reader, pgleaderboard_editor, pgleaderboard_worker;

@@ -93,7 +93,7 @@ def test_the_docs_commands_print_what_is_shown(db: Connection, url: str, tmp_pat
         assert printed == expected.replace('"mine"', f'"{db.info.dbname}"'), command
     assert db.execute(
         "SELECT to_regnamespace('kaggle'), to_regnamespace('kaggle_internal'), to_regnamespace('procrastinate')"
-    ).fetchone() == (None, None)
+    ).fetchone() == (None, None, None)
     assert migrate.migrate(url)  # and it can be had again
 
 
@@ -228,6 +228,12 @@ DEPENDENTS = {
     "constraint mine_event_fkey on table mine": "CREATE TABLE mine (event bigint REFERENCES kaggle.events (id))",
     "column board of table mine": "CREATE TABLE mine (id int, board kaggle.boards)",
     "default value for column medal of table mine": "CREATE TABLE mine (medal text DEFAULT kaggle.medal(1, 2))",
+    "default value for column place of table mine": "CREATE TABLE mine (id int, place text "
+    "GENERATED ALWAYS AS (kaggle.medal(id, 2)) STORED)",
+    "index mine": "CREATE TABLE others (id int); CREATE INDEX mine ON others ((kaggle.medal(id, 2)))",
+    "rule mine on table mine": "CREATE TABLE mine (id int); "
+    "CREATE RULE mine AS ON INSERT TO mine DO ALSO SELECT * FROM kaggle.boards",
+    "table mine": "CREATE TABLE mine () INHERITS (kaggle.events)",
     "trigger mine on table mine": "CREATE TABLE mine (id int); CREATE TRIGGER mine AFTER INSERT ON mine "
     "EXECUTE FUNCTION kaggle_internal.competitions_inserted()",
 }
@@ -255,13 +261,19 @@ def test_uninstall_takes_nothing_of_others_with_it(db: Connection, what: str) ->
 def test_uninstall_keeps_what_others_put_inside(run: Run, db: Connection) -> None:
     """A table of the user's in schema kaggle, and jobs of another application in the queue, are not ours to drop."""
     db.execute("CREATE TABLE kaggle.notes (id int)")
-    assert said(run("uninstall", "--yes")).startswith("table kaggle.notes lies in schema kaggle")
+    assert said(run("uninstall", "--yes")).startswith("table kaggle.notes is not pgleaderboard's")
     db.execute("DROP TABLE kaggle.notes")
     db.execute(
         "SET search_path = procrastinate; INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('mail', 'x')"
     )
     with pytest.raises(NeedsPerson, match="the queue 'mail' in schema procrastinate"):
         uninstall.look(db)
+
+
+def test_uninstall_of_another_development_version(run: Run, db: Connection) -> None:
+    """It does not know what was made there: the message has the statement that removes all of it."""
+    db.execute("CREATE TABLE kaggle_internal.alembic_version ()")
+    assert "start over: DROP SCHEMA" in said(run("uninstall", "--yes"))
 
 
 def test_uninstall_while_a_worker_runs(db: Connection) -> None:

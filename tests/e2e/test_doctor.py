@@ -77,14 +77,18 @@ def test_a_healthy_set_up(look: Examine, db: Connection, worker: MakeWorker) -> 
 
 BROKEN = [
     # what is done to the database; check, level, what is said, what to do
-    ("DROP SCHEMA kaggle CASCADE", "migrations", "problem", "holds no leaderboards yet", "pgleaderboard migrate"),
+    ("DROP SCHEMA kaggle CASCADE", "migrations", "problem", "schema kaggle is gone", "pgleaderboard migrate"),
+    (
+        "DROP SCHEMA kaggle, kaggle_internal CASCADE",
+        "migrations", "problem", "holds no leaderboards yet", "pgleaderboard migrate",
+    ),
     (
         "UPDATE kaggle_internal.applied_files SET digest = 'old' WHERE name = 'sql/010_slugs.sql'",
         "migrations", "problem", "1 to apply, the first sql/010_slugs.sql", "run pgleaderboard migrate",
     ),
     (
-        "UPDATE kaggle_internal.alembic_version SET version_num = '9999'",
-        "migrations", "problem", "holds 9999, which", "install the newer pgleaderboard",
+        "INSERT INTO kaggle_internal.applied_files VALUES ('migrations/9999_later.sql', '')",
+        "migrations", "problem", "holds migrations/9999_later.sql, which", "install the newer pgleaderboard",
     ),
     (
         "ALTER FUNCTION kaggle.sync_now(text) RESET search_path",
@@ -195,9 +199,8 @@ def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
         found = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         assert named(found, "rights", "problem", "permission denied", "GRANT pgleaderboard_worker TO")
         db.execute(sql.SQL("GRANT pgleaderboard_reader TO {}").format(role))
-        db.execute(
-            sql.SQL("GRANT SELECT ON kaggle_internal.alembic_version, kaggle_internal.applied_files TO {}").format(role)
-        )
+        db.execute(sql.SQL("GRANT USAGE ON SCHEMA kaggle_internal TO {}").format(role))
+        db.execute(sql.SQL("GRANT SELECT ON kaggle_internal.applied_files TO {}").format(role))
         reading = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         db.execute(sql.SQL("DROP OWNED BY {}").format(role))
     finally:
@@ -210,7 +213,6 @@ HIDEABLE = (
     "kaggle.event_participants", "kaggle_internal.sync_requests", "kaggle_internal.sync_state", "kaggle.sync_runs",
     "kaggle_internal.sync_condition", "kaggle_internal.worker_processes", "kaggle_internal.kaggle_budget",
     "kaggle.boards", "kaggle.leaderboard_entries", "kaggle.leaderboard_history", "kaggle_internal.applied_files",
-    "kaggle_internal.alembic_version",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate, paths
+from pgleaderboard.database.release import Release
 from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
 
@@ -37,7 +38,7 @@ VIEWS = {
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget"}
-ONLY_READ_BY_THE_WORKER = {"sync_condition", "applied_files", "alembic_version"}
+ONLY_READ_BY_THE_WORKER = {"sync_condition", "applied_files"}
 QUEUE = {
     "procrastinate_jobs",
     "procrastinate_workers",
@@ -657,7 +658,7 @@ def test_migrating_without_createrole_says_so_and_works(
     told: list[str] = []
     for path in paths.SQL.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text().replace("pgleaderboard_", "pgl_absent_"))
-    assert migrate.migrate(plain_owner, sql=tmp_path, report=told.append) is True
+    assert migrate.migrate(plain_owner, Release.read(sql=tmp_path), report=told.append) is True
     assert [line for line in told if "pgl_absent_reader" in line and "not made" in line] != []
     monkeypatch.setattr(
         "pgleaderboard.process.session.release.check", lambda connection: None

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgleaderboard import app, logs
-from pgleaderboard.database import embedded
+from pgleaderboard.database import embedded, migrate
 from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Credential, Kaggle
@@ -72,8 +72,6 @@ def run_demo(settings: Settings, out: Console) -> bool:
             embedded.running(home, bin_dir=settings.postgres_bin, extra_options={"fsync": "off"}) as server,
             Simulator(epoch=app.today(), speed=0) as simulator,
         ):
-            from pgleaderboard.database import migrate  # as in cli
-
             migrate.migrate(server.url())
             out.print(f"embedded PostgreSQL {server.version}; Kaggle is played by the simulator: boards are invented\n")
             client = Kaggle(

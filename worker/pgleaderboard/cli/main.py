@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated
 
 import psycopg
@@ -23,7 +22,7 @@ from pgleaderboard.cli.archive import commands as archives
 from pgleaderboard.cli.boards import commands as boards_
 from pgleaderboard.cli.console import Verbose, fail, one_line, settings_for
 from pgleaderboard.cli.doctor import commands as doctor
-from pgleaderboard.database import embedded
+from pgleaderboard.database import embedded, migrate
 from pgleaderboard.database.connect import parts_of
 from pgleaderboard.demo import run_demo
 from pgleaderboard.process.supervisor import run_until_signalled
@@ -86,13 +85,6 @@ def _common(
     """Kaggle leaderboards that keep themselves in sync inside your Postgres."""
 
 
-def _migrate() -> ModuleType:
-    """Migrating loads Alembic, 27 MiB and a quarter of a second, which no other command needs."""
-    from pgleaderboard.database import migrate
-
-    return migrate
-
-
 @cli.command()
 def up(
     port: Annotated[
@@ -113,7 +105,7 @@ def up(
             app.database(settings, simulated=simulated, port=port) as found,
             app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
         ):
-            _migrate().migrate(found.direct_url)
+            migrate.migrate(found.direct_url)
             _out.print(found.description, style="bold", markup=False)
             _out.print(which_kaggle, style="bold", markup=False)
             if found.server:
@@ -156,13 +148,11 @@ def migrate_(
     """
     with one_line(verbose=verbose):
         if sql:
-            typer.echo(_migrate().script(), nl=False)
+            typer.echo(migrate.script(), nl=False)
             return
         settings = settings_for(verbose)
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            changed = _migrate().migrate(
-                found.direct_url, report=lambda line: _out.print(line, markup=False), again=again
-            )
+            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False), again=again)
             _out.print("migrated" if changed else "nothing to do", markup=False)
 
 

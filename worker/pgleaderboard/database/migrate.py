@@ -2,54 +2,45 @@
 
 Three sorts of SQL reach the database, always in this order:
 
-    procrastinate/…        the queue, from the installed package: its schema.sql on a fresh database, later
-                           only those of its migrations that are not recorded, each in its own transaction
-    migrations/versions/…  the shape of stored data, by Alembic, once and forward
-    sql/…                  functions, triggers, views, grants and comments: all files, in the order of their
-                           names, whenever any of them or a version is new (a version may have dropped a view
-                           whose file did not change)
+    procrastinate/…  the queue, from the installed package: its schema.sql on a fresh database, later only those of its
+                     migrations that are not recorded, each in its own transaction
+    migrations/…     the shape of stored data: each file once, in the order of their names
+    sql/…            functions, triggers, views, grants and comments: all files, in the order of their names, whenever
+                     any of them or a migration is new (a migration may have dropped a view whose file did not change)
 
-The last two, and a fresh queue, are one transaction. What was applied is recorded in
-`kaggle_internal.alembic_version` and `kaggle_internal.applied_files`; `release` compares it with what this program
-brings. `script` writes the same steps for psql.
+The last two, and a fresh queue, are one transaction. What was applied is recorded in `kaggle_internal.applied_files`;
+`release` compares it with what this program brings. `script` writes the same steps for psql.
+
+A file is sent whole, as one simple query: the server parses all of it first, but analyses each statement when its turn
+comes, so a statement may use what an earlier one made.
+
+The record also names what the migrations made in our schemas, so that `uninstall` can tell it from what other people
+put there. The names are taken from the catalogue at the end of the transaction, less those that were not ours at its
+beginning: no file of ours has to be parsed, and what an earlier release made stays ours.
 """
 
 from __future__ import annotations
 
-import io
 import logging
-import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
-from functools import partial
-from pathlib import Path
+from contextlib import closing
 
 import psycopg
-from alembic import command, op
-from alembic.config import Config
-from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
+from psycopg import errors as pg
 
 from pgleaderboard import __version__
-from pgleaderboard.database import paths
-from pgleaderboard.database.connect import parts_of
+from pgleaderboard.database.connect import Connection, column, connect, message_of, parts_of, rows, value
 from pgleaderboard.database.release import (
     MINIMUM_SERVER,
-    PROCRASTINATE,
+    OBJECTS,
     RELEASE,
     File,
-    Psycopg,
-    Recorded,
     Release,
-    explained,
-    is_installed,
+    applied,
     name_of,
-    one_line,
-    rows,
-    value,
+    of_folder,
+    strangers,
 )
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 
@@ -78,42 +69,34 @@ _SCHEMAS = {
     "procrastinate": "The queue of pgleaderboard, made from the package procrastinate; one to a database.",
 }
 
-_BOOKKEEPING = """\
+_RECORD = """\
 CREATE TABLE kaggle_internal.applied_files (
     name       text        NOT NULL,
     digest     text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now(),
+    objects    text[],
     CONSTRAINT applied_files_pkey PRIMARY KEY (name)
 );
-COMMENT ON TABLE kaggle_internal.applied_files IS
-    'What `pgleaderboard migrate` applied to this database, beside the version in alembic_version.';
+COMMENT ON TABLE kaggle_internal.applied_files IS 'What `pgleaderboard migrate` applied to this database.';
 COMMENT ON COLUMN kaggle_internal.applied_files.name IS
-    'sql/FILE, procrastinate/FILE, or pgleaderboard for the release itself.';
+    'migrations/FILE, sql/FILE, procrastinate/FILE, or pgleaderboard for the release itself.';
 COMMENT ON COLUMN kaggle_internal.applied_files.digest IS
     'SHA-256 of the file as applied; for pgleaderboard the release that last changed anything.';
 COMMENT ON COLUMN kaggle_internal.applied_files.applied_at IS 'When it was last applied.';
-"""
-
-_BOOKKEEPING_OF_ALEMBIC = """\
-COMMENT ON TABLE kaggle_internal.alembic_version IS
-    'The version of the tables, written by Alembic; what else is applied stands in applied_files.';
-COMMENT ON COLUMN kaggle_internal.alembic_version.version_num IS
-    'The newest of migrations/versions that was applied.';
+COMMENT ON COLUMN kaggle_internal.applied_files.objects IS
+    'For pgleaderboard: what migrations and sql made in the schemas kaggle and kaggle_internal; else null.';
 """
 
 _LOG = logging.getLogger(__name__)
-_ALEMBIC = threading.Lock()  # `alembic.op` and `alembic.context` are one to a process
 
 Report = Callable[[str], None]
-Run = Callable[[str, str], None]  # (where the SQL comes from, the SQL): executes it, or writes it down
+Step = tuple[str, str]  # (where the SQL comes from, the SQL)
 
 
 def migrate(
     url: str,
+    release: Release | None = None,
     *,
-    sql: Path = paths.SQL,
-    migrations: Path = paths.MIGRATIONS,
-    procrastinate: Path = PROCRASTINATE,
     report: Report = _LOG.info,
     deadline: float = DEADLINE,
     again: bool = False,
@@ -125,143 +108,55 @@ def migrate(
     Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: one works, the
     others wait for it, at most `deadline` seconds.
 
-    Raises PgleaderboardError, with one line that says what was found and what to do.
+    Raises PgleaderboardError, with one line that says what is wrong and what to do.
     """
-    release = Release.read(sql, migrations, procrastinate)
+    release = release or Release.read()
     with closing(_connect(url)) as connection:
         try:
-            connection.add_notice_handler(lambda said: report(said.message_primary or ""))
+            connection.add_notice_handler(lambda notice: report(notice.message_primary or ""))
             _prepare(connection, deadline)
             _refuse_server(connection)
             _take_turn(connection, deadline, report)
             return _bring_up(connection, release, deadline, report, again=again)
-        except (psycopg.Error, DBAPIError) as error:
+        except psycopg.Error as error:
             raise _explained(error, "cannot migrate") from error
 
 
-def script(*, sql: Path = paths.SQL, migrations: Path = paths.MIGRATIONS, procrastinate: Path = PROCRASTINATE) -> str:
+def script(release: Release | None = None) -> str:
     """What `migrate` would do to an empty database, as one transaction for psql."""
-    release = Release.read(sql, migrations, procrastinate)
-    out = io.StringIO()
-
-    def run(name: str, text: str) -> None:
-        *_, (_, last) = [(0, ";"), *statements(text)]
-        out.write(f"-- {name}\n{text.rstrip()}\n" + ("" if last.endswith(";") else ";\n") + "\n")
-
-    out.write(f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n")
-    out.write("\\set ON_ERROR_STOP on\n\nBEGIN;\n\n")
-    run("settings", "\n".join(f"SET LOCAL {name} = {value};" for name, value in _SETTINGS.items()))
-    config = _config(migrations, run=run, output=out)
-    upgrade = partial(_upgrade, config, offline=True)
-    _apply(run, upgrade, release, create=_SCHEMAS, fresh=True, fresh_queue=True)
-    out.write("COMMIT;\n")
-    return out.getvalue()
+    settings = "\n".join(f"SET LOCAL {name} = {setting};" for name, setting in _SETTINGS.items())
+    steps = [("settings", settings), *_steps(release or Release.read(), {}, existing=(), foreign=())]
+    body = "".join(f"-- {name}\n{_ended(text)}\n\n" for name, text in steps)
+    return (
+        f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n"
+        f"\\set ON_ERROR_STOP on\n\nBEGIN;\n\n{body}COMMIT;\n"
+    )
 
 
-def run_sql_beside(version: str) -> None:
-    """Run the SQL file beside a version, `0001_tables.sql` beside `0001_tables.py`.
-
-    It goes to the driver as it is: `op.execute` takes `:name` for a parameter, and Alembic's own script
-    doubles `%`.
-    """
-    config = op.get_context().config
-    assert config is not None, "run by Alembic"
-    run: Run = config.attributes["run"]
-    file = Path(version).with_suffix(".sql")
-    run(f"migrations/versions/{file.name}", file.read_text(encoding="utf-8"))
+def _ended(text: str) -> str:
+    """With a semicolon at its end; one in a trailing comment ends nothing."""
+    text = text.rstrip()
+    last_line = text.rpartition("\n")[2]
+    return text if last_line.endswith(";") and "--" not in last_line else f"{text}\n;"
 
 
-_TOKEN = re.compile(
-    r"""
-    (?P<nothing> \s+ | --[^\n]* )
-  | (?P<comment> /\* )
-  | [eE]' [^'\\]* (?: (?: \\. | '' ) [^'\\]* )* '
-  | ' [^']* '
-  | " [^"]* "
-  | (?P<dollar> \$ (?: [^\W\d]\w* )? \$ ) .*? (?P=dollar)
-  | (?P<word> [^\W\d] [\w$]* )
-  | (?P<end> ; )
-  | .
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
-
-
-def statements(text: str) -> Iterator[tuple[int, str]]:
-    """Split SQL into statements, each with the line it begins on; comments before it are left out.
-
-    Knows comments, strings, quoted names, dollar quotes, and `BEGIN ATOMIC … END`; not psql's own commands.
-    """
-    position, start, line, counted = 0, -1, 1, 0
-    depth, previous = 0, ""  # of BEGIN ATOMIC and the CASEs in it, whose semicolons and ENDs are inside
-    while token := _TOKEN.match(text, position):
-        position = token.end()
-        if token["nothing"]:
-            continue
-        if token["comment"]:
-            position = _after_comment(text, position)
-            continue
-        if start < 0:
-            start = token.start()
-            line, counted = line + text.count("\n", counted, start), start
-        word = (token["word"] or "").lower()
-        if word == "atomic" and previous == "begin":
-            depth = 1
-        elif depth and word in ("case", "end"):
-            depth += 1 if word == "case" else -1
-        previous = word
-        if token["end"] and not depth:
-            if position - start > 1:
-                yield line, text[start:position]
-            start = -1
-    if start >= 0:
-        yield line, text[start:].rstrip()
-
-
-def _after_comment(text: str, position: int) -> int:
-    depth = 1  # PostgreSQL's comments nest
-    while depth and (edge := _COMMENT_EDGE.search(text, position)):
-        position = edge.end()
-        depth += 1 if edge[0] == "/*" else -1
-    return len(text) if depth else position
-
-
-def _config(migrations: Path, **attributes: object) -> Config:
-    config = Config(attributes=attributes)
-    config.set_main_option("path_separator", "os")
-    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    return config
-
-
-def _upgrade(config: Config, *, offline: bool = False) -> None:
-    with _ALEMBIC:
-        command.upgrade(config, "heads", sql=offline)
-
-
-def _connect(url: str) -> Psycopg:
-    # libpq quotes what it cannot read: after an unescaped @ or / that is a piece of the password.
-    parts = parts_of(url)
-    host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
-    parts.setdefault("connect_timeout", 10)
-    parts["client_encoding"] = "UTF8"  # psycopg returns bytes from a database in SQL_ASCII otherwise
-    parts["application_name"] = "pgleaderboard migrate"
+def _connect(url: str) -> Connection:
     try:
-        return psycopg.connect(make_conninfo(**parts), autocommit=True, prepare_threshold=None)
-    except psycopg.Error as error:
-        where = f" at {host}" + (f":{port}" if port else "") if host else ""
-        name = f'database "{parts["dbname"]}"' if parts.get("dbname") else "the database"
-        raise PgleaderboardError(f"cannot connect to {name}{where}: {one_line(str(error))}") from error
+        return connect(url, "migrate")
+    except psycopg.OperationalError as error:
+        name = parts_of(url).get("dbname")
+        database = f'database "{name}"' if name else "the database"
+        raise PgleaderboardError(f"cannot connect to {database}: {message_of(error)}") from error
 
 
-def _prepare(connection: Psycopg, deadline: float) -> None:
+def _prepare(connection: Connection, deadline: float) -> None:
     for name, setting in _SETTINGS.items():
         connection.execute(f"SET {name} = {setting}".encode())
     milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
     connection.execute(f"SET lock_timeout = {milliseconds}".encode())
 
 
-def _refuse_server(connection: Psycopg) -> None:
+def _refuse_server(connection: Connection) -> None:
     if connection.info.server_version < MINIMUM_SERVER * 10000:
         version = connection.info.parameter_status("server_version")
         raise NeedsPerson(f"the server is PostgreSQL {version}: {MINIMUM_SERVER} or newer is needed")
@@ -273,23 +168,23 @@ def _refuse_server(connection: Psycopg) -> None:
         )
 
 
-def _take_turn(connection: Psycopg, deadline: float, report: Report) -> None:
+def _take_turn(connection: Connection, deadline: float, report: Report) -> None:
     # Polled: a session that waits inside pg_advisory_lock deadlocks with another's CREATE INDEX CONCURRENTLY.
     # The lock goes with the connection.
-    until, told = time.monotonic() + deadline, False
+    until, reported = time.monotonic() + deadline, False
     while not value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):
         if time.monotonic() >= until:
             raise Transient(
                 f"another migration of {name_of(connection)} is running{_holder(connection)}: "
                 f"gave up after {deadline:g} s, try again when it has ended"
             )
-        if not told:
+        if not reported:
             report(f"another migration of {name_of(connection)} is running: waiting for it")
-            told = True
+            reported = True
         time.sleep(_PAUSE)
 
 
-def _holder(connection: Psycopg) -> str:
+def _holder(connection: Connection) -> str:
     pid = value(
         connection,
         """
@@ -303,17 +198,17 @@ def _holder(connection: Psycopg) -> str:
     return f" (server process {pid})" if pid else ""
 
 
-def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
+def _bring_up(connection: Connection, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
-    installed = is_installed(connection)
-    if not installed and (found := existing.get("kaggle")):
-        raise NeedsPerson(
-            f"schema kaggle in {name_of(connection)} was not made by pgleaderboard (it holds {found}): "
-            "use another database, or rename that schema"
-        )
-    recorded = Recorded.read(connection) if installed else Recorded()
+    recorded = applied(connection)
+    for schema in ("kaggle", "kaggle_internal"):
+        if not recorded and (content := existing.get(schema)):
+            raise NeedsPerson(
+                f"schema {schema} in {name_of(connection)} was not made by pgleaderboard (it holds {content}): "
+                "use another database, or rename that schema"
+            )
     if again:
-        recorded = recorded.without_digests("sql")
+        recorded |= dict.fromkeys(of_folder(recorded, "sql"), "")
     waiting = release.waiting(recorded)
     _refuse_queue(connection, existing.get("procrastinate"), recorded)
     if not waiting:
@@ -321,93 +216,81 @@ def _bring_up(connection: Psycopg, release: Release, deadline: float, report: Re
     _refuse_rights(connection, existing)
     for name in waiting:
         report(f"to apply: {name}")
-
-    def run(name: str, text: str) -> None:
-        _execute(connection, name, text)
-
-    # Alembic works on this very connection, which holds the lock.
-    connection.autocommit = False
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
-    with engine.connect() as alchemy:
-        fresh_queue = not recorded.names("procrastinate")
-        for file in () if fresh_queue else release.queue:
+    if of_folder(recorded, "procrastinate"):
+        for file in release.queue:
             if file.name in waiting:
-                _commit(alchemy, partial(_apply_queue, run, file, [file]), deadline, report)
-        config = _config(release.migrations, connection=alchemy, run=run)
-        everything = partial(
-            _apply,
-            run,
-            partial(_upgrade, config),
-            release,
-            create=[schema for schema in _SCHEMAS if schema not in existing],
-            fresh=not installed,
-            fresh_queue=fresh_queue,
-            gone=release.gone(recorded),
-        )
-        _commit(alchemy, everything, deadline, report)
+                _commit(connection, _queue_steps(file, [file]), deadline, report)
+    foreign = strangers(connection) if recorded else []
+    _commit(connection, _steps(release, recorded, existing, foreign), deadline, report)
     return True
 
 
-def _commit(alchemy: Connection, work: Callable[[], None], deadline: float, report: Report) -> None:
-    """Do `work` in one transaction; again, until `deadline`, where somebody's lock was in the way."""
-    until = time.monotonic() + deadline
+def _commit(connection: Connection, steps: Iterable[Step], deadline: float, report: Report) -> None:
+    """Take the steps in one transaction; again, until `deadline`, where somebody's lock was in the way."""
+    until, steps = time.monotonic() + deadline, list(steps)
     while True:
-        transaction = alchemy.begin()
         try:
-            work()
-            transaction.commit()
+            with connection.transaction():
+                for name, text in steps:
+                    _execute(connection, name, text)
             return
-        except (PgleaderboardError, DBAPIError) as error:
-            with suppress(DBAPIError):  # what failed may be the connection
-                transaction.rollback()
-            mistake = _explained(error, "cannot migrate") if isinstance(error, DBAPIError) else error
-            if not isinstance(mistake, Transient) or time.monotonic() >= until:
-                raise mistake from error.__cause__
-        report(f"trying again: {mistake}")
+        except Transient as error:
+            if time.monotonic() >= until:
+                raise
+            report(f"trying again: {error}")
         time.sleep(_PAUSE)
 
 
-def _apply(
-    run: Run,
-    upgrade: Callable[[], None],
-    release: Release,
-    *,
-    create: Iterable[str],
-    fresh: bool,
-    fresh_queue: bool,
-    gone: Iterable[str] = (),
-) -> None:
-    for schema in create:
-        comment = _literal(_SCHEMAS[schema])
-        run(f"schema {schema}", f"CREATE SCHEMA {schema};")
-        run(f"schema {schema}", f"COMMENT ON SCHEMA {schema} IS {comment};")
-    if fresh:
-        run("what is applied", _BOOKKEEPING)
-    if fresh_queue:
-        _apply_queue(run, release.queue_schema, release.queue)
-    upgrade()
-    if fresh:
-        run("what is applied, by Alembic", _BOOKKEEPING_OF_ALEMBIC)
-    for file in release.sql:
-        run(file.name, file.text)
-    for name in gone:
-        run("what is applied", f"DELETE FROM kaggle_internal.applied_files WHERE name = {_literal(name)};")
-    _record(run, {file.name: file.digest for file in release.sql} | {RELEASE: __version__})
+def _execute(connection: Connection, name: str, text: str) -> None:
+    try:
+        connection.execute(text.encode())
+    except psycopg.Error as error:
+        position = error.diag.statement_position  # in characters, from 1
+        line = text.count("\n", 0, int(position) - 1) + 1 if position else None
+        raise _explained(error, f"{name}, line {line}" if line else name) from error
 
 
-def _apply_queue(run: Run, file: File, done: Iterable[File]) -> None:
+def _steps(
+    release: Release, recorded: Mapping[str, str], existing: Collection[str], foreign: Iterable[str]
+) -> Iterator[Step]:
+    """Everything but the later migrations of the queue."""
+    for schema, comment in _SCHEMAS.items():
+        if schema not in existing:
+            yield (
+                f"schema {schema}",
+                f"CREATE SCHEMA {schema};\nCOMMENT ON SCHEMA {schema} IS {_literal(comment)};",
+            )
+    if not recorded:
+        yield "the record", _RECORD
+    if not of_folder(recorded, "procrastinate"):
+        yield from _queue_steps(release.queue_schema, release.queue)
+    migrations = [file for file in release.migrations if file.name not in recorded]
+    for file in (*migrations, *release.sql):
+        yield file.name, file.text
+    for name in release.gone(recorded):
+        yield "the record", f"DELETE FROM kaggle_internal.applied_files WHERE name = {_literal(name)};"
+    yield _record({file.name: file.digest for file in (*migrations, *release.sql)} | {RELEASE: __version__})
+    yield (
+        "the record",
+        f"UPDATE kaggle_internal.applied_files SET objects = ARRAY(\n{OBJECTS}\n"
+        f"EXCEPT SELECT unnest(ARRAY[{', '.join(map(_literal, foreign))}]::text[]) ORDER BY 1)\n"
+        f"WHERE name = {_literal(RELEASE)};",
+    )
+
+
+def _queue_steps(file: File, done: Iterable[File]) -> Iterator[Step]:
     # Its SQL names nothing by schema.
-    run(file.name, "SET LOCAL search_path = procrastinate, pg_temp;")
-    run(file.name, file.text)
-    run(file.name, f"SET LOCAL search_path = {_SETTINGS['search_path']};")
-    _record(run, {migration.name: migration.digest for migration in done})
+    yield file.name, "SET LOCAL search_path = procrastinate, pg_temp;"
+    yield file.name, file.text
+    yield file.name, f"SET LOCAL search_path = {_SETTINGS['search_path']};"
+    yield _record({migration.name: migration.digest for migration in done})
 
 
-def _record(run: Run, digests: Mapping[str, str]) -> None:
-    rows = ",\n    ".join(f"({_literal(name)}, {_literal(digest)})" for name, digest in digests.items())
-    run(
-        "what is applied",
-        f"INSERT INTO kaggle_internal.applied_files (name, digest) VALUES\n    {rows}\n"
+def _record(digests: Mapping[str, str]) -> Step:
+    values = ",\n    ".join(f"({_literal(name)}, {_literal(digest)})" for name, digest in digests.items())
+    return (
+        "the record",
+        f"INSERT INTO kaggle_internal.applied_files (name, digest) VALUES\n    {values}\n"
         "ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at;",
     )
 
@@ -416,50 +299,37 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _execute(connection: Psycopg, name: str, text: str) -> None:
-    for line, statement in statements(text):
-        try:
-            connection.execute(statement.encode())
-        except psycopg.Error as error:
-            position = error.diag.statement_position
-            below = statement.count("\n", 0, int(position) - 1) if position else 0
-            near = f" (near line {line + below})" if below else ""
-            first = statement.partition("\n")[0][:100]
-            raise explained(error, f"{name}, line {line}{near}, {first}") from error
-
-
-def _refuse_queue(connection: Psycopg, found: str | None, recorded: Recorded) -> None:
-    places = {
-        schema
-        for (schema,) in rows(
+def _refuse_queue(connection: Connection, content: str | None, recorded: Mapping[str, str]) -> None:
+    places = set(
+        column(
             connection,
             """
             SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
             WHERE relname = 'procrastinate_jobs' AND relkind IN ('r', 'p') AND nspname !~ '^pg_'
             """,
         )
-    }
+    )
     database = name_of(connection)
     if elsewhere := sorted(places - {"procrastinate"}):
         raise NeedsPerson(
             f"{database} holds another installation of procrastinate, in schema {elsewhere[0]}: "
             "its notifications reach every schema, so a database can hold one only; use another database"
         )
-    if recorded.names("procrastinate"):
+    if of_folder(recorded, "procrastinate"):
         if not places:
             raise NeedsPerson(
                 f"the tables of schema procrastinate are gone from {database}: restore them, or run "
                 "DELETE FROM kaggle_internal.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
                 "which makes them anew"
             )
-    elif found:
+    elif content:
         raise NeedsPerson(
-            f"schema procrastinate in {database} was not made by pgleaderboard (it holds {found}): "
+            f"schema procrastinate in {database} was not made by pgleaderboard (it holds {content}): "
             "use another database, or drop that schema if nobody uses it"
         )
 
 
-def _refuse_rights(connection: Psycopg, existing: Collection[str]) -> None:
+def _refuse_rights(connection: Connection, existing: Collection[str]) -> None:
     role, database = connection.info.user, connection.info.dbname
     missing = [schema for schema in _SCHEMAS if schema not in existing]
     if missing and not value(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
@@ -476,8 +346,8 @@ def _refuse_rights(connection: Psycopg, existing: Collection[str]) -> None:
             )
 
 
-def _schemas(connection: Psycopg) -> dict[str, str | None]:
-    """Those of our schemas that exist, each with one thing it holds, None where it is empty."""
+def _schemas(connection: Connection) -> dict[str, str | None]:
+    """Those of our schemas that exist, each with one object in it, None where it is empty."""
     return dict(
         rows(
             connection,
@@ -495,9 +365,13 @@ def _schemas(connection: Psycopg) -> dict[str, str | None]:
     )
 
 
-def _explained(error: psycopg.Error | DBAPIError, what: str) -> PgleaderboardError:
-    """The same in one line, and as what it means for the user; Alembic's engine wraps psycopg's errors."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(cause, psycopg.Error):
-        raise error
-    return explained(cause, what)
+def _explained(error: psycopg.Error, what: str) -> PgleaderboardError:
+    """The same in one line, and as what it means for the user."""
+    diag = error.diag
+    parts = (diag.message_primary or str(error), diag.message_detail, diag.message_hint, diag.context)
+    message = " ".join(f"{what}: {'; '.join(filter(None, parts))}".split())
+    if isinstance(error, pg.LockNotAvailable | pg.DeadlockDetected):
+        return Transient(message)
+    if isinstance(error, pg.InsufficientPrivilege | pg.ReadOnlySqlTransaction):
+        return NeedsPerson(message)
+    return PgleaderboardError(message)

@@ -268,7 +268,7 @@ def rights(connection: Connection) -> Findings:
         """
         SELECT format('%s.%s', relnamespace::regnamespace, relname) FROM pg_class
         WHERE relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')
-          AND relkind = 'r' AND relname NOT IN ('sync_condition', 'alembic_version', 'applied_files')
+          AND relkind = 'r' AND relname NOT IN ('sync_condition', 'applied_files')
           AND NOT (has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT')
                AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
                AND has_table_privilege(oid, 'DELETE'))
