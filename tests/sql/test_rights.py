@@ -37,7 +37,7 @@ VIEWS = {
 }
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
-OF_THE_WORKER = {"sync_requests", "sync_state", "worker_processes", "kaggle_budget"}
+OF_THE_WORKER = {"shown_boards", "sync_requests", "sync_state", "worker_processes", "kaggle_budget"}
 ONLY_READ_BY_THE_WORKER = {"sync_condition", "applied_files"}
 QUEUE = {
     "procrastinate_jobs",
@@ -78,6 +78,10 @@ WORKER_CALLS = EDITOR_CALLS | {
     "grant_spacing",
     "next_grant",
     "hold_state",
+    "save_state",
+    "release_fence",
+    "registered_worker",
+    "linked_board",
     "deleted_until",
     "grace_for_missing",
     "is_deleted",
@@ -141,7 +145,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "begin_describe",
     "fill_from_kaggle",
     "versions",
-    "shown_boards",
+    "boards_through_time",
     "refuse_pruned",
     "teams_of",
     "rank_history_of",
