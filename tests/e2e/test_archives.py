@@ -16,7 +16,7 @@ import pytest
 
 from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
-from pgleaderboard.kaggle.client import Credential
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.simulator import Simulator, Status, zip_board
 from tests.conftest import Connection, make_kaggle
 from tests.support.boards import csv_of, teams, zip_of

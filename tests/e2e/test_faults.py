@@ -29,7 +29,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from pgleaderboard.database import migrate
-from pgleaderboard.kaggle.client import Credential, Description, Kaggle
+from pgleaderboard.kaggle.client import Description, Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
@@ -156,7 +157,7 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "503 for ten minutes": (lambda: Status(503, {"Retry-After": "600"}), "transient", "status 503", (600, 605)),
     # What is no board, and may be one next time.
     "a web page": (lambda: Page("<html>back soon"), "transient", "web page instead of a leaderboard", SOON),
-    "an empty body": (lambda: Page(b""), "transient", "nothing at all", SOON),
+    "an empty body": (lambda: Page(b""), "transient", "Kaggle's answer is empty", SOON),
     "JSON": (lambda: Page("{}", content_type="application/json"), "transient", "not a sound ZIP", SOON),
     "a cut ZIP": (zipped(archive(MEMBER)[:-30]), "transient", "not a sound ZIP", SOON),
     "a hurt ZIP": (zipped(misplaced()), "transient", "not a sound ZIP", SOON),

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgleaderboard.kaggle.client import Credential
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pgleaderboard.database import embedded
 from pgleaderboard.database.connect import Connection, connect
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.client import Credential, Kaggle, find_credential
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential, find_credential
 from pgleaderboard.process.supervisor import Supervisor, Work
 from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
