@@ -26,8 +26,8 @@ from pgleaderboard.database import embedded, migrate
 from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.supervisor import Supervisor, Work, running
-from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.store import Store
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
 _NUMBERS = itertools.count(1)

@@ -17,9 +17,10 @@ import pytest
 from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.simulator import Simulator, Status, zip_board
+from pgleaderboard.simulator import zip_board
 from tests.conftest import Connection, make_kaggle
 from tests.support.boards import csv_of, teams, zip_of
+from tests.support.faults import Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "archives.md").read_text()

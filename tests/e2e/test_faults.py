@@ -32,9 +32,9 @@ from pgleaderboard.database import migrate
 from pgleaderboard.kaggle.client import Description, Kaggle
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.supervisor import Supervisor, Work, running
-from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.faults import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 FIRST = '1,11,Otters,"2026-01-31 23:59:59",0.90,5,"ann,Bob"'

@@ -24,9 +24,9 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from pgleaderboard import demo
-from pgleaderboard.simulator import Page, Simulator, Status
 from tests.conftest import Connection, MakeWorker
 from tests.support.boards import Entry, zip_of
+from tests.support.faults import Page, Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = Path("/proc/self/cmdline").exists()

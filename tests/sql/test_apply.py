@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.simulator import Page, Simulator
 from pgleaderboard.sync import board, order
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Store
 from tests.conftest import make_kaggle
 from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
+from tests.support.faults import Page, Simulator
 from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
 from tests.support.syncs import LIMIT, WORKER, Syncs
 

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
+from tests.support.faults import Simulator, Status
 
 Connect = Callable[[], Connection]
 MINUTE = timedelta(seconds=60)

@@ -18,8 +18,8 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate, paths
-from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
+from tests.support.faults import Simulator, Status
 
 ROLES = ("pgleaderboard_reader", "pgleaderboard_editor", "pgleaderboard_worker")
 REFUSED = psycopg.errors.InsufficientPrivilege

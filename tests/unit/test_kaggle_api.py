@@ -30,9 +30,9 @@ from pgleaderboard.kaggle.client import Description, Kaggle
 from pgleaderboard.kaggle.credential import Credential, find_credential
 from pgleaderboard.kaggle.errors import retry_after
 from pgleaderboard.settings import Settings
-from pgleaderboard.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 from pgleaderboard.simulator.catalog import competition
 from tests import conftest
+from tests.support.faults import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 
 METHOD = "/v1/competitions.CompetitionApiService/DownloadLeaderboard"
 KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'

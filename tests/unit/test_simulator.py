@@ -27,20 +27,9 @@ from kagglesdk.competitions.types.competition_api_service import (
 )
 from kagglesdk.kaggle_env import KaggleEnv
 
-from pgleaderboard.simulator import (
-    Drip,
-    Fault,
-    Half,
-    Page,
-    Redirect,
-    Reset,
-    Silent,
-    Simulator,
-    Status,
-    Zipped,
-    zip_board,
-)
+from pgleaderboard.simulator import zip_board
 from pgleaderboard.simulator.boards import HEADER, SimulatedBoards
+from tests.support.faults import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 
 SERVICE = "/v1/competitions.CompetitionApiService/"
 SMALL_BOARD = (
