@@ -81,7 +81,7 @@ def reachable_url(settings: Settings) -> str | None:
     """Where statements go if a server runs there now; None where the embedded one would have to be started."""
     if settings.url:
         return settings.url
-    server = embedded.found(settings.home)
+    server = embedded.registered(settings.home)
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
 
