@@ -158,15 +158,15 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     # What is no board, and may be one next time.
     "a web page": (lambda: Page("<html>back soon"), "transient", "web page instead of a leaderboard", SOON),
     "an empty body": (lambda: Page(b""), "transient", "Kaggle's answer is empty", SOON),
-    "JSON": (lambda: Page("{}", content_type="application/json"), "transient", "not a sound ZIP", SOON),
-    "a cut ZIP": (zipped(archive(MEMBER)[:-30]), "transient", "not a sound ZIP", SOON),
-    "a hurt ZIP": (zipped(misplaced()), "transient", "not a sound ZIP", SOON),
+    "JSON": (lambda: Page("{}", content_type="application/json"), "transient", "not a valid ZIP", SOON),
+    "a cut ZIP": (zipped(archive(MEMBER)[:-30]), "transient", "not a valid ZIP", SOON),
+    "a hurt ZIP": (zipped(misplaced()), "transient", "not a valid ZIP", SOON),
     "an empty file": (lambda: Zipped(b"", MEMBER), "transient", "is empty", SOON),
     # What is no board, and will be none next time.
     "two members": (zipped(archive(MEMBER, f"y{MEMBER}")), "person", "holds 2 files", PATIENTLY),
     "a path in the name": (zipped(archive(f"../{MEMBER}")), "person", "has a path in its name", PATIENTLY),
     "encrypted": (zipped(archive(MEMBER, flags=1)), "person", "is encrypted", PATIENTLY),
-    "neither public nor private": (zipped(archive("x.csv")), "person", "neither a public nor a private", PATIENTLY),
+    "neither public nor private": (zipped(archive("x.csv")), "person", "cannot tell from the file name", PATIENTLY),
     "a ZIP bomb": (
         lambda: Zipped(text(FIRST) + b"0" * 2**24, MEMBER),
         "person",

@@ -16,7 +16,7 @@ from psycopg import errors as pg
 from pgleaderboard.database.connect import message_of, value
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.sync import order
-from pgleaderboard.sync.board import Board, Kind
+from pgleaderboard.sync.board import Board, BoardKind
 from pgleaderboard.sync.store import BEGIN, Applied, place, stage
 
 _RESULT: LiteralString = "SELECT outcome, teams, added, removed, updated, moved FROM "
@@ -96,7 +96,7 @@ class ArchiveStore:
             pass  # a competition that had this id before leaves no board to it
         return filling
 
-    def board(self, filling: Filling, kind: Kind) -> Known | None:
+    def board(self, filling: Filling, kind: BoardKind) -> Known | None:
         """The board as it stands, None where there is none yet."""
         row = self._connection.execute(
             "SELECT id, observed_at, history_from FROM kaggle.boards "
