@@ -7,24 +7,31 @@ gate = simulator.faults.hold("titanic")
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from pgleaderboard import simulator
 from pgleaderboard.simulator import Answer, Request, zip_board
 
 _F = TypeVar("_F", bound="Fault")
+_SIGNED = re.compile(r"/signed/([\w-]+)\.zip(\?.*)?")
 
 
 class Simulator(simulator.Simulator):
-    """A simulator with a queue of faults: a request plays the first fault that matches it."""
+    """A simulator with a queue of faults: a request plays the first fault that matches it.
 
-    def __init__(self, **options: Any) -> None:
+    auth_required: the only value of Authorization that is accepted, None = any.
+    """
+
+    def __init__(self, auth_required: str | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self.auth_required = auth_required
         self.faults = Faults()
         self._stopping = threading.Event()
 
@@ -40,8 +47,17 @@ class Simulator(simulator.Simulator):
         self.faults.release_all()
         super().stop()
 
+    def signed_url(self, slug: str) -> str:
+        """The URL at which GET serves the board without a credential, as storage does."""
+        return f"{self.url}/signed/{slug}.zip"
+
     def respond(self, request: Request, connection: socket.socket, answer: Callable[[], Answer], keep: bool) -> bool:
         """Play a fault if one matches."""
+        if request.method == "GET" and (signed := _SIGNED.fullmatch(request.slug)):
+            board = self.download(signed[1]) or b""
+            answer = partial(Answer, board, content_type="application/zip")
+        elif self.auth_required not in (None, request.headers.get("Authorization")):
+            answer = partial(Answer.of_error, 401, "Unauthenticated")
         fault = self.faults.take(request.slug, request.method)
         if fault is None:
             return super().respond(request, connection, answer, keep)

@@ -206,7 +206,7 @@ def test_a_name_that_tells_nothing_is_refused(name: str) -> None:
     """A file that is neither board is never taken for one; its name is shown without its control characters."""
     with pytest.raises(NeedsPerson) as caught:
         board.kind_of(name)
-    assert "cannot tell from the file name leaderboard" in str(caught.value)
+    assert "whether this is the public or the private board" in str(caught.value)
     assert "\x1b" not in str(caught.value)
 
 

@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 # `KaggleEnv.TEST` puts /api before it; any prefix will do.
 _RPC: Final = re.compile(r"(?:/.*)?/v1/competitions\.CompetitionApiService/(\w+)")
-_SIGNED: Final = re.compile(r"/signed/([\w-]+)\.zip")
 _SLUG: Final = re.compile(r"[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
 _REQUESTS_KEPT: Final = 10_000
 _BODY_AT_MOST: Final = 1 << 20
@@ -65,7 +64,7 @@ class Answer:
 
 
 class Request(NamedTuple):
-    """A request. method: Kaggle's, or GET for a signed URL. time: on the clock of `time.monotonic()`."""
+    """A request for one of Kaggle's methods, or a GET, whose slug is its path. time: of `time.monotonic()`."""
 
     time: float
     method: str
@@ -91,7 +90,6 @@ class Simulator:
     replay         serve a folder's boards from the oldest on, the next one with each download
     speed          seconds until all boards move one step; 0 = only `advance()` moves them
     unknown        slugs that are answered with 404, as are all that begin with `unknown-`
-    auth_required  the only accepted value of Authorization; None = any
     epoch          the boards' calendar at step 0, UTC; a step is 20 seconds there
     """
 
@@ -105,13 +103,11 @@ class Simulator:
         speed: float = 20.0,
         unknown: Collection[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        auth_required: str | None = None,
         epoch: datetime = EPOCH,
     ) -> None:
         self.host = host
         self.port = port
         self.speed = speed
-        self.auth_required = auth_required
         self.requests: list[Request] = []
         self.unknown = {slug.lower() for slug in unknown}
         self._folder: FolderBoards | None = None
@@ -167,10 +163,6 @@ class Simulator:
         host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to connect to
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
-    def signed_url(self, slug: str) -> str:
-        """The URL at which GET serves the board without a credential, as storage does."""
-        return f"{self.url}/signed/{slug}.zip"
-
     @property
     def step(self) -> int:
         """The number of steps that the boards have moved."""
@@ -208,11 +200,9 @@ class Simulator:
             if len(self.requests) > _REQUESTS_KEPT:
                 del self.requests[: _REQUESTS_KEPT // 10]
 
-    def _answer(self, method: str, slug: str, body: dict[str, Any], authorization: str | None) -> Answer:
-        if method != "GET" and self.auth_required is not None and authorization != self.auth_required:
-            return Answer.of_error(401, "Unauthenticated")
+    def _answer(self, method: str, slug: str, body: dict[str, Any]) -> Answer:
         match method:
-            case "DownloadLeaderboard" | "GET":
+            case "DownloadLeaderboard":
                 board = self.download(slug)
                 if board is not None:
                     named = {"Content-Disposition": f'attachment; filename="{slug}.zip"'}
@@ -315,18 +305,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._serve(rpc[1], str(body.get("competitionName", "")), body)
 
     def do_GET(self) -> None:
-        """Serve a signed URL."""
-        signed = _SIGNED.fullmatch(self.path.partition("?")[0])
-        if signed is None:
-            self._send(Answer.of_error(404, "Not found"))
-        else:
-            self._serve("GET", signed[1], {})
+        """Answer with 404, unless a subclass of the simulator serves the path."""
+        self._serve("GET", self.path, {})
 
     def _serve(self, method: str, slug: str, body: dict[str, Any]) -> None:
         simulator = self.server.simulator
         request = Request(time.monotonic(), method, slug, dict(self.headers.items()))
         simulator._record(request)
-        answer = partial(simulator._answer, method, slug, body, self.headers.get("Authorization"))
+        answer = partial(simulator._answer, method, slug, body)
         self.close_connection = not simulator.respond(request, self.connection, answer, not self.close_connection)
 
     def _send(self, answer: Answer) -> None:
