@@ -53,12 +53,13 @@ class Simulator(simulator.Simulator):
 
     def respond(self, request: Request, connection: socket.socket, answer: Callable[[], Answer], keep: bool) -> bool:
         """Play a fault if one matches."""
-        if request.method == "GET" and (signed := _SIGNED.fullmatch(request.slug)):
-            board = self.download(signed[1]) or b""
-            answer = partial(Answer, board, content_type="application/zip")
+        slug = request.slug
+        if request.method == "GET" and (signed := _SIGNED.fullmatch(slug)):
+            slug = signed[1]
+            answer = partial(Answer, self.download(slug) or b"", content_type="application/zip")
         elif self.auth_required not in (None, request.headers.get("Authorization")):
             answer = partial(Answer.of_error, 401, "Unauthenticated")
-        fault = self.faults.take(request.slug, request.method)
+        fault = self.faults.take(slug, request.method)
         if fault is None:
             return super().respond(request, connection, answer, keep)
         wire = Wire(connection, self._stopping, keep=keep)
