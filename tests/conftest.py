@@ -23,11 +23,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
-from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.store import Store
+from tests.support.faults import Simulator
 from tests.support.syncs import WORKER, Syncs
 
 _NUMBERS = itertools.count(1)

@@ -25,7 +25,7 @@ FROM generate_series(1, %s) n
 def fill(database: Database, competitions: int, served: Served) -> None:
     """So many ongoing competitions that were just synced, each with that board as it is served; no entry is needed."""
     with served.zip.open("rb") as archive:
-        read = board.examine(archive, 2**30)
+        read = board.read_zip(archive, 2**30)
     db = database.db
     db.execute(
         "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync)"

@@ -22,7 +22,8 @@ import psycopg
 from psycopg import sql
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.sync import board
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store

@@ -34,7 +34,7 @@ def freeze_at(*points: str) -> None:
     met = threading.Barrier(len(points), action=lambda: signal.raise_signal(signal.SIGSTOP))
     if "copy" in points:
         meet_in_copy = _once(met)
-        real_rows = board.rows
+        real_rows = board.zip_chunks
 
         def rows(*given: Any) -> Iterator[bytes]:
             chunks = real_rows(*given)
@@ -42,7 +42,7 @@ def freeze_at(*points: str) -> None:
             meet_in_copy()
             yield from chunks
 
-        board.rows = rows  # type: ignore[assignment]
+        board.zip_chunks = rows  # type: ignore[assignment]
     if "place" in points:
         meet_in_place = _once(met)
         real_place = order.place

@@ -25,11 +25,11 @@ from typing import Any
 import psycopg
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.simulator import Drip, Simulator
 from pgleaderboard.simulator.boards import Profile
 from tests.chaos.processes import POLL, ROOT, Broken, Scale, Worker, wait_for
 from tests.chaos.tally import Tally
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
+from tests.support.faults import Drip, Simulator
 
 COMPETITIONS = 8
 BIG = "simulated-15000-teams"

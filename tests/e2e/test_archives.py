@@ -16,10 +16,11 @@ import pytest
 
 from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
-from pgleaderboard.kaggle.client import Credential
-from pgleaderboard.simulator import Simulator, Status, zip_board
+from pgleaderboard.kaggle.credential import Credential
+from pgleaderboard.simulator import zip_board
 from tests.conftest import Connection, make_kaggle
 from tests.support.boards import csv_of, teams, zip_of
+from tests.support.faults import Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "archives.md").read_text()
@@ -107,7 +108,7 @@ def test_what_is_wrong_is_said_in_a_line(run: Run, db: Connection, tmp_path: Pat
     for nearly in (("backfill", "titanc", file), ("export", "titanc", tmp_path)):
         assert said(run(*nearly)).endswith("did you mean titanic?")
     assert said(run("add", "digits", "--event", "nigth")) == "no event 'nigth': did you mean night?"
-    assert "is no time as in" in said(run("backfill", "titanic", file, "--at", "yesterday"))
+    assert "is not a time; write it like" in said(run("backfill", "titanic", file, "--at", "yesterday"))
     assert run("backfill", "titanic", file, other, "--at", "2026-05-05").returncode == 2
     (bad := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_35.csv").write_bytes(b"Rank,Nonsense\n1,2\n")
     assert said(run("backfill", "titanic", file, bad)).startswith(f"{bad.name}: the leaderboard lacks the column")

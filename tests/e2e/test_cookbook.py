@@ -12,11 +12,11 @@ import random
 import zipfile
 from pathlib import Path
 
-from pgleaderboard.simulator import Simulator, zip_board
-from pgleaderboard.simulator.faults import Zipped
+from pgleaderboard.simulator import zip_board
 from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
+from tests.support.faults import Simulator, Zipped
 from tests.support.pages import check, files
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")

@@ -24,10 +24,10 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
 from pgleaderboard.doctor.checks import Finding, Patient, examine
-from pgleaderboard.kaggle.client import Credential
-from pgleaderboard.simulator import Simulator, Status
+from pgleaderboard.kaggle.credential import Credential
 from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
+from tests.support.faults import Simulator, Status
 from tests.support.pooler import pgbouncer
 
 Examine = Callable[..., list[Finding]]

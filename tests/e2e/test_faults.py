@@ -29,12 +29,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import namedtuple_row
 
 from pgleaderboard.database import migrate
-from pgleaderboard.kaggle.client import Credential, Description, Kaggle
+from pgleaderboard.kaggle.client import Description, Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
-from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.faults import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 FIRST = '1,11,Otters,"2026-01-31 23:59:59",0.90,5,"ann,Bob"'
@@ -137,7 +138,7 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "refused": (Client(url="http://127.0.0.1:{closed}"), "transient", "refused (127.0.0.1)", SOON),
     "reset": (Reset, "transient", "broke off", SOON),
     "no such host": (Client(url="http://nonexistent.invalid"), "transient", "cannot be resolved (nonexist", SOON),
-    "no TLS there": (Client(url="https://127.0.0.1:{port}"), "transient", "certificates if it stays so", SOON),
+    "no TLS there": (Client(url="https://127.0.0.1:{port}"), "transient", "proxy and CA certificates", SOON),
     "a redirect to nowhere": (lambda: Redirect("http://nonexistent.invalid/x"), "transient", "resolved", SOON),
     "redirects in a circle": (Client(fault=lambda: Redirect("/signed/circle.zip")), "transient", "too often", SOON),
     # What Kaggle says.
@@ -157,16 +158,16 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "503 for ten minutes": (lambda: Status(503, {"Retry-After": "600"}), "transient", "status 503", (600, 605)),
     # What is no board, and may be one next time.
     "a web page": (lambda: Page("<html>back soon"), "transient", "web page instead of a leaderboard", SOON),
-    "an empty body": (lambda: Page(b""), "transient", "nothing at all", SOON),
-    "JSON": (lambda: Page("{}", content_type="application/json"), "transient", "not a sound ZIP", SOON),
-    "a cut ZIP": (zipped(archive(MEMBER)[:-30]), "transient", "not a sound ZIP", SOON),
-    "a hurt ZIP": (zipped(misplaced()), "transient", "not a sound ZIP", SOON),
+    "an empty body": (lambda: Page(b""), "transient", "Kaggle's answer is empty", SOON),
+    "JSON": (lambda: Page("{}", content_type="application/json"), "transient", "not a valid ZIP", SOON),
+    "a cut ZIP": (zipped(archive(MEMBER)[:-30]), "transient", "not a valid ZIP", SOON),
+    "a hurt ZIP": (zipped(misplaced()), "transient", "not a valid ZIP", SOON),
     "an empty file": (lambda: Zipped(b"", MEMBER), "transient", "is empty", SOON),
     # What is no board, and will be none next time.
     "two members": (zipped(archive(MEMBER, f"y{MEMBER}")), "person", "holds 2 files", PATIENTLY),
     "a path in the name": (zipped(archive(f"../{MEMBER}")), "person", "has a path in its name", PATIENTLY),
     "encrypted": (zipped(archive(MEMBER, flags=1)), "person", "is encrypted", PATIENTLY),
-    "neither public nor private": (zipped(archive("x.csv")), "person", "neither a public nor a private", PATIENTLY),
+    "neither public nor private": (zipped(archive("x.csv")), "person", "cannot tell from the file name", PATIENTLY),
     "a ZIP bomb": (
         lambda: Zipped(text(FIRST) + b"0" * 2**24, MEMBER),
         "person",
@@ -203,7 +204,7 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "a date in words": (second("2026-01-30 00:00:00", "yesterday-ish"), "person", "line 3, column last", PATIENTLY),
     "a date in words first": (first("2026-01-31 23:59:59", "yesterday-ish"), "person", "first date is", PATIENTLY),
     "date infinity": (second("2026-01-30 00:00:00", "infinity"), "person", "line 3: ", PATIENTLY),
-    "another form of date": (first("2026-01-31 23:59:59", "31/12/2026"), "person", "'31/12/2026', not in", PATIENTLY),
+    "another form of date": (first("2026-01-31 23:59:59", "31/12/2026"), "person", "'31/12/2026'; expected", PATIENTLY),
     "a count in words": (second(",3,", ",many,"), "person", "line 3, column submission_count: ", PATIENTLY),
     # Ours.
     "a fault of ours": (Broken, "ours", "pgleaderboard itself failed (RuntimeError); its log has", SOON),
@@ -767,7 +768,7 @@ def test_no_secret_is_written_down(
         rows = db.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, name)))
         dump += "".join(row for (row,) in rows)
     assert "simulated-" in dump
-    assert "kaggle." in queries
+    assert "kaggle_internal." in queries
     assert "pgleaderboard itself failed" in caplog.text
     caught = "".join(record.getMessage() + str(vars(record)) for record in caplog.records)
     for secret in ("geheim-token", "geheim-user", "geheim-key", "geheim-signature"):

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pgleaderboard.simulator import Simulator, Zipped
 from tests.conftest import Connection, MakeWorker
 from tests.support.asking import (
     SLUG,
@@ -23,6 +22,7 @@ from tests.support.asking import (
     value,
 )
 from tests.support.boards import csv_of, teams
+from tests.support.faults import Simulator, Zipped
 
 SINCE_THE_LAST = "next_sync_at - (SELECT max(started_at) FROM kaggle.sync_runs)"
 MINUTES, HOUR, DAY = timedelta(minutes=5), timedelta(hours=1), timedelta(days=1)

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgleaderboard.simulator import Fault, Page, Reset, Simulator, Status
 from tests.support.asking import OTHER, PATIENCE, SLUG, eventually, insert, sweep_soon, value
+from tests.support.faults import Fault, Page, Reset, Simulator, Status
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[[], Connection]

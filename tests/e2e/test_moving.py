@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.database import embedded
+from pgleaderboard.database import cluster, embedded
 from pgleaderboard.simulator import Simulator
 from tests.conftest import Connection
 from tests.support.asking import insert, move_time, rows, runs, synced, value
@@ -99,7 +99,7 @@ def grants(db: Connection) -> list[Any]:
 def dumper(db: Connection) -> Path:
     """The pg_dump of the server's own release: an older one does not know what a later minor release stores."""
     if db.info.server_version == embedded_version():
-        return embedded.binaries() / "pg_dump"
+        return cluster.binaries() / "pg_dump"
     program = Path(f"/usr/lib/postgresql/{db.info.server_version // 10000}/bin/pg_dump")
     if not program.exists():
         pytest.skip(f"there is no {program} beside the server of TEST_DATABASE_URL")
@@ -108,7 +108,7 @@ def dumper(db: Connection) -> Path:
 
 def embedded_version() -> int:
     """Number of the embedded release, as libpq counts: 180006 is 18.6."""
-    shown = subprocess.run([embedded.binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
+    shown = subprocess.run([cluster.binaries() / "postgres", "--version"], capture_output=True, text=True, check=True)
     major, minor = re.findall(r"\d+", shown.stdout)[:2]
     return int(major) * 10000 + int(minor)
 
@@ -132,7 +132,7 @@ def test_moving_to_a_server_of_ones_own(
     db.execute("SELECT kaggle.sync_now(%s)", (ASKED,))
     move_time(db, "UPDATE kaggle_internal.sync_state SET due_at = clock_timestamp() WHERE competition_id = 1")
 
-    programs = embedded.binaries()
+    programs = cluster.binaries()
     dump = tmp_path / "boards.dump"
     subprocess.run(
         [dumper(db), "-Fc", "-n", "kaggle", "-n", "kaggle_internal", "-n", "procrastinate", "-f", dump, url], check=True

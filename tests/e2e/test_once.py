@@ -15,10 +15,9 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
-from pgleaderboard.simulator import Simulator
-from pgleaderboard.simulator.faults import Hold
 from tests.conftest import Connection, MakeWorker, make_kaggle
 from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
+from tests.support.faults import Hold, Simulator
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection
 from tests.support.asking import OTHER, SLUG, insert, synced, value
+from tests.support.faults import Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent

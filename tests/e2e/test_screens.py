@@ -145,7 +145,7 @@ def test_a_board_at_a_time(run: Run, syncs: Syncs) -> None:
     past = run("board", "a-board", "--csv", "--at", then.isoformat(sep=" "))
     assert [row["TeamId"] for row in csv.DictReader(io.StringIO(past.stdout))] == ["1", "2"]
     assert said(run("board", "a-board", "--at", "2001-01-01")) == "a-board had no board yet at 2001-01-01"
-    assert "is no time as in" in said(run("board", "a-board", "--at", "yesterday"))
+    assert "is not a time; write it like" in said(run("board", "a-board", "--at", "yesterday"))
 
 
 def test_only_an_events_people(run: Run, db: Connection, syncs: Syncs) -> None:

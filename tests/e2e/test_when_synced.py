@@ -13,7 +13,6 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from pgleaderboard.simulator import Simulator, Status, Zipped
 from tests.support.asking import (
     BYSTANDER,
     OTHER,
@@ -30,6 +29,7 @@ from tests.support.asking import (
     synced,
     value,
 )
+from tests.support.faults import Simulator, Status, Zipped
 
 Connection = psycopg.Connection[Any]
 Connect = Callable[[], Connection]

@@ -20,13 +20,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.simulator import Page, Simulator
 from pgleaderboard.sync import board, order
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Store
 from tests.conftest import make_kaggle
 from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
+from tests.support.faults import Page, Simulator
 from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
 from tests.support.syncs import LIMIT, WORKER, Syncs
 
@@ -234,13 +234,13 @@ def test_newcomers_at_the_ends_beside_those_who_left(syncs: Syncs, end: str) -> 
 
     entries = teams(900, *range(2, 198)) if end == "first" else teams(*range(2, 198), 900)
     file = io.BytesIO(zip_of(entries))
-    read = board.examine(file, LIMIT)
+    read = board.read_zip(file, LIMIT)
     tries: list[int] = []
 
     def rows() -> Iterator[bytes]:
         tries.append(1)
         assert len(tries) <= 5, "it tries again for ever"
-        return board.rows(file, LIMIT)
+        return board.zip_chunks(file, LIMIT)
 
     assert syncs.store.apply(syncs.begin().run_id, read, rows).outcome == "changed"
     assert syncs.leaderboard() == shown(entries)
@@ -263,9 +263,9 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
 
     assert syncs.end(lost.run_id, archive).outcome is None
     file = io.BytesIO(archive)
-    read = board.examine(file, LIMIT)
+    read = board.read_zip(file, LIMIT)
     assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
-    assert syncs.store.apply(lost.run_id, read, lambda: board.rows(file, LIMIT)) == Applied(None)
+    assert syncs.store.apply(lost.run_id, read, lambda: board.zip_chunks(file, LIMIT)) == Applied(None)
     decision = Decision("transient", "too late", timedelta(seconds=1))
     assert syncs.store.fail(lost.run_id, decision) == "superseded"
 
@@ -330,14 +330,14 @@ def test_linked_during_the_fetch_to_a_board_without_room(syncs: Syncs) -> None:
     begun = syncs.begin()
     _link(syncs, "b-board")
     file = io.BytesIO(zip_of(teams(1, 4, 2, 3)))
-    read = board.examine(file, LIMIT)
+    read = board.read_zip(file, LIMIT)
     tries = []
 
     def rows() -> Iterator[bytes]:
         tries.append(1)
         if len(tries) > 5:
             raise AssertionError("it tries again for ever")
-        return board.rows(file, LIMIT)
+        return board.zip_chunks(file, LIMIT)
 
     assert syncs.store.apply(begun.run_id, read, rows).outcome == "skipped"
     assert syncs.leaderboard() == shown(teams(1, 2, 3))
@@ -474,7 +474,7 @@ def test_the_source_fails_during_the_copy(syncs: Syncs) -> None:
     syncs.sync(zip_of(teams(1, 2, 3)))
     run_id = syncs.begin().run_id
     file = io.BytesIO(zip_of(teams(3, 1)))
-    read = board.examine(file, LIMIT)
+    read = board.read_zip(file, LIMIT)
 
     def rows() -> Iterator[bytes]:
         yield csv_of(teams(3)).removeprefix(b"\xef\xbb\xbf")
@@ -484,7 +484,7 @@ def test_the_source_fails_during_the_copy(syncs: Syncs) -> None:
         syncs.store.apply(run_id, read, rows)
 
     assert syncs.leaderboard() == shown(teams(1, 2, 3))
-    assert syncs.store.apply(run_id, read, lambda: board.rows(file, LIMIT)).outcome == "changed"
+    assert syncs.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(3, 1))
 
 

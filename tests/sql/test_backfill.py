@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from pgleaderboard.archives import files as board_files
 from pgleaderboard.archives.backfill import ArchiveStore
-from pgleaderboard.archives.files import Said
+from pgleaderboard.archives.files import Overrides
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.simulator import zip_board
 from pgleaderboard.sync import board
@@ -78,10 +78,10 @@ class World:
     def end(self, begun: Begun, content: bytes, kind: str = "public") -> str | None:
         """The end of an attempt, as the worker does it."""
         file = io.BytesIO(zip_of(content, kind=kind))
-        read = board.examine(file, LIMIT)
+        read = board.read_zip(file, LIMIT)
         return (
             self.store.confirm(begun.run_id, read)
-            or self.store.apply(begun.run_id, read, lambda: board.rows(file, LIMIT)).outcome
+            or self.store.apply(begun.run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome
         )
 
     def sync(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> str | None:
@@ -106,7 +106,7 @@ class World:
         self,
         slug: str,
         *files: Path,
-        said: Said = Said(),  # noqa: B008 - frozen
+        overrides: Overrides = Overrides(),  # noqa: B008 - frozen
         advance: Callable[[int, int], None] = lambda more, done: None,
     ) -> list[tuple[str, str | None]]:
         """What the command does, over a session of its own. Returns each file's name with what became of it."""
@@ -116,7 +116,7 @@ class World:
             told.append((snapshot.name, applied.outcome))
 
         with psycopg.connect(self.url, autocommit=True) as connection:
-            board_files.backfill(ArchiveStore(connection, patience=0), slug, files, said, LIMIT, report, advance)
+            board_files.backfill(ArchiveStore(connection, patience=0), slug, files, overrides, LIMIT, report, advance)
         return told
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -559,17 +559,21 @@ def test_what_cannot_be_put_in_is_refused_before_anything_is_written(world: Worl
         return path
 
     other = world.file(synced, at(10), csv_of(teams(3, 2, 1)))
-    assert "another public board of 2026-01-01 00:10:00+00:00 is there already" in refused(world, synced, good, other)
+    assert "the history has another public board of 2026-01-01 00:10:00+00:00" in refused(world, synced, good, other)
     twice = named("a-board-publicleaderboard-2026-01-01T00_05_00 (1).csv", csv_of(teams(8)))
     assert "are different boards of 2026-01-01 00:05:00+00:00" in refused(world, synced, good, twice)
     future = world.file(synced, datetime.now(UTC) + timedelta(days=1), content)
-    assert "lies in the future" in refused(world, synced, good, future)
+    assert "is in the future" in refused(world, synced, good, future)
     foreign = world.file("other-board", at(6), content)
-    assert "by its name a board of other-board, not of a-board" in refused(world, synced, good, foreign)
-    assert "tells neither a public nor a private" in refused(world, synced, good, named("2026-01-01T00:05:00.csv"))
-    assert "tells no time" in refused(world, synced, good, named("a-board-publicleaderboard.csv"))
+    assert "looks like a board of other-board, not a-board; add --board public" in refused(world, synced, good, foreign)
+    assert "cannot tell from the file name whether this is the public or the private board" in refused(
+        world, synced, good, named("2026-01-01T00:05:00.csv")
+    )
+    assert "no time in the file name; import it alone, with --at" in refused(
+        world, synced, good, named("a-board-publicleaderboard.csv")
+    )
     broken = named("a-board-publicleaderboard-2026-01-01T00_07_00.zip", zip_of(content)[:-30])
-    assert "not a sound ZIP" in refused(world, synced, good, broken)
+    assert "not a valid ZIP" in refused(world, synced, good, broken)
     cut = named("a-board-publicleaderboard-2026-01-01T00_07_00.csv.gz", gzip.compress(content)[:-9])
     assert "is damaged" in refused(world, synced, good, cut)
     assert "is empty" in refused(world, synced, good, named("a-board-publicleaderboard-2026-01-01T00_08_00.csv", b""))
@@ -608,7 +612,7 @@ def test_before_a_pruned_horizon(world: World) -> None:
 def test_what_the_user_says_where_the_name_does_not(world: World, synced: str) -> None:
     """A private board's ZIP as a browser names it; kind and moment as they are given."""
     (path := world.folder / "leaderboard.csv").write_bytes(csv_of(teams(5, 6)))
-    world.backfill(synced, path, said=Said(at(60), "private"))
+    world.backfill(synced, path, overrides=Overrides(at(60), "private"))
     assert [row[1] for row in world.board(synced, at(60))] == [5, 6]
     assert [row[1] for row in world.board(synced, at(59))] == [2, 1, 3, 4]
     assert world.rows("SELECT board FROM kaggle.leaderboard LIMIT 1") == [("private",)]

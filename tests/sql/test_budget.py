@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgleaderboard.kaggle.client import Credential
-from pgleaderboard.simulator import Simulator, Status
+from pgleaderboard.kaggle.credential import Credential
 from tests.conftest import Connection, MakeWorker
+from tests.support.faults import Simulator, Status
 
 Connect = Callable[[], Connection]
 MINUTE = timedelta(seconds=60)

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from pgleaderboard.archives import files as board_files
 from pgleaderboard.archives.backfill import ArchiveStore
 from pgleaderboard.archives.export import export
-from pgleaderboard.archives.files import Said
+from pgleaderboard.archives.files import Overrides
 from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.simulator import zip_board
@@ -37,12 +37,18 @@ def at(minutes: int) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def fill(url: str, slug: str, *files: Path, said: Said = Said()) -> list[str | None]:  # noqa: B008 - frozen
+def fill(url: str, slug: str, *files: Path, overrides: Overrides = Overrides()) -> list[str | None]:  # noqa: B008 - frozen
     """Backfill files. Returns what became of each."""
     outcomes: list[str | None] = []
     with psycopg.connect(url, autocommit=True) as connection:
         board_files.backfill(
-            ArchiveStore(connection), slug, files, said, LIMIT, lambda _, a: outcomes.append(a.outcome), lambda *_: None
+            ArchiveStore(connection),
+            slug,
+            files,
+            overrides,
+            LIMIT,
+            lambda _, a: outcomes.append(a.outcome),
+            lambda *_: None,
         )
     return outcomes
 
@@ -197,7 +203,7 @@ def test_a_fraction_of_a_second_is_in_the_name(db: Connection, url: str, slug: s
     for n, microsecond in enumerate((0, 1, 120000, 999999)):
         given = tmp_path / f"{n}.csv"
         given.write_bytes(csv_of(teams(*range(1, 2 + n))))
-        fill(url, slug, given, said=Said(START.replace(microsecond=microsecond), "public"))
+        fill(url, slug, given, overrides=Overrides(START.replace(microsecond=microsecond), "public"))
     files = written(db, slug, tmp_path / "out")
     assert [file.name.partition("T")[2] for file in files] == [
         "12_30_15.000001.zip",
@@ -214,7 +220,7 @@ def test_behind_a_pruned_horizon(
     """What held at the horizon is exported as of it, and all that came later."""
     for minute, ids in {0: (1, 2), 10: (2, 1), 20: (3, 2, 1), 30: (3, 1, 2)}.items():
         (given := tmp_path / f"{minute}.csv").write_bytes(csv_of(teams(*ids)))
-        fill(url, slug, given, said=Said(at(minute), "public"))
+        fill(url, slug, given, overrides=Overrides(at(minute), "public"))
     db.execute("SELECT kaggle.prune_history(clock_timestamp() - %s)", (at(15),))
     (horizon,) = db.execute("SELECT history_from FROM kaggle.boards").fetchone() or (None,)
     files = written(db, slug, tmp_path / "out")
@@ -230,10 +236,10 @@ def test_behind_a_pruned_horizon(
 def test_the_board_of_a_former_slug(db: Connection, url: str, slug: str, tmp_path: Path) -> None:
     """A competition that is linked elsewhere keeps its old board, which is exported under its own slug."""
     (given := tmp_path / "old.csv").write_bytes(csv_of(teams(1, 2)))
-    fill(url, slug, given, said=Said(at(0), "public"))
+    fill(url, slug, given, overrides=Overrides(at(0), "public"))
     db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'")
     (given := tmp_path / "new.csv").write_bytes(csv_of(teams(3)))
-    fill(url, "elsewhere", given, said=Said(at(1), "public"))
+    fill(url, "elsewhere", given, overrides=Overrides(at(1), "public"))
     for each, content in ((slug, csv_of(teams(1, 2))), ("elsewhere", csv_of(teams(3)))):
         (file,) = written(db, each, tmp_path / each)
         assert board.slug_of(file.name) == each

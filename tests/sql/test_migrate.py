@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from pgleaderboard import __version__
-from pgleaderboard.database import embedded, migrate, release
+from pgleaderboard.database import cluster, migrate, release
 from pgleaderboard.database.release import Release
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
@@ -327,7 +327,7 @@ def run_in_psql(url: str, script: str, folder: Path) -> None:
     """Run a script as a user would."""
     file = folder / "script.sql"
     file.write_text(script)
-    subprocess.run([embedded.psql(), "-X", "-q", "-d", url, "-f", file], check=True, capture_output=True)
+    subprocess.run([cluster.psql(), "-X", "-q", "-d", url, "-f", file], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("form", ["postgresql", "postgres", "dsn"])

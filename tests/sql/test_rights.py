@@ -19,8 +19,8 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate, paths
 from pgleaderboard.database.release import Release
-from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
+from tests.support.faults import Simulator, Status
 
 ROLES = ("pgleaderboard_reader", "pgleaderboard_editor", "pgleaderboard_worker")
 REFUSED = psycopg.errors.InsufficientPrivilege

@@ -16,12 +16,12 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from pgleaderboard.database import migrate
-from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.retry import decide
 from pgleaderboard.sync.store import Store
 from tests.conftest import Connection, MakeWorker
 from tests.support.asking import PATIENCE, eventually, insert, move_time, synced, value
 from tests.support.boards import shown, teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import WORKER, Syncs
 
 OF_PEOPLE = (

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from procrastinate.manager import JobManager
 
-from pgleaderboard.simulator import Simulator, Status
 from tests.conftest import Connection, MakeWorker
+from tests.support.faults import Simulator, Status
 
 Connect = Callable[[], Connection]
 QUEUED = "SELECT count(*) FROM procrastinate.procrastinate_jobs"

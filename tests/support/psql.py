@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from pgleaderboard.database import embedded
+from pgleaderboard.database import cluster
 
 
 def printed(url: str, script: str, folder: Path | None = None) -> str:
@@ -15,7 +15,7 @@ def printed(url: str, script: str, folder: Path | None = None) -> str:
     folder: where the files of \\copy are. Times are shown in UTC. An error is printed like a result.
     """
     run = subprocess.run(
-        [embedded.psql(), url, "-X", "-P", "pager=off"],
+        [cluster.psql(), url, "-X", "-P", "pager=off"],
         input=script,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

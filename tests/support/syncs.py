@@ -42,9 +42,9 @@ class Syncs:
     def end(self, run_id: int, archive: bytes) -> Applied:
         """What the worker does with a download."""
         file = io.BytesIO(archive)
-        read = board.examine(file, LIMIT)
+        read = board.read_zip(file, LIMIT)
         outcome = self.store.confirm(run_id, read)
-        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.rows(file, LIMIT))
+        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT))
 
     def sync(self, archive: bytes) -> Applied:
         """A whole sync."""

@@ -26,11 +26,13 @@ import pytest
 from urllib3.util import connection as urllib3_connection
 
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
-from pgleaderboard.kaggle.client import Credential, Description, Kaggle, find_credential, retry_after
+from pgleaderboard.kaggle.client import Description, Kaggle
+from pgleaderboard.kaggle.credential import Credential, find_credential
+from pgleaderboard.kaggle.errors import retry_after
 from pgleaderboard.settings import Settings
-from pgleaderboard.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 from pgleaderboard.simulator.catalog import competition
 from tests import conftest
+from tests.support.faults import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 
 METHOD = "/v1/competitions.CompetitionApiService/DownloadLeaderboard"
 KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'
@@ -459,8 +461,19 @@ def test_a_board_that_drips_is_given_up_at_the_deadline(simulator: Simulator, fa
     assert downloaded(make_kaggle(simulator.url), "simulated-3-teams") == simulator.download("simulated-3-teams")
 
 
-def test_a_redirect_does_not_begin_the_deadline_anew(simulator: Simulator) -> None:
-    """Storage that drips is given up like Kaggle itself."""
+def test_a_redirect_does_not_begin_the_deadline_anew() -> None:
+    """Each redirect takes a fraction of the deadline; all that are followed would take six times as long."""
+
+    def redirect(connection: socket.socket, _: int) -> None:
+        time.sleep(0.1)
+        connection.sendall(whole(b"", "302 Found", Location="/again"))
+
+    with raw(redirect) as server, pytest.raises(Transient, match=r"did not finish within 0\.5 s"):
+        downloaded(make_kaggle(server.url, deadline=0.5))
+
+
+def test_storage_that_drips_is_given_up_at_the_deadline(simulator: Simulator) -> None:
+    """The host to which Kaggle redirects is under the same deadline."""
     with raw(lambda connection, _: drip(connection, DRIPS["in the body"])) as storage:
         simulator.faults.put("titanic", Redirect(f"{storage.url}/x.zip"))
         with pytest.raises(Transient, match=r"did not finish within 0\.5 s"):
@@ -524,7 +537,7 @@ def test_connecting_is_given_up_at_the_time_out_if_that_comes_first() -> None:
             downloaded(kaggle)
 
 
-def test_a_line_that_was_cut_is_not_used_again() -> None:
+def test_a_connection_that_was_cut_is_not_used_again() -> None:
     """The next request goes over a new connection, which then serves those after it."""
 
     def first_drips(connection: socket.socket, number: int) -> None:
@@ -562,7 +575,7 @@ def test_a_connection_that_the_server_closed_is_made_anew() -> None:
         for number in range(1, 4):
             assert downloaded(kaggle) == b"board"
             assert server.connections == number
-            until(lambda: kaggle._idle[0]._wires._copies[-1].recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
+            until(lambda: kaggle._idle[0].sockets._duplicates[-1].recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
 
 
 def until(holds: Callable[[], bool]) -> None:

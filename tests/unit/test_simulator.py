@@ -27,20 +27,9 @@ from kagglesdk.competitions.types.competition_api_service import (
 )
 from kagglesdk.kaggle_env import KaggleEnv
 
-from pgleaderboard.simulator import (
-    Drip,
-    Fault,
-    Half,
-    Page,
-    Redirect,
-    Reset,
-    Silent,
-    Simulator,
-    Status,
-    Zipped,
-    zip_board,
-)
+from pgleaderboard.simulator import zip_board
 from pgleaderboard.simulator.boards import HEADER, SimulatedBoards
+from tests.support.faults import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 
 SERVICE = "/v1/competitions.CompetitionApiService/"
 SMALL_BOARD = (
@@ -583,7 +572,7 @@ class TestFaults:
 
         assert answer.content == ask(simulator).content
         assert [r.status_code for r in answer.history] == [302]
-        assert [(seen.method, seen.slug) for seen in storage.requests] == [("GET", "titanic")]
+        assert [(seen.method, seen.slug) for seen in storage.requests] == [("GET", "/signed/titanic.zip?signature=x")]
         assert "Authorization" not in storage.requests[0].headers
 
     def test_a_gate(self, simulator: Simulator, background: Callable[..., Future[Any]]) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pgleaderboard.database import embedded
 from pgleaderboard.database.connect import Connection, connect
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.client import Credential, Kaggle, find_credential
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential, find_credential
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
 from pgleaderboard.reading.asking import in_words
@@ -81,7 +82,7 @@ def reachable_url(settings: Settings) -> str | None:
     """Where statements go if a server runs there now; None where the embedded one would have to be started."""
     if settings.url:
         return settings.url
-    server = embedded.found(settings.home)
+    server = embedded.registered(settings.home)
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
 

@@ -19,7 +19,8 @@ from pgleaderboard import app, logs
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import PgleaderboardError
-from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Simulator

@@ -1,12 +1,12 @@
-"""What can go wrong, as one small tree.
+"""The errors of this program.
 
     PgleaderboardError          the message is for the user and says what to do
     ├── Transient               passes by itself: time-outs, 5xx, 429, a broken download
-    ├── NeedsPerson             somebody must mend it: a credential, a slug, an unreadable board, a setting
-    │   └── SchemaTooNew        the database belongs to a newer version of this program
-    └── SchemaTooOld            the database waits for `pgleaderboard migrate`
+    ├── NeedsPerson             a person must act: a credential, a slug, an unreadable board, a setting
+    │   └── SchemaTooNew        the database was migrated by a newer version of this program
+    └── SchemaTooOld            the database must be migrated with `pgleaderboard migrate`
 
-Everything else that is raised is a fault of ours and is logged with its traceback.
+All other exceptions are bugs of this program and are logged with their traceback.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from datetime import timedelta
 
 
 class PgleaderboardError(Exception):
-    """Base of all errors whose message is meant for the user. One line, no secrets."""
+    """Base class of errors with a message for the user: one line, no secrets."""
 
 
 class Transient(PgleaderboardError):
     """Passes by itself; the sync is tried again.
 
-    `retry_after` is how long the other side asked us to wait, None where it did not say.
-    `throttled` is true when Kaggle refused because of too many requests: then every sync waits.
+    retry_after: the pause that Kaggle asked for, None if it did not. throttled: Kaggle has refused the request
+    because of too many requests, so that all syncs must pause.
     """
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None, throttled: bool = False) -> None:
@@ -32,7 +32,7 @@ class Transient(PgleaderboardError):
 
 
 class NeedsPerson(PgleaderboardError):
-    """A person must do something; the message says what."""
+    """A person must act; the message says how."""
 
 
 class SchemaTooNew(NeedsPerson):

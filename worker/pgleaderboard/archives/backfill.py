@@ -15,7 +15,7 @@ from psycopg import errors as pg
 from pgleaderboard.database.connect import message_of, objects, row, value
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.sync import order
-from pgleaderboard.sync.board import Board, Kind
+from pgleaderboard.sync.board import Board, BoardKind
 from pgleaderboard.sync.staging import Staging
 from pgleaderboard.sync.store import Applied
 
@@ -96,7 +96,7 @@ class ArchiveStore:
             pass  # a competition that had this id before leaves no board to it
         return filling
 
-    def board(self, filling: Filling, kind: Kind) -> Known | None:
+    def board(self, filling: Filling, kind: BoardKind) -> Known | None:
         """The board as it stands, None where there is none yet."""
         known = objects(
             self._connection,

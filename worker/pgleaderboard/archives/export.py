@@ -1,4 +1,4 @@
-"""Writes boards as Kaggle's files, byte for byte, which `backfill` reads back to the same answers."""
+"""Writes boards as Kaggle's files, byte for byte. `backfill` reads them back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psycopg import errors as pg
 
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.names import instead_of
-from pgleaderboard.sync.board import BYTE_ORDER_MARK, Kind, name_of
+from pgleaderboard.sync.board import BYTE_ORDER_MARK, BoardKind, name_of
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
 
@@ -22,13 +22,13 @@ HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemb
 def export(
     connection: psycopg.Connection[Any], slug: str, folder: Path, *, every: bool, advance: Callable[[int, int], None]
 ) -> int:
-    """Write the board that is shown now, or every one at each moment at which it changed, one ZIP each.
+    """Write the current board, or all boards at each of their changes, as ZIP files.
 
-    connection: in autocommit. advance: told of files to come and files done. Returns how many were written.
-    Raises NeedsPerson for an unknown slug, and for a folder that cannot be written.
+    connection: in autocommit. advance: called with the numbers of new files and of completed files. Returns the
+    number of files. Raises NeedsPerson if the slug is unknown or the folder cannot be written.
     """
     try:
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may write the board anew
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may rebuild the board
         boards = connection.execute(
             "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)", (slug, every)
         ).fetchall()
@@ -51,11 +51,11 @@ def export(
             connection.rollback()
 
 
-def write(folder: Path, slug: str, kind: Kind, at: datetime, csv: str) -> Path:
-    """Write a board's CSV into a ZIP named as Kaggle names it, whole or not at all."""
+def write(folder: Path, slug: str, kind: BoardKind, at: datetime, csv: str) -> Path:
+    """Write a board's CSV into a ZIP with Kaggle's name, completely or not at all. Returns its path."""
     member = name_of(slug, kind, at)
     target = folder / (member.removesuffix(".csv").replace(":", "_") + ".zip")
-    # A ZIP knows two-second steps from 1980 to 2107.
+    # A ZIP's times have a resolution of 2 s and are from 1980 to 2107.
     stamp = min(max(at.astimezone(UTC), datetime(1980, 1, 1, tzinfo=UTC)), datetime(2107, 12, 31, tzinfo=UTC))
     entry = zipfile.ZipInfo(member, stamp.timetuple()[:6])
     entry.compress_type = zipfile.ZIP_DEFLATED

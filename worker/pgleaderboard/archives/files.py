@@ -1,7 +1,7 @@
-"""Boards in files of before: read what they are, then have each put where it belongs in time.
+"""Imports old board files into the history.
 
-A file is a ZIP as Kaggle or a browser gives it, a CSV, or a CSV under gzip; what it is, its first bytes say. Which
-board it is, public or private, and of when, its name says: the ZIP's member's, else the file's own.
+A file is a ZIP as downloaded from Kaggle, a CSV, or a CSV under gzip; its first bytes show which. The kind of board
+and its time are read from the name of the ZIP's member, or else from the file's name.
 """
 
 from __future__ import annotations
@@ -19,142 +19,152 @@ from typing import IO
 from pgleaderboard.archives.backfill import Advance, ArchiveStore, Filling, Snapshot
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError
 from pgleaderboard.sync import board
-from pgleaderboard.sync.board import Kind
+from pgleaderboard.sync.board import BoardKind
 from pgleaderboard.sync.store import Applied
 
 Report = Callable[[Snapshot, Applied], None]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the user says of the files where their names do not. None = the names tell."""
+class Overrides:
+    """The time and kind of the boards as the user gives them. None = read from the file's name."""
 
     at: datetime | None = None
-    kind: Kind | None = None
+    kind: BoardKind | None = None
 
 
 def backfill(
-    store: ArchiveStore, slug: str, files: Iterable[Path], said: Said, limit: int, report: Report, advance: Advance
+    store: ArchiveStore,
+    slug: str,
+    files: Iterable[Path],
+    overrides: Overrides,
+    limit: int,
+    report: Report,
+    advance: Advance,
 ) -> None:
-    """Put every file's board where it belongs in time, whatever the order they are given in.
+    """Add the boards to the history at their times. The order of the files does not matter.
 
-    limit: the most bytes that one may unpack to. report: told of each file; outcome "skipped" is one that is there
-    already. advance: told of steps to come and steps done.
-    Raises NeedsPerson before anything is written where a file cannot be put in.
+    limit: the largest size of an unpacked file, in bytes. report: called for each file; the outcome is "skipped" if
+    the history has the board already. advance: called with the numbers of new steps and of completed steps.
+    Raises NeedsPerson, before anything is written, if a file cannot be imported.
     """
     filling = store.begin(slug)
-    snapshots = sorted((read(file, filling.slug, said, limit) for file in files), key=lambda s: (s.at, s.name))
+    snapshots = sorted(
+        (read_file(file, filling.slug, overrides, limit) for file in files), key=lambda s: (s.at, s.name)
+    )
     for kind in ("public", "private"):
-        wanted = _not_there(store, filling, kind, [s for s in snapshots if s.board.kind == kind], report)
-        advance(len(wanted), 0)
-        while wanted:
+        new = _new_snapshots(store, filling, kind, [s for s in snapshots if s.board.kind == kind], report)
+        advance(len(new), 0)
+        while new:
             known = store.board(filling, kind)
-            if known and wanted[0].at == known.observed_at:  # by a sync that ended just now
-                raise NeedsPerson(f"{wanted[0].name}: another board of that very moment came meanwhile")
-            early = [s for s in wanted if known and s.at < known.observed_at]
+            if known and new[0].at == known.observed_at:
+                raise NeedsPerson(f"{new[0].name}: a sync has just stored another board of the same time")
+            early = [s for s in new if known and s.at < known.observed_at]
             if known and early:
                 store.rebuild(filling, known, early, report, advance)
-                wanted = wanted[len(early) :]
-            elif applied := store.append(filling, wanted[0]):
-                report(wanted.pop(0), applied)
+                new = new[len(early) :]
+            elif applied := store.append(filling, new[0]):
+                report(new.pop(0), applied)
                 advance(0, 1)
 
 
-def _not_there(
-    store: ArchiveStore, filling: Filling, kind: Kind, snapshots: list[Snapshot], report: Report
+def _new_snapshots(
+    store: ArchiveStore, filling: Filling, kind: BoardKind, snapshots: list[Snapshot], report: Report
 ) -> list[Snapshot]:
-    """Those that are to be put in, by time. Raises NeedsPerson where one contradicts what is there, or another one."""
+    """The snapshots that are not in the history, by time.
+
+    Raises NeedsPerson if a snapshot contradicts the history or another snapshot.
+    """
     known = store.board(filling, kind)
     moments = store.moments(known) if known else set()
-    wanted: list[Snapshot] = []
+    new: list[Snapshot] = []
     for snapshot in snapshots:
         if snapshot.at > filling.now:
-            raise NeedsPerson(f"{snapshot.name}: {_shown(snapshot.at)} lies in the future")
+            raise NeedsPerson(f"{snapshot.name}: {_iso(snapshot.at)} is in the future")
         if known and known.history_from and snapshot.at < known.history_from:
             raise NeedsPerson(
-                f"{snapshot.name} is of {_shown(snapshot.at)}: the history of {filling.slug} begins at "
-                f"{_shown(known.history_from)}, what was before is pruned"
+                f"{snapshot.name} is of {_iso(snapshot.at)}, but the history of {filling.slug} was pruned: "
+                f"it begins at {_iso(known.history_from)}"
             )
-        if wanted and wanted[-1].at == snapshot.at:
-            if wanted[-1].board.digest != snapshot.board.digest:
-                raise NeedsPerson(
-                    f"{wanted[-1].name} and {snapshot.name} are different boards of {_shown(snapshot.at)}"
-                )
+        if new and new[-1].at == snapshot.at:
+            if new[-1].board.digest != snapshot.board.digest:
+                raise NeedsPerson(f"{new[-1].name} and {snapshot.name} are different boards of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         elif known and snapshot.at in moments:
             if not store.is_known(known, snapshot):
-                raise NeedsPerson(f"{snapshot.name}: another {kind} board of {_shown(snapshot.at)} is there already")
+                raise NeedsPerson(f"{snapshot.name}: the history has another {kind} board of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         else:
-            wanted.append(snapshot)
-    return wanted
+            new.append(snapshot)
+    return new
 
 
-def read(file: Path, slug: str, said: Said, limit: int) -> Snapshot:
-    """Find out what a file is.
+def read_file(file: Path, slug: str, overrides: Overrides, limit: int) -> Snapshot:
+    """Read a file to its end.
 
-    Raises NeedsPerson where it is no board, or neither its name nor the user says which one and of when.
+    Raises NeedsPerson if it is not a board, or if neither its name nor the user gives its time and kind.
     """
     try:
         with _opened(file, limit) as (member, stream):
             names = [name for name in (member, file.name) if name]
-            kind = said.kind or _kind_of(names, slug)
-            at = said.at or next(filter(None, map(board.time_of, names)), None)
+            kind = overrides.kind or _kind_of(names, slug)
+            at = overrides.at or next(filter(None, map(board.time_of, names)), None)
             if at is None:
-                raise NeedsPerson("its name tells no time as in 2026-05-05T15:36:33; give this file alone, with --at")
-            return Snapshot(file.name, at, board.read(stream, kind, at), partial(_rows, file, limit))
+                raise NeedsPerson("no time in the file name; import it alone, with --at 2026-05-05T15:36:33")
+            return Snapshot(file.name, at, board.read_csv(stream, kind, at), partial(_rows, file, limit))
     except PgleaderboardError as error:
         raise NeedsPerson(f"{file.name}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise NeedsPerson(f"{file.name}: is damaged ({error})") from error
+        raise NeedsPerson(f"{file.name}: the file is damaged ({error})") from error
     except OSError as error:
-        raise NeedsPerson(f"{file.name}: cannot be read ({error.strerror or error})") from error
+        raise NeedsPerson(f"{file.name}: cannot read the file ({error.strerror or error})") from error
 
 
-def _kind_of(names: list[str], slug: str) -> Kind:
+def _kind_of(names: list[str], slug: str) -> BoardKind:
     for name in names:
         try:
             kind = board.kind_of(name)
         except NeedsPerson:
             continue
-        of = board.slug_of(name)
-        if of and of.lower() != slug.lower():
-            raise NeedsPerson(f"by its name a board of {of}, not of {slug}; --board {kind} takes it all the same")
+        named = board.slug_of(name)
+        if named and named.lower() != slug.lower():
+            raise NeedsPerson(f"looks like a board of {named}, not {slug}; add --board {kind} to import it anyway")
         return kind
     raise NeedsPerson(
-        "its name tells neither a public nor a private leaderboard; say --board public or --board private"
+        "cannot tell from the file name whether this is the public or the private board; "
+        "add --board public or --board private"
     )
 
 
 @contextmanager
 def _opened(file: Path, limit: int) -> Iterator[tuple[str | None, IO[bytes]]]:
-    """Open a file, unpacked. Yields the name of the ZIP's member (None outside a ZIP) and the CSV's bytes."""
+    """Open and unpack a file. Yields the name of the ZIP's member (None without a ZIP) and the CSV's bytes."""
     with file.open("rb") as opened:
         magic = opened.read(4)
         opened.seek(0)
         if magic == b"PK\x03\x04" or magic == b"PK\x05\x06":
-            with board.open_member(opened, limit) as found:
-                yield found
+            with board.open_member(opened, limit) as member:
+                yield member
         elif magic.startswith(b"\x1f\x8b"):
             with gzip.open(opened) as unpacked:
-                yield None, board.Bounded(unpacked, limit)  # type: ignore[arg-type, misc]
+                yield None, board.LimitedReader(unpacked, limit)  # type: ignore[arg-type, misc]
         else:
-            yield None, board.Bounded(opened, limit)  # type: ignore[misc]
+            yield None, board.LimitedReader(opened, limit)  # type: ignore[misc]
 
 
 def _rows(file: Path, limit: int) -> Iterator[bytes]:
     with _opened(file, limit) as (_, stream):
-        yield from board.content(stream)
+        yield from board.csv_chunks(stream)
 
 
 def moment_of(text: str) -> datetime:
-    """Read a moment in ISO 8601; without a zone it is UTC. Raises NeedsPerson if it is none."""
+    """Read a time in ISO 8601, in UTC unless it has a zone. Raises NeedsPerson if it is not a time."""
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise NeedsPerson(f"{text!r} is no time as in 2026-05-05T15:36:33 or 2026-05-05T15:36:33+02:00") from None
+        raise NeedsPerson(f"{text!r} is not a time; write it like 2026-05-05T15:36:33") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _shown(moment: datetime) -> str:
+def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(sep=" ")

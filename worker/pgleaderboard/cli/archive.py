@@ -25,7 +25,7 @@ from pgleaderboard.errors import PgleaderboardError, Transient
 from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.reading import names
 from pgleaderboard.settings import Settings
-from pgleaderboard.sync.board import Kind
+from pgleaderboard.sync.board import BoardKind
 from pgleaderboard.sync.store import Applied, import_competitions, take_grant
 
 commands = typer.Typer()
@@ -58,7 +58,7 @@ def backfill(
         str | None, typer.Option(help="When the board was taken, where its name does not tell (UTC unless said).")
     ] = None,
     board: Annotated[
-        Kind | None, typer.Option(help="Which board, where the name does not tell.", show_default=False)
+        BoardKind | None, typer.Option(help="Which board, where the name does not tell.", show_default=False)
     ] = None,
     verbose: Verbose = False,
 ) -> None:
@@ -70,7 +70,7 @@ def backfill(
         if at is not None and len(files) != 1:
             raise typer.BadParameter("it goes with one file only", param_hint="--at")
         settings = settings_for(verbose)
-        said = board_files.Said(board_files.moment_of(at) if at else None, board)
+        said = board_files.Overrides(board_files.moment_of(at) if at else None, board)
 
         with _session(settings) as connection, progress(slug) as (advance, tell):
             slug = names.known_slug(connection, slug)

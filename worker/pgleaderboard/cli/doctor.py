@@ -17,7 +17,7 @@ from pgleaderboard import app, logs
 from pgleaderboard.cli.console import Verbose, one_line, settings_for
 from pgleaderboard.doctor.checks import Finding, Patient, examine
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.client import find_credential
+from pgleaderboard.kaggle.credential import find_credential
 from pgleaderboard.settings import Settings
 
 commands = typer.Typer()

@@ -22,7 +22,7 @@ from pgleaderboard.cli.archive import commands as archives
 from pgleaderboard.cli.boards import commands as boards_
 from pgleaderboard.cli.console import Verbose, fail, one_line, settings_for
 from pgleaderboard.cli.doctor import commands as doctor
-from pgleaderboard.database import embedded, migrate
+from pgleaderboard.database import cluster, migrate
 from pgleaderboard.database.connect import parts_of
 from pgleaderboard.demo import run_demo
 from pgleaderboard.process.supervisor import run_until_signalled
@@ -198,7 +198,7 @@ def psql(context: typer.Context) -> None:
     with one_line():
         settings = Settings.load()
         with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            program = embedded.psql(settings.postgres_bin)
+            program = cluster.psql(settings.postgres_bin)
             parts = parts_of(found.direct_url)
             # The password goes by the environment: other users can read a command line.
             environment = os.environ | {"PGPASSWORD": str(parts.pop("password", os.environ.get("PGPASSWORD", "")))}

@@ -21,7 +21,8 @@ from pgleaderboard import __version__
 from pgleaderboard.database import release
 from pgleaderboard.database.connect import Connection, column, connect, message_of, rows, value
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
-from pgleaderboard.kaggle.client import Credential, Kaggle
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.sync.store import take_grant
 
 Level = Literal["ok", "warning", "problem"]

@@ -1,46 +1,15 @@
-"""A Kaggle of our own: built into `up` and `demo`, alone as `pgleaderboard simulate`, the tests' other side.
+"""A simulated Kaggle: part of `up` and `demo`, alone as `pgleaderboard simulate`, and the tests' Kaggle.
 
 server.py   HTTP: the three methods, the clock that moves the boards, the log of requests
 boards.py   invented boards, the same bytes for the same slug and step
-names.py    what teams and users are called there, every oddity of real boards included
+names.py    names of teams and users, with every oddity of real boards
 folder.py   real downloads from a folder instead
-catalog.py  what GetCompetition and ListCompetitions tell
-faults.py   wrong answers on demand, down to the raw socket
+catalog.py  the answers of GetCompetition and ListCompetitions
 """
 
 from __future__ import annotations
 
 from pgleaderboard.simulator.boards import zip_board
-from pgleaderboard.simulator.faults import (
-    Answer,
-    Drip,
-    Fault,
-    Faults,
-    Half,
-    Hold,
-    Page,
-    Redirect,
-    Reset,
-    Silent,
-    Status,
-    Zipped,
-)
-from pgleaderboard.simulator.server import Request, Simulator
+from pgleaderboard.simulator.server import Answer, Request, Simulator
 
-__all__ = [
-    "Answer",
-    "Drip",
-    "Fault",
-    "Faults",
-    "Half",
-    "Hold",
-    "Page",
-    "Redirect",
-    "Request",
-    "Reset",
-    "Silent",
-    "Simulator",
-    "Status",
-    "Zipped",
-    "zip_board",
-]
+__all__ = ["Answer", "Request", "Simulator", "zip_board"]

@@ -1,7 +1,7 @@
 """Invented boards: the same bytes for the same slug and step, in the form of today's downloads.
 
-A board starts from a seed made of its slug and moves step by step: submissions, newcomers, renames, merges.
-Each step draws from a seed of its own, so a board does not depend on which steps somebody looked at.
+A board starts from a seed derived from its slug and moves step by step: submissions, new teams, renames, merges.
+Each step has a seed of its own, so a board does not depend on which steps were requested before.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from typing import Final
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES, Users, deleted_team, deleted_user, team_name
 
 HEADER: Final = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
-EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times of a board
-STEP_SECONDS: Final = 20  # what one step is worth on the board's own calendar
+EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times on a board
+STEP_SECONDS: Final = 20  # of the board's own calendar
 
 _BENCHMARKS: Final = ("Sample Submission Benchmark", "Host Baseline", "benchmark.csv")
 _MEMBERS_AT_MOST: Final = 5
-_SECONDS_BEFORE: Final = 60 * 24 * 3600  # the first submissions lie up to two months before step 0
-_ID_SPACE: Final = 9_999_991  # a prime: stepping through it by anything visits every number once
+_SECONDS_BEFORE: Final = 60 * 24 * 3600  # the oldest submission is two months older than step 0
+_ID_SPACE: Final = 9_999_991  # a prime: a walk in steps of any size visits every number once
 _HALF_INTEREST: Final = 500  # steps
 _TIE_BITS: Final = 32
 _BOARDS_KEPT: Final = 512
 _ZIPS_KEPT: Final = 2
-_BIG: Final = 50_000  # from here on speed counts for more than size
+_BIG: Final = 50_000  # rows; from here on speed matters more than size
 _EXACT: Final = re.compile(r"simulated-(\d{1,7})-teams", re.IGNORECASE)
 _EXACT_AT_MOST: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How scores of a kind of competition are spread; in the metric's own unit."""
+    """The distribution of the scores of a kind of competition, in the metric's unit."""
 
     name: str
     decimals: int
@@ -60,26 +60,19 @@ _F1: Final = Metric("Macro F1 Score", 3, True, 0.62, 0.1, limit=1.0)
 _MAE: Final = Metric("Mean Absolute Error", 3, False, 4.2, 2.5)
 _METRICS: Final = (_ACCURACY, _RMSLE, _RATING, _SOLVED, _F1, _MAE)
 
-# The few whose real shape everybody knows; the others follow from the hash of their slug.
-_KNOWN_METRICS: Final = {
-    "titanic": _ACCURACY,
-    "spaceship-titanic": _ACCURACY,
-    "digit-recognizer": _ACCURACY,
-    "house-prices-advanced-regression-techniques": _RMSLE,
-    "orbit-wars": _RATING,
-}
-_KNOWN_TEAMS: Final = {
-    "titanic": 1744,
-    "spaceship-titanic": 912,
-    "digit-recognizer": 438,
-    "house-prices-advanced-regression-techniques": 1260,
-    "orbit-wars": 675,
+# Well-known competitions, near their real size. All others follow from the hash of their slug.
+_KNOWN: Final = {
+    "titanic": (1744, _ACCURACY),
+    "spaceship-titanic": (912, _ACCURACY),
+    "digit-recognizer": (438, _ACCURACY),
+    "house-prices-advanced-regression-techniques": (1260, _RMSLE),
+    "orbit-wars": (675, _RATING),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a slug decides: the seed, the size and the metric of its board."""
+    """The seed, size and metric of a board. The slug decides all of them."""
 
     slug: str
     seed: int
@@ -89,16 +82,15 @@ class Profile:
 
     @classmethod
     def of(cls, slug: str) -> Profile:
-        """The profile of a slug, whose case does not matter."""
+        """The profile of a slug. Its case does not matter."""
         slug = slug.lower()
         seed = int.from_bytes(hashlib.sha256(slug.encode()).digest()[:8])
-        metric = _KNOWN_METRICS.get(slug, _METRICS[seed % len(_METRICS)])
-        exact = _EXACT.fullmatch(slug)
-        if exact:
-            return cls(slug, seed, min(int(exact[1]), _EXACT_AT_MOST), metric, True)
-        # Most boards have a few hundred teams, some have two thousand.
         share = (seed >> 16) % 10_000 / 10_000
-        return cls(slug, seed, _KNOWN_TEAMS.get(slug, 50 + int(1950 * share**2.5)), metric, False)
+        # Most boards have a few hundred teams, some have two thousand.
+        teams, metric = _KNOWN.get(slug, (50 + int(1950 * share**2.5), _METRICS[seed % len(_METRICS)]))
+        if exact := _EXACT.fullmatch(slug):
+            teams = min(int(exact[1]), _EXACT_AT_MOST)
+        return cls(slug, seed, teams, metric, bool(exact))
 
 
 @dataclass(slots=True)
@@ -106,14 +98,14 @@ class _Team:
     id: int
     name: str
     members: tuple[str, ...]
-    key: int  # sorts best first; holds the score and what decides a tie
+    key: int  # sorts best first: the score, and random bits that decide a tie
     count: int
     submitted: int  # seconds after the epoch
     ranked: bool = True
 
 
 class Board:
-    """One board at one step; `advance` moves it to the next."""
+    """A board at one step; `advance` moves it to the next."""
 
     def __init__(self, profile: Profile) -> None:
         self.step = 0
@@ -127,17 +119,17 @@ class Board:
         self._benchmarks = self._hosts(rng) if self._teams else []
         self._oddities(rng)
         if not profile.metric.higher_is_better and len(self._teams) > 1:
-            # Somebody always forgets to undo the logarithm.
+            # A team that forgot to undo the logarithm.
             last = self._teams[int(rng.random() * len(self._teams))]
             last.key = self._key(rng, 239_426_808_406_486_000 * self._unit)
 
     @property
     def teams(self) -> int:
-        """Ranked teams, benchmarks not counted."""
+        """The number of ranked teams, without benchmarks."""
         return len(self._teams)
 
     def advance(self) -> None:
-        """Apply one step's submissions, newcomers, renames and merges."""
+        """Apply one step of submissions, new teams, renames and merges."""
         self.step += 1
         if not self._teams:
             return
@@ -147,10 +139,10 @@ class Board:
             self._submit(rng, self._any(rng))
         for _ in range(int(rng.random() * 3 * scale)):
             self._any(rng).name = team_name(rng, self._any(rng).members[0])
-        # Interest fades: a server may run for months, and there are only so many users.
+        # Interest fades: a server may run for months, and the users are limited.
         scale_now = scale / (1 + self.step / _HALF_INTEREST)
         if self._profile.exact:
-            # Somebody new comes for each team that vanishes, and nobody else.
+            # A new team joins only where one has vanished.
             for _ in range(_about(rng, scale_now)):
                 if self._users.left() and self._merge(rng):
                     self._join(rng)
@@ -168,7 +160,7 @@ class Board:
             team.count = max(1, team.count - 1)  # a submission was struck off
 
     def csv(self, epoch: datetime) -> bytes:
-        """The download's CSV, best first."""
+        """The CSV of the download, best first."""
         lines = [HEADER]
         rank = 0
         for team in sorted(self._teams + self._benchmarks, key=attrgetter("key")):
@@ -187,7 +179,7 @@ class Board:
     def _any(self, rng: Random) -> _Team:
         return self._teams[int(rng.random() * len(self._teams))]
 
-    # Scores are whole numbers of the last decimal, so that nothing is rounded twice.
+    # Scores are integers, in units of the last decimal, so that none is rounded twice.
 
     def _typical(self, rng: Random) -> int:
         metric = self._profile.metric
@@ -203,13 +195,13 @@ class Board:
     def _draw(self, rng: Random) -> int:
         dice = rng.random()
         if dice < 0.15:
-            return self._baseline  # everybody runs the starter notebook: the long tie
+            return self._baseline  # the starter notebook's score: a long tie
         if dice < 0.16 and self._profile.metric.higher_is_better:
             return 0
         return self._typical(rng)
 
     def _key(self, rng: Random, score: int) -> int:
-        # Inside a tie neither score nor date explains a real board's order: chance does here.
+        # On real boards, neither score nor date explains the order within a tie. Here it is random.
         signed = -score if self._profile.metric.higher_is_better else score
         return (signed << _TIE_BITS) + rng.getrandbits(_TIE_BITS)
 
@@ -220,7 +212,7 @@ class Board:
         whole, part = divmod(self._score(team), self._unit)
         return f"{whole}.{part:0{self._profile.metric.decimals}d}"
 
-    # What can happen to teams.
+    # Changes of teams
 
     def _team(self, rng: Random, submitted: int) -> _Team:
         members = [self._users.new()]
@@ -242,13 +234,13 @@ class Board:
         return hosts
 
     def _oddities(self, rng: Random) -> None:
-        # On a handful of teams there is no room for everything.
+        # A small board has no room for all of them.
         odd = rng.sample(range(self.teams), min(self.teams // 2, len(ODD_TEAM_NAMES) + 5))
         names = rng.sample(ODD_TEAM_NAMES, len(ODD_TEAM_NAMES))
         gone = deleted_team(rng)
         for place, name in zip(odd, (gone, "[Deleted]", gone, "[Deleted]", None, *names), strict=False):
             team = self._teams[place]
-            if name is None:  # one of several members is gone; the team keeps its name
+            if name is None:  # one of several accounts is deleted; the team keeps its name
                 team.members = _in_order([deleted_user(rng), *team.members[:2]])
                 continue
             team.name = name
@@ -292,42 +284,42 @@ class Board:
 
 
 class SimulatedBoards:
-    """Every slug's board at any step, made when somebody asks; the boards last asked for are kept."""
+    """The boards of all slugs at any step, made on request. The last ones requested are cached."""
 
     def __init__(self, epoch: datetime = EPOCH) -> None:
         self._epoch = epoch
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._cached: OrderedDict[str, _Cached] = OrderedDict()
 
     def team_count(self, slug: str, step: int) -> int | None:
-        """Ranked teams at a step."""
-        kept = self._of(slug)
-        with kept.lock:
-            return kept.at(step).teams
+        """The number of ranked teams at a step."""
+        cached = self._of(slug)
+        with cached.lock:
+            return cached.at(step).teams
 
     def download(self, slug: str, step: int) -> bytes | None:
         """The ZIP at a step."""
-        kept = self._of(slug)
-        with kept.lock:
-            if (slug, step) not in kept.zips:
-                csv = kept.at(step).csv(self._epoch)
+        cached = self._of(slug)
+        with cached.lock:
+            if (slug, step) not in cached.zips:
+                csv = cached.at(step).csv(self._epoch)
                 now = self._epoch + timedelta(seconds=step * STEP_SECONDS)
-                kept.zips[slug, step] = zip_board(csv, f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
-                if len(kept.zips) > _ZIPS_KEPT:
-                    kept.zips.popitem(last=False)
-            return kept.zips[slug, step]
+                cached.zips[slug, step] = zip_board(csv, f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
+                if len(cached.zips) > _ZIPS_KEPT:
+                    cached.zips.popitem(last=False)
+            return cached.zips[slug, step]
 
-    def _of(self, slug: str) -> _Kept:
+    def _of(self, slug: str) -> _Cached:
         with self._lock:
-            kept = self._kept.setdefault(slug.lower(), _Kept(slug))
-            self._kept.move_to_end(slug.lower())
-            if len(self._kept) > _BOARDS_KEPT:
-                self._kept.popitem(last=False)
-            return kept
+            cached = self._cached.setdefault(slug.lower(), _Cached(slug))
+            self._cached.move_to_end(slug.lower())
+            if len(self._cached) > _BOARDS_KEPT:
+                self._cached.popitem(last=False)
+            return cached
 
 
-class _Kept:
-    """A board as far as it has moved, and its last ZIPs; use it under its lock."""
+class _Cached:
+    """A board at the last step requested, and its last ZIPs. Hold the lock to use it."""
 
     def __init__(self, slug: str) -> None:
         self.lock = threading.Lock()
@@ -336,7 +328,7 @@ class _Kept:
         self._board: Board | None = None
 
     def at(self, step: int) -> Board:
-        # Steps only lead forward: for an earlier one the board starts again.
+        # A board only moves forward: for an earlier step it starts again.
         if self._board is None or self._board.step > step:
             self._board = Board(Profile.of(self._slug))
         while self._board.step < step:
@@ -349,7 +341,7 @@ def zip_board(csv: bytes, name: str) -> bytes:
     buffer = io.BytesIO()
     level = 1 if csv.count(b"\n") > _BIG else 6
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-        # ZipInfo's own date is 1980: the time of the packing would make every download different.
+        # ZipInfo's default date is 1980; with the current time every download would be different.
         member = zipfile.ZipInfo(name)
         member.compress_type = zipfile.ZIP_DEFLATED
         archive.writestr(member, csv, compresslevel=level)
@@ -363,7 +355,7 @@ def _quoted(field: str) -> str:
 
 
 def _about(rng: Random, mean: float) -> int:
-    # From 0 to twice the mean, the fraction left to chance.
+    # From 0 to twice the mean; the fraction is rounded at random.
     return int(rng.random() * 2 * mean + rng.random())
 
 
@@ -372,7 +364,7 @@ def _in_order(members: list[str]) -> tuple[str, ...]:
 
 
 def _team_ids(seed: int) -> Iterator[int]:
-    # More than 32 bits hold, and a range for each slug: a TeamId belongs to one competition.
+    # Larger than 32 bits, in a range for each slug, because a TeamId belongs to one competition.
     base = (1000 + seed % 899_000) * 10_000_000
     at, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
     while True:

@@ -1,4 +1,4 @@
-"""What Kaggle tells about competitions: GetCompetition's object and ListCompetitions' pages."""
+"""The answers of GetCompetition and ListCompetitions."""
 
 from __future__ import annotations
 
@@ -8,40 +8,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pgleaderboard.simulator.boards import Profile
+from pgleaderboard.simulator.names import words
 
-SLUGS: Final = (
-    "titanic",
-    "house-prices-advanced-regression-techniques",
-    "spaceship-titanic",
-    "digit-recognizer",
-    "orbit-wars",
-    "store-sales-forecasting",
-    "nlp-with-disaster-reports",
-    "gan-landscape-painting",
-    "connect-four-agents",
-    "bicycle-demand-by-the-hour",
-    "forest-cover-from-above",
-    "leaf-shapes",
-    "bird-calls-at-dawn",
-    "whale-songs-2026",
-    "coral-reef-detection",
-    "glacier-melt-prediction",
-    "river-level-nowcasting",
-    "wind-turbine-faults",
-    "solar-yield-tomorrow",
-    "warehouse-routing-challenge",
-    "parcel-arrival-times",
-    "fraud-in-small-payments",
-    "handwritten-recipes-ocr",
-    "reading-ease-scoring",
-    "protein-folding-lite",
-    "retina-vessel-segmentation",
-    "asteroid-light-curves",
-    "crater-counting",
-    "playground-series-s6e1",
-    "playground-series-s6e2",
-    "Robot-Arena-2026",
-    "Stat101-Spring2026",
+SLUGS: Final = words(
+    """
+    titanic house-prices-advanced-regression-techniques spaceship-titanic digit-recognizer orbit-wars
+    store-sales-forecasting nlp-with-disaster-reports gan-landscape-painting connect-four-agents
+    bicycle-demand-by-the-hour forest-cover-from-above leaf-shapes bird-calls-at-dawn whale-songs-2026
+    coral-reef-detection glacier-melt-prediction river-level-nowcasting wind-turbine-faults solar-yield-tomorrow
+    warehouse-routing-challenge parcel-arrival-times fraud-in-small-payments handwritten-recipes-ocr
+    reading-ease-scoring protein-folding-lite retina-vessel-segmentation asteroid-light-curves crater-counting
+    playground-series-s6e1 playground-series-s6e2 Robot-Arena-2026 Stat101-Spring2026
+    """
 )
 _CATEGORIES: Final = ("Featured", "Research", "Playground", "Community")
 _GETTING_STARTED: Final = SLUGS[:4]
@@ -50,7 +28,7 @@ _PAGE_AT_MOST: Final = 100
 
 
 def competition(slug: str, teams: int, now: datetime | None = None) -> dict[str, Any]:
-    """An `ApiCompetition`; its dates follow the calendar, so that it is always open."""
+    """An `ApiCompetition`. Its dates depend on the current year, so that it is always open."""
     now = now or datetime.now(UTC)
     seed = int.from_bytes(hashlib.sha256(slug.lower().encode()).digest()[:4])
     beginner = slug.lower() in _GETTING_STARTED
@@ -88,22 +66,22 @@ def competition(slug: str, teams: int, now: datetime | None = None) -> dict[str,
     }
 
 
-def page(slugs: Iterable[str], asked: Mapping[str, object], teams: Callable[[str], int]) -> dict[str, Any] | None:
-    """The page asked for by search, pageToken or page, and pageSize; None for a bad token."""
-    words = str(asked.get("search") or "").lower().replace("-", " ").split()
-    found = [slug for slug in slugs if all(word in slug.lower() for word in words)]
+def page(slugs: Iterable[str], request: Mapping[str, object], teams: Callable[[str], int]) -> dict[str, Any] | None:
+    """The page for search, pageToken or page, and pageSize of a request. None for a bad token."""
+    words = str(request.get("search") or "").lower().replace("-", " ").split()
+    matches = [slug for slug in slugs if all(word in slug.lower() for word in words)]
     try:
-        size = min(_PAGE_AT_MOST, max(1, int(str(asked.get("pageSize") or _PAGE))))
-        token = asked.get("pageToken")
-        start = int(str(token)) if token else (int(str(asked.get("page") or 1)) - 1) * size
+        size = min(_PAGE_AT_MOST, max(1, int(str(request.get("pageSize") or _PAGE))))
+        token = request.get("pageToken")
+        start = int(str(token)) if token else (int(str(request.get("page") or 1)) - 1) * size
     except ValueError:
         return None
     if start < 0:
         return None
     end = start + size
     return {
-        "competitions": [competition(slug, teams(slug)) for slug in found[start:end]],
-        "nextPageToken": str(end) if end < len(found) else "",
+        "competitions": [competition(slug, teams(slug)) for slug in matches[start:end]],
+        "nextPageToken": str(end) if end < len(matches) else "",
     }
 
 

@@ -1,4 +1,4 @@
-"""Real downloads served from a folder, untouched; the folder is read again at each request."""
+"""Real downloads, served unchanged from a folder, which is read again at each request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-# Greedy: the slug is what stands before the last such word.
+# Greedy: the slug ends before the last such word.
 _FILE: Final = re.compile(
     r"(?P<slug>.+)(?:-(?:public|private)leaderboard|_(?:public|private)_leaderboard)(?P<rest>.*)\.zip",
     re.IGNORECASE,
@@ -18,7 +18,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d[:_]\d\d[:_]\d\d")
 
 
 class FolderBoards:
-    """The boards of a folder: the newest of each slug or, to replay, one further with each download."""
+    """The boards of a folder: the newest one of a slug or, in a replay, the next one with each download."""
 
     def __init__(self, folder: Path, *, replay: bool = False) -> None:
         self._folder = folder
@@ -28,11 +28,11 @@ class FolderBoards:
 
     def slugs(self) -> list[str]:
         """All slugs in the folder."""
-        found = {match["slug"].lower(): match["slug"] for match, _ in self._files()}
-        return sorted(found.values())
+        slugs = {match["slug"].lower(): match["slug"] for match, _ in self._files()}
+        return sorted(slugs.values())
 
     def team_count(self, slug: str, step: int) -> int | None:
-        """Rows of the file that was served last, else would be next; 0 where it cannot be read."""
+        """The rows of the file that was served last, or else is next. 0 if it cannot be read."""
         with self._lock:
             path = self._choose(slug, advance=False)
         if path is None:
@@ -44,7 +44,7 @@ class FolderBoards:
             return 0
 
     def download(self, slug: str, step: int) -> bytes | None:
-        """The file's bytes as they are."""
+        """The bytes of the file."""
         with self._lock:
             path = self._choose(slug, advance=True)
         return None if path is None else path.read_bytes()
@@ -59,7 +59,7 @@ class FolderBoards:
         if not advance and served is not None:
             earlier = [path for age, path in files if age <= served]
             return (earlier or [files[0][1]])[-1]
-        # By age rather than by number: files may come and go meanwhile.
+        # By age, not by number, because files may be added and removed.
         age, path = next((file for file in files if served is None or file[0] > served), files[-1])
         if advance:
             self._served[slug.lower()] = age
@@ -68,11 +68,10 @@ class FolderBoards:
     def _files(self) -> list[tuple[re.Match[str], Path]]:
         if not self._folder.is_dir():
             return []
-        found = ((_FILE.fullmatch(path.name), path) for path in self._folder.iterdir())
-        return [(match, path) for match, path in found if match]
+        return [(match, path) for path in self._folder.iterdir() if (match := _FILE.fullmatch(path.name))]
 
 
 def _age(match: re.Match[str]) -> tuple[str, str]:
-    # A name without a time says nothing about its age: any other is taken for newer.
+    # A name without a time says nothing about its age: it counts as the oldest.
     time = _TIME.search(match["rest"])
     return (time[0].replace(":", "_") if time else "", match.string)

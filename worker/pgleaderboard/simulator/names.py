@@ -1,4 +1,4 @@
-"""Invented names of teams and users: no real person's, but every oddity that was seen on real boards."""
+"""Invented names of teams and users: of no real person, but with every oddity of real boards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import uuid
 from random import Random
 from typing import Final
 
-# Escapes where a character is invisible, reorders its line, or has a double in another normal form.
+# Escapes for characters that are invisible, change the line's direction, or are not in normal form NFC.
 ODD_TEAM_NAMES: Final = (
     " leading space",
     "trailing space ",
@@ -41,32 +41,33 @@ ODD_TEAM_NAMES: Final = (
 )
 
 
-def _words(text: str) -> tuple[str, ...]:
+def words(text: str) -> tuple[str, ...]:
+    """Split a text at white space."""
     return tuple(text.split())
 
 
-_FIRST: Final = _words(
+_FIRST: Final = words(
     "Quiet Greedy Sparse Lazy Stacked Pruned Humble Frozen Random Shallow Residual Robust Bagged Noisy "
     "Convex Boosted Latent Tiny Hidden Cosine Smooth Masked Gated Warm Biased Linear Folded Sigmoid"
 )
-_SECOND: Final = _words(
+_SECOND: Final = words(
     "Otters Tensors Gradients Forests Pandas Kernels Owls Ensembles Learners Splines Badgers Outliers "
     "Leaves Neurons Embeddings Hedgehogs Baselines Quokkas Residuals Folds Walruses Priors Lemurs"
 )
 
-# Words of four syllables out of 10 x 5: each number below _WORDS has a word of its own.
+# Words of four syllables out of 50. Each number below _WORDS has a different word.
 _SYLLABLES: Final = tuple(consonant + vowel for consonant in "bdlmnrstvy" for vowel in "aeiou")
 _WORDS: Final = len(_SYLLABLES) ** 4
-# Small boards draw their users from one small crowd, so that the same people meet in several competitions.
+# Small boards share a small set of users, so that the same people enter several competitions.
 _CROWD: Final = 5003
 _CROWD_SERVES: Final = 2000
 
 
 class Users:
-    """The users of one board: `new()` never gives one twice, without regard to case either."""
+    """The users of one board. `new()` never returns a name twice, even if case is ignored."""
 
     def __init__(self, seed: int, teams: int) -> None:
-        # Both sizes share no factor with the stride, so stepping by it visits everybody once.
+        # The stride shares no factor with either size, so it visits every user once.
         self._size = _CROWD if teams <= _CROWD_SERVES else _WORDS
         self._stride = 1_299_709 + 5003 * 2 * (seed % 1000)
         while self._stride % 2 == 0 or self._stride % 5 == 0 or self._stride % _CROWD == 0:
@@ -75,7 +76,7 @@ class Users:
         self._given = 0
 
     def left(self) -> int:
-        """How many are still to be had."""
+        """The number of users that `new()` can still return."""
         return self._size - self._given
 
     def new(self) -> str:
@@ -88,13 +89,13 @@ class Users:
 
 
 def _username(number: int) -> str:
-    # The number is scattered over all words: neighbours should not look alike.
+    # Scattered over all words: names of consecutive numbers should not look alike.
     rest = number * 2_654_435_761 % _WORDS
     word = ""
     for _ in range(4):
         rest, syllable = divmod(rest, len(_SYLLABLES))
         word += _SYLLABLES[syllable]
-    # Only digits and a capitalised tail are added, so different words stay different names.
+    # Only digits and a capitalised suffix are added, so different words stay different names.
     style = number % 16
     if style < 8:
         return word
@@ -102,21 +103,21 @@ def _username(number: int) -> str:
         return word.capitalize()
     if style < 15:
         return f"{word}{number % 1000}"
-    return f"{word}Learns{number:08d}"  # 22 characters, the longest that was seen
+    return f"{word}Learns{number:08d}"  # 22 characters, the longest on real boards
 
 
 def deleted_user(rng: Random) -> str:
-    """What Kaggle writes for an account that is gone."""
+    """Kaggle's user name of a deleted account."""
     return f"del={rng.getrandbits(64):016x}"
 
 
 def deleted_team(rng: Random) -> str:
-    """What Kaggle calls the team of an account that is gone, in its newer form."""
+    """Kaggle's team name of a deleted account, in its newer form."""
     return f"[Deleted] {uuid.UUID(int=rng.getrandbits(128), version=4)}"
 
 
 def team_name(rng: Random, username: str) -> str:
-    """An ordinary team name; often the user's own, sometimes one that somebody else has too."""
+    """An ordinary team name: often the user name, sometimes one that another team has, too."""
     dice = rng.random()
     if dice < 0.45:
         return username

@@ -9,31 +9,61 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
+from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol
 
 from pgleaderboard.simulator import catalog
 from pgleaderboard.simulator.boards import EPOCH, SimulatedBoards
-from pgleaderboard.simulator.faults import Answer, Faults, Wire
 from pgleaderboard.simulator.folder import FolderBoards
 
 _log = logging.getLogger(__name__)
 
 # `KaggleEnv.TEST` puts /api before it; any prefix will do.
 _RPC: Final = re.compile(r"(?:/.*)?/v1/competitions\.CompetitionApiService/(\w+)")
-_SIGNED: Final = re.compile(r"/signed/([\w-]+)\.zip")
 _SLUG: Final = re.compile(r"[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
 _REQUESTS_KEPT: Final = 10_000
 _BODY_AT_MOST: Final = 1 << 20
 _STOP_SECONDS: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. Its `headers` override the default ones."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str | None = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_error(cls, status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """An error as Kaggle sends it."""
+        return cls(json.dumps({"code": status, "message": message}).encode(), status, headers=headers or {})
+
+    def head(self, *, keep: bool) -> bytes:
+        """Status line and headers. keep: whether the connection stays open."""
+        defaults = {
+            "Date": format_datetime(datetime.now(UTC), usegmt=True),
+            "Content-Type": self.content_type,
+            "Content-Length": str(len(self.body)),
+            "Connection": None if keep else "close",
+        }
+        overridden = {name.lower() for name in self.headers}
+        fields = dict(self.headers) | {n: v for n, v in defaults.items() if v and n.lower() not in overridden}
+        lines = [f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
 class Request(NamedTuple):
-    """One request as it came: `method` is Kaggle's, or GET for a signed URL; `time` is `time.monotonic()`."""
+    """A request for one of Kaggle's methods, or a GET, whose slug is its path. time: of `time.monotonic()`."""
 
     time: float
     method: str
@@ -42,7 +72,7 @@ class Request(NamedTuple):
 
 
 class Boards(Protocol):
-    """Where boards come from; None for a slug that is not there."""
+    """A source of boards. Its methods return None for an unknown slug."""
 
     def team_count(self, slug: str, step: int) -> int | None:
         """Ranked teams."""
@@ -52,14 +82,14 @@ class Boards(Protocol):
 
 
 class Simulator:
-    """The simulated Kaggle; serves from `start()` to `stop()`, or inside a `with` block.
+    """The simulated Kaggle. It serves from `start()` to `stop()`, or inside a `with` block.
 
-    host, port     where to listen; port 0 takes a free one, and keeps it when started again
-    boards_dir     serves the ZIPs of this folder, not invented boards; `replay` one further each download
-    speed          seconds until all boards move one step; 0 = they stand still unless `advance()` is called
-    unknown        slugs that answer 404, as those beginning with `unknown-` always do
-    auth_required  the one value of Authorization that is accepted; None = anything
-    epoch          what the boards' calendar shows at step 0, UTC; 20 seconds pass there with each step
+    host, port     the address to listen on; port 0 takes a free port, and keeps it when started again
+    boards_dir     a folder whose ZIPs are served instead of invented boards
+    replay         serve a folder's boards from the oldest on, the next one with each download
+    speed          seconds until all boards move one step; 0 = only `advance()` moves them
+    unknown        slugs that are answered with 404, as are all that begin with `unknown-`
+    epoch          the boards' calendar at step 0, UTC; a step is 20 seconds there
     """
 
     def __init__(
@@ -72,14 +102,11 @@ class Simulator:
         speed: float = 20.0,
         unknown: Collection[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        auth_required: str | None = None,
         epoch: datetime = EPOCH,
     ) -> None:
         self.host = host
         self.port = port
         self.speed = speed
-        self.auth_required = auth_required
-        self.faults = Faults()
         self.requests: list[Request] = []
         self.unknown = {slug.lower() for slug in unknown}
         self._folder: FolderBoards | None = None
@@ -99,13 +126,11 @@ class Simulator:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
-        """Listen; OSError if the address cannot be had."""
+        """Start to serve. Raises OSError if the address cannot be listened on."""
         if self._server is not None:
             raise RuntimeError("the simulator is already running")
         server = _Server(self)
@@ -117,13 +142,11 @@ class Simulator:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close everything, connections that hang included. Can be started again."""
+        """Close all connections, even those that hang. The simulator can be started again."""
         server, thread = self._server, self._thread
         if server is None or thread is None:
             return
         self._server = self._thread = None
-        server.closing.set()
-        self.faults.release_all()
         server.shutdown()
         server.close_connections()
         server.server_close()
@@ -134,46 +157,49 @@ class Simulator:
         """The base URL: requests go to `{url}/v1/competitions.CompetitionApiService/{Method}`."""
         if not self.port:
             raise RuntimeError("the simulator has no port before start()")
-        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to connect to, not to bind
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to connect to
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    def signed_url(self, slug: str) -> str:
-        """Where GET serves the board without a credential: a target for `Redirect`."""
-        return f"{self.url}/signed/{slug}.zip"
 
     @property
     def step(self) -> int:
-        """How many steps the boards have moved."""
+        """The number of steps that the boards have moved."""
         moved = 0
         if self.speed > 0 and self._started is not None:
             moved = int((self._clock() - self._started) / self.speed)
         return self._by_hand + moved
 
     def advance(self, steps: int = 1) -> None:
-        """Move all boards on by hand."""
+        """Move all boards."""
         with self._lock:
             self._by_hand += steps
 
     def download(self, slug: str) -> bytes | None:
-        """What a download brings now, None for an unknown slug; a replay moves on as by a request."""
+        """The ZIP of a download now, None for an unknown slug. A replay moves on as after a request."""
         return self._boards.download(slug, self.step) if self._knows(slug) else None
 
     def _knows(self, slug: str) -> bool:
         name = slug.lower()
         return bool(_SLUG.fullmatch(name)) and name not in self.unknown and not name.startswith("unknown-")
 
-    def _record(self, method: str, slug: str, headers: dict[str, str]) -> None:
+    def respond(self, request: Request, connection: socket.socket, answer: Callable[[], Answer], keep: bool) -> bool:
+        """Answer a request. A subclass may answer otherwise.
+
+        answer: makes the right answer. keep: whether the connection should stay open. Returns whether it does.
+        """
+        right = answer()
+        connection.sendall(right.head(keep=keep) + right.body)
+        return keep
+
+    def _record(self, request: Request) -> None:
         with self._lock:
-            self.requests.append(Request(time.monotonic(), method, slug, headers))
+            self.requests.append(request)
             # `up` runs for months.
             if len(self.requests) > _REQUESTS_KEPT:
                 del self.requests[: _REQUESTS_KEPT // 10]
 
-    def _answer(self, method: str, slug: str, body: dict[str, Any], authorization: str | None) -> Answer:
-        if method != "GET" and self.auth_required is not None and authorization != self.auth_required:
-            return Answer.of_error(401, "Unauthenticated")
+    def _answer(self, method: str, slug: str, body: dict[str, Any]) -> Answer:
         match method:
-            case "DownloadLeaderboard" | "GET":
+            case "DownloadLeaderboard":
                 board = self.download(slug)
                 if board is not None:
                     named = {"Content-Disposition": f'attachment; filename="{slug}.zip"'}
@@ -200,14 +226,13 @@ class Simulator:
 
 
 class _Server(ThreadingHTTPServer):
-    """Knows its connections, so that it can end those that hang."""
+    """Keeps its connections, so that it can end those that hang."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, simulator: Simulator) -> None:
         self.simulator = simulator
-        self.closing = threading.Event()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         if ":" in simulator.host:
@@ -215,13 +240,13 @@ class _Server(ThreadingHTTPServer):
         super().__init__((simulator.host, simulator.port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking DNS for the host's name, which can take seconds."""
+        """Bind without a look-up of the host's name, which can take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread that is remembered."""
+        """Serve a connection in a thread, and keep both."""
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._lock:
             self._connections[request] = thread
@@ -234,7 +259,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """Wake and end every connection; nothing new may be accepted any more."""
+        """End all connections. Call it when no new ones are accepted any more."""
         with self._lock:
             connections = dict(self._connections)
         until = time.monotonic() + _STOP_SECONDS
@@ -245,7 +270,7 @@ class _Server(ThreadingHTTPServer):
             thread.join(max(0.0, until - time.monotonic()))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client went away, or is being sent away."""
+        """A client or `close_connections` has ended the connection."""
         _log.debug("connection of %s ended", client_address, exc_info=True)
 
 
@@ -274,40 +299,22 @@ class _Handler(BaseHTTPRequestHandler):
         elif rpc is None:
             self._send(Answer.of_error(404, "Not found"))
         else:
-            self._play(rpc[1], str(body.get("competitionName", "")), body)
+            self._serve(rpc[1], str(body.get("competitionName", "")), body)
 
     def do_GET(self) -> None:
-        """Serve a signed URL."""
-        signed = _SIGNED.fullmatch(self.path.partition("?")[0])
-        if signed is None:
-            self._send(Answer.of_error(404, "Not found"))
-        else:
-            self._play("GET", signed[1], {})
+        """Answer with 404, unless a subclass of the simulator serves the path."""
+        self._serve("GET", self.path, {})
 
-    def _play(self, method: str, slug: str, body: dict[str, Any]) -> None:
+    def _serve(self, method: str, slug: str, body: dict[str, Any]) -> None:
         simulator = self.server.simulator
-        simulator._record(method, slug, dict(self.headers.items()))
-        fault = simulator.faults.take(slug, method)
-        needs_right = fault is None or fault.needs_right
-        authorization = self.headers.get("Authorization")
-        right = simulator._answer(method, slug, body, authorization) if needs_right else Answer()
-        if fault is None:
-            self._send(right)
-            return
-        fault.arrived.set()
-        if self.server.closing.is_set():  # too late to be released with the others
-            self.close_connection = True
-            return
-        wire = self._wire()
-        fault.play(wire, right)
-        self.close_connection = not wire.keep
-
-    def _wire(self) -> Wire:
-        return Wire(self.connection, self.server.closing, keep=not self.close_connection)
+        request = Request(time.monotonic(), method, slug, dict(self.headers.items()))
+        simulator._record(request)
+        answer = partial(simulator._answer, method, slug, body)
+        self.close_connection = not simulator.respond(request, self.connection, answer, not self.close_connection)
 
     def _send(self, answer: Answer) -> None:
-        self._wire().answer(answer)
+        self.connection.sendall(answer.head(keep=not self.close_connection) + answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing on stderr."""
+        """Write to the log instead of stderr."""
         _log.debug(format, *args)

@@ -79,11 +79,11 @@ class Syncer:
     def _fetch_and_apply(self, begun: Begun) -> Applied:
         with tempfile.TemporaryFile(prefix="pgleaderboard-") as archive:  # unlinked: not even SIGKILL leaves it
             self.kaggle.download_leaderboard(begun.slug, archive)
-            read = board.examine(archive, self.limit)
+            read = board.read_zip(archive, self.limit)
             outcome = self.store.confirm(begun.run_id, read)
             if outcome:
                 return Applied(outcome)
-            return self.store.apply(begun.run_id, read, lambda: board.rows(archive, self.limit))
+            return self.store.apply(begun.run_id, read, lambda: board.zip_chunks(archive, self.limit))
 
     def _failed(self, begun: Begun, error: Exception, started: float) -> Ending:
         decision = decide(

@@ -1,12 +1,12 @@
-"""What happens after a failed sync, decided in one place. Pure.
+"""When a failed sync is tried again. Pure.
 
-| kind      | meaning                     | tried again                                                           |
-| --------- | --------------------------- | --------------------------------------------------------------------- |
-| transient | passes by itself            | 15 s, 30 s, 60 s …, at most sync_interval, unless Kaggle asks for more |
-| person    | somebody must act           | after 5 minutes for an hour, then hourly                              |
-| ours      | a fault of this program     | as transient                                                          |
+| kind      | meaning               | next attempt                                                           |
+| --------- | --------------------- | ---------------------------------------------------------------------- |
+| transient | passes by itself      | 15 s, 30 s, 60 s …, at most sync_interval, unless Kaggle asks for more |
+| person    | a person must act     | every 5 minutes for an hour, then hourly                               |
+| ours      | a bug of this program | as transient                                                           |
 
-Whoever changes the row, asks by hand or brings another credential has it tried at once (sql/050_sync.sql).
+A change of the row, a request by hand and a new credential cause an attempt at once (sql/050_sync.sql).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import psycopg
 
 from pgleaderboard.errors import PgleaderboardError, Transient
 
-Kind = Literal["transient", "person", "ours"]
+ErrorKind = Literal["transient", "person", "ours"]
 
 FIRST_DELAY = timedelta(seconds=15)
 PERSON_DELAY = timedelta(minutes=5)
@@ -29,12 +29,12 @@ PERSON_PATIENCE = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Decision:
-    """What to record and when to try again.
+    """The message to record and the time until the next attempt.
 
-    block_for: how long every request of this credential pauses, None = not at all.
+    block_for: the pause for all requests with this credential, None = no pause.
     """
 
-    kind: Kind
+    kind: ErrorKind
     message: str
     retry_in: timedelta
     block_for: timedelta | None = None
@@ -48,9 +48,9 @@ def decide(
     interval: timedelta,
     jitter: float | None = None,
 ) -> Decision:
-    """Decide what a failed attempt means.
+    """Decide what follows a failed attempt.
 
-    failures: failed attempts before this one, in a row. failing_for: since the first of them.
+    failures: the number of consecutive failures before this one. failing_for: the time since the first of them.
     interval: the competition's sync_interval. jitter: from 0 to 1, random if None.
     """
     if jitter is None:
@@ -66,11 +66,13 @@ def decide(
         case (
             psycopg.OperationalError()
             | psycopg.InterfaceError()
-            | psycopg.errors.IdleInTransactionSessionTimeout()  # this process stood still
-            | psycopg.errors.ReadOnlySqlTransaction()  # the server has become a standby
+            | psycopg.errors.IdleInTransactionSessionTimeout()  # this process was suspended
+            | psycopg.errors.ReadOnlySqlTransaction()  # after a switchover the server is a standby
         ):
-            return Decision("transient", "the database was busy or out of reach; the sync is tried again", spread)
-        case psycopg.errors.InsufficientPrivilege():  # somebody changes rights, or hides rows
+            return Decision(
+                "transient", "the database was busy or could not be reached; the sync will be tried again", spread
+            )
+        case psycopg.errors.InsufficientPrivilege():  # rights were changed, or row security hides rows
             return Decision("transient", f"the database refused: {error.diag.message_primary}", spread)
         case _:
             return Decision(

@@ -1,4 +1,4 @@
-"""Wrong answers on demand: a fault is put in line, and the next request that it matches plays it.
+"""Wrong answers of the simulator, down to the raw socket.
 
 simulator.faults.put("titanic", Status(429, {"Retry-After": "7"}))
 gate = simulator.faults.hold("titanic")
@@ -6,85 +6,100 @@ gate = simulator.faults.hold("titanic")
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import socket
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import format_datetime
-from http.client import responses
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from pgleaderboard.simulator.boards import zip_board
+from pgleaderboard import simulator
+from pgleaderboard.simulator import Answer, Request, zip_board
 
 _F = TypeVar("_F", bound="Fault")
+_SIGNED = re.compile(r"/signed/([\w-]+)\.zip(\?.*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer; `headers` go before those that are made here."""
+class Simulator(simulator.Simulator):
+    """A simulator with a queue of faults: a request plays the first fault that matches it.
 
-    body: bytes = b""
-    status: int = 200
-    content_type: str | None = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    auth_required: the only value of Authorization that is accepted, None = any.
+    """
 
-    @classmethod
-    def of_error(cls, status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-        """An error in Kaggle's shape."""
-        return cls(json.dumps({"code": status, "message": message}).encode(), status, headers=headers or {})
+    def __init__(self, auth_required: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.auth_required = auth_required
+        self.faults = Faults()
+        self._stopping = threading.Event()
 
-    def head(self, *, keep: bool, length: bool = True) -> bytes:
-        """Status line and headers; without the length where that is not to be told."""
-        made = {"Date": format_datetime(datetime.now(UTC), usegmt=True)}
-        if self.content_type is not None:
-            made["Content-Type"] = self.content_type
-        if length:
-            made["Content-Length"] = str(len(self.body))
-        if not keep:
-            made["Connection"] = "close"
-        given = {name.lower() for name in self.headers}
-        fields = [*self.headers.items(), *((n, v) for n, v in made.items() if n.lower() not in given)]
-        lines = [
-            f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}",
-            *(f"{name}: {value}" for name, value in fields),
-        ]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    def start(self) -> None:
+        """As above; faults hold requests back again after a stop."""
+        if self._stopping.is_set():
+            self._stopping = threading.Event()
+        super().start()
+
+    def stop(self) -> None:
+        """As above; requests that a fault holds back are never answered."""
+        self._stopping.set()
+        self.faults.release_all()
+        super().stop()
+
+    def signed_url(self, slug: str) -> str:
+        """The URL at which GET serves the board without a credential, as storage does."""
+        return f"{self.url}/signed/{slug}.zip"
+
+    def respond(self, request: Request, connection: socket.socket, answer: Callable[[], Answer], keep: bool) -> bool:
+        """Play a fault if one matches."""
+        slug = request.slug
+        if request.method == "GET" and (signed := _SIGNED.fullmatch(slug)):
+            slug = signed[1]
+            answer = partial(Answer, self.download(slug) or b"", content_type="application/zip")
+        elif self.auth_required not in (None, request.headers.get("Authorization")):
+            answer = partial(Answer.of_error, 401, "Unauthenticated")
+        fault = self.faults.take(slug, request.method)
+        if fault is None:
+            return super().respond(request, connection, answer, keep)
+        wire = Wire(connection, self._stopping, keep=keep)
+        right = answer() if fault.needs_right else Answer()
+        fault.arrived.set()
+        if wire.closing.is_set():  # too late for release_all
+            return False
+        fault.play(wire, right)
+        return wire.keep
 
 
 class Wire:
-    """The server's end of one connection, while it answers one request."""
+    """The server's end of a connection during one request."""
 
     def __init__(self, connection: socket.socket, closing: threading.Event, *, keep: bool) -> None:
         self.keep = keep
-        self.closing = closing  # the server stops: nothing is answered any more
+        self.closing = closing  # set when the server stops: nothing is answered any more
         self._connection = connection
 
     def send(self, data: bytes) -> None:
-        """Bytes as they are."""
+        """Send bytes."""
         self._connection.sendall(data)
 
     def answer(self, answer: Answer) -> None:
-        """A whole answer."""
+        """Send a whole answer."""
         self.send(answer.head(keep=self.keep) + answer.body)
 
     def reset(self) -> None:
         """End the connection with RST instead of FIN."""
         self.keep = False
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # Detached, since http.server would say a polite goodbye first.
+        # Detached, because http.server would shut the connection down first.
         os.close(self._connection.detach())
 
 
 @dataclass(kw_only=True, eq=False)
 class Fault:
-    """Something else than the right answer.
+    """A wrong answer, or none.
 
-    `arrived` is set when a request met it; `release()` lets go what it holds back, as does the server
-    when it stops.
+    `arrived` is set when a request has come. `release()` continues what the fault holds back; so does a stop.
     """
 
     arrived: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
@@ -92,21 +107,21 @@ class Fault:
 
     @property
     def needs_right(self) -> bool:
-        """Whether `play` uses the right answer; else none is made, and a replay does not move on."""
+        """Whether `play` uses the right answer. If not, none is made, and a replay does not move on."""
         return False
 
     def release(self) -> None:
-        """Go on with what is held back."""
+        """Continue what is held back."""
         self.released.set()
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Answer on the wire; `right` is what would have been answered."""
+        """Answer on the wire. right: the right answer."""
         raise NotImplementedError
 
 
 @dataclass(eq=False)
 class Status(Fault):
-    """A status code with headers; the body is Kaggle's JSON error unless one is given."""
+    """A status code with headers. The body is Kaggle's JSON error by default."""
 
     code: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -115,7 +130,7 @@ class Status(Fault):
     message: str | None = None
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Answer so."""
+        """Answer."""
         if self.body is None:
             wire.answer(Answer.of_error(self.code, self.message or f"Simulated {self.code}", self.headers))
         else:
@@ -124,7 +139,7 @@ class Status(Fault):
 
 @dataclass(eq=False)
 class Page(Fault):
-    """Any body under any content type, 200 by default: an HTML page, nothing at all, a broken ZIP."""
+    """Any body of any content type, with status 200 by default: an HTML page, an empty body, a broken ZIP."""
 
     body: bytes | str = b""
     content_type: str | None = "text/html; charset=utf-8"
@@ -132,37 +147,37 @@ class Page(Fault):
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Answer so."""
+        """Answer."""
         wire.answer(Answer(_bytes(self.body), self.status, self.content_type, self.headers))
 
 
 @dataclass(eq=False)
 class Zipped(Fault):
-    """A CSV of the test's own, zipped under a member name of its own."""
+    """A ZIP with a CSV and a member name of the test's own."""
 
     csv: bytes | str
     name: str
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Answer so."""
+        """Answer."""
         wire.answer(Answer(zip_board(_bytes(self.csv), self.name), content_type="application/zip"))
 
 
 @dataclass(eq=False)
 class Redirect(Fault):
-    """Somewhere else, as for a download from storage."""
+    """A redirect, as for a download from storage."""
 
     url: str
     status: int = 302
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Answer so."""
+        """Answer."""
         wire.answer(Answer(b"", self.status, None, {"Location": self.url}))
 
 
 @dataclass(eq=False)
 class Hold(Fault):
-    """The right answer as of the request's arrival, but not before `release()`."""
+    """The right answer as of the request's arrival, sent after `release()`."""
 
     @property
     def needs_right(self) -> bool:
@@ -178,7 +193,7 @@ class Hold(Fault):
 
 @dataclass(eq=False)
 class Silent(Fault):
-    """Not a byte; the connection is closed at `release()`."""
+    """No answer; the connection is closed at `release()`."""
 
     def play(self, wire: Wire, right: Answer) -> None:
         """Wait, then close."""
@@ -188,9 +203,10 @@ class Silent(Fault):
 
 @dataclass(eq=False)
 class Half(Fault):
-    """Half the body (or of the right one), then the end of the connection.
+    """Half of a body (by default of the right one), then the end of the connection.
 
-    Without `declare_length` only the content tells that something is missing; with `reset` the end is a RST.
+    declare_length: send Content-Length; without it only the content shows that half is missing.
+    reset: end with RST instead of FIN.
     """
 
     body: bytes | None = None
@@ -206,14 +222,17 @@ class Half(Fault):
         """Stop half-way."""
         wire.keep = False
         whole = right if self.body is None else Answer(self.body, content_type="application/zip")
-        wire.send(whole.head(keep=False, length=self.declare_length) + whole.body[: len(whole.body) // 2])
+        head = whole.head(keep=False)
+        if not self.declare_length:
+            head = head.replace(f"Content-Length: {len(whole.body)}\r\n".encode(), b"")
+        wire.send(head + whole.body[: len(whole.body) // 2])
         if self.reset:
             wire.reset()
 
 
 @dataclass(eq=False)
 class Drip(Fault):
-    """One byte each `interval` seconds, in the body or in the headers; all at once after `release()`."""
+    """One byte every `interval` seconds, in the body or in the headers; the rest at once after `release()`."""
 
     interval: float = 0.05
     headers: bool = False
@@ -248,7 +267,7 @@ class Reset(Fault):
     """RST instead of an answer."""
 
     def play(self, wire: Wire, right: Answer) -> None:
-        """Reset."""
+        """Reset the connection."""
         wire.reset()
 
 
@@ -261,7 +280,7 @@ class _Waiting:
 
 
 class Faults:
-    """The faults in line; the first that matches a request is taken."""
+    """A queue of faults: a request takes the first one that matches."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -269,20 +288,20 @@ class Faults:
         self._played: list[Fault] = []
 
     def put(self, slug: str | None, fault: _F, times: int | None = 1, method: str | None = None) -> _F:
-        """Put a fault in line and return it.
+        """Append a fault, and return it.
 
-        It meets the next `times` requests (None: all, until `clear`) for this slug and method (None: any).
+        It is for the next `times` requests (None: all, until `clear`) for this slug and method (None: any).
         """
         with self._lock:
             self._waiting.append(_Waiting(fault, slug.lower() if slug is not None else None, method, times))
         return fault
 
     def hold(self, slug: str | None = None, method: str | None = None) -> Hold:
-        """Hold back the next answer until `release()` of what is returned."""
+        """Hold the next answer back until `release()` of the returned fault."""
         return self.put(slug, Hold(), method=method)
 
     def clear(self) -> None:
-        """Forget all that still wait."""
+        """Remove all faults from the queue."""
         with self._lock:
             self._waiting.clear()
 
@@ -291,7 +310,7 @@ class Faults:
             return len(self._waiting)
 
     def take(self, slug: str, method: str) -> Fault | None:
-        """The fault that a request meets; for the server."""
+        """The fault that a request plays, None if there is none."""
         with self._lock:
             for waiting in self._waiting:
                 if waiting.slug in (None, slug.lower()) and waiting.method in (None, method):
@@ -305,7 +324,7 @@ class Faults:
         return None
 
     def release_all(self) -> None:
-        """Let go of everything that is held back; for the server when it stops."""
+        """Release all faults that were played."""
         with self._lock:
             for fault in self._played:
                 fault.release()

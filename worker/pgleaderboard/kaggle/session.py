@@ -1,0 +1,104 @@
+"""A session of Kaggle's SDK: one client with its connections, which can be aborted from another thread.
+
+`import kaggle` would authenticate, print and perhaps exit, so only `kagglesdk` is imported; and lazily, because
+that takes half a second.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from pgleaderboard import __version__
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.kaggle.credential import Credential
+from pgleaderboard.kaggle.errors import status_of
+from pgleaderboard.kaggle.transport import Adapter, Sockets
+
+if TYPE_CHECKING:
+    from kagglesdk import KaggleClient
+
+_oauth_file = threading.Lock()  # the SDK does not write the file in one piece
+
+
+class Session:
+    """Signs in once, then serves any number of requests, one at a time. Parameters as for `client.Kaggle`."""
+
+    def __init__(self, url: str, credential: Credential, timeout: float, answered: Callable[[str], object]) -> None:
+        self.sockets = Sockets()
+        self._url = url
+        self._credential = credential
+        self._timeout = timeout
+        self._answered = answered
+        self._client: KaggleClient | None = None
+        self._token: str | None = None
+
+    def sign_in(self, refused_token: str | None = None) -> None:
+        """Make the client unless there is one. Renews an OAuth token that has expired or was refused."""
+        if self._client is not None:
+            return
+        self._token = self._credential.token
+        if self._credential.oauth_file:
+            with _oauth_file:
+                self._token = self._oauth_token(str(self._credential.oauth_file), refused_token)
+        self._client = self._new_client(self._credential.username, self._credential.key, self._token)
+
+    def _oauth_token(self, file: str, refused_token: str | None) -> str:
+        from kagglesdk import KaggleCredentials
+
+        self._client = self._new_client(None, None, None)
+        stored = KaggleCredentials.load(self._client, file)
+        token: str | None = stored.get_access_token() if stored else None
+        if token and token == refused_token:
+            stored.refresh_access_token()
+            token = stored.get_access_token()
+        self.close()
+        if not token:
+            raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
+        return token
+
+    def call(self, method: Callable[[Any], Any]) -> Any:
+        """Call a method of the SDK's API of competitions; again with a new token if the OAuth token is refused."""
+        try:
+            return method(self._api)
+        except requests.HTTPError as error:
+            if not (self._credential.oauth_file and error.response is not None and status_of(error.response) == 401):
+                raise
+        self.close()
+        self.sign_in(refused_token=self._token)
+        return method(self._api)
+
+    def _new_client(self, username: str | None, key: str | None, token: str | None) -> KaggleClient:
+        from kagglesdk import KaggleClient, KaggleEnv
+
+        agent = f"pgleaderboard/{__version__}"
+        client = KaggleClient(env=KaggleEnv.PROD, username=username, password=key, api_token=token, user_agent=agent)
+        http = client.http_client()
+        http._endpoint = self._url  # the SDK knows only its own hosts
+        http._init_session()
+        adapter = Adapter(self._timeout, self.sockets, self._answered)
+        http._session.mount("https://", adapter)
+        http._session.mount("http://", adapter)
+        return client
+
+    @property
+    def _api(self) -> Any:
+        assert self._client is not None
+        return self._client.competitions.competition_api_client
+
+    def redact(self, text: str) -> str:
+        """Replace the secrets of this session in a text."""
+        return self._credential.redact(text, self._token)
+
+    def close(self) -> None:
+        """Close the connections and drop the client."""
+        if self._client is not None:
+            self._client.http_client()._session.close()
+            self._client = None
+        self.sockets.close()
+
+    def __del__(self) -> None:
+        self.close()
