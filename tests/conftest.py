@@ -23,16 +23,14 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pytest_postgresql import factories
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.kaggle.client import Credential, Kaggle
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.store import Store
+from tests.support.aliases import Connect, Connection, MakeWorker
+from tests.support.kaggle import make_kaggle
 from tests.support.syncs import Syncs
 
 _NUMBERS = itertools.count(1)
-BOARDS = Path(__file__).resolve().parents[2] / "shared" / "boards"
-
-Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -112,7 +110,7 @@ def url(db: Connection, server_url: str) -> str:
 
 
 @pytest.fixture
-def connect(url: str) -> Iterator[Callable[[], Connection]]:
+def connect(url: str) -> Iterator[Connect]:
     """Opens more connections to that database, not in autocommit; they are closed afterwards."""
     opened: list[Connection] = []
 
@@ -130,20 +128,6 @@ def simulator() -> Iterator[Simulator]:
     """Kaggle's side of the socket; its boards stand still until they are advanced."""
     with Simulator(speed=0) as running_simulator:
         yield running_simulator
-
-
-def make_kaggle(kaggle_url: str, **changes: Any) -> Kaggle:
-    """A client with a credential, whose time-outs no healthy request comes near."""
-    chosen: dict[str, Any] = {
-        "credential": Credential("the test", token="test-token"),
-        "timeout": 30,
-        "deadline": 60,
-        "limit": 2**28,
-    } | changes
-    return Kaggle(kaggle_url, chosen.pop("credential"), **chosen)
-
-
-MakeWorker = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.simulator import Simulator, Status, zip_board
-from tests.conftest import Connection, make_kaggle
+from tests.support.aliases import Connection
 from tests.support.boards import csv_of, teams, zip_of
+from tests.support.kaggle import make_kaggle
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "archives.md").read_text()

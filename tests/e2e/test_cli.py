@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 from pgleaderboard import __version__
 from pgleaderboard.database import migrate
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., subprocess.Popen[str]]

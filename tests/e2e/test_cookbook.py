@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pgleaderboard.simulator import Simulator, zip_board
 from pgleaderboard.simulator.faults import Zipped
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
+from tests.support.kaggle import make_kaggle
 from tests.support.pages import check, files
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")

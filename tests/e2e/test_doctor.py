@@ -26,8 +26,9 @@ from pgleaderboard import __version__
 from pgleaderboard.doctor.checks import Finding, Patient, examine
 from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
+from tests.support.kaggle import make_kaggle
 from tests.support.pooler import pgbouncer
 
 Examine = Callable[..., list[Finding]]

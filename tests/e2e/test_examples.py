@@ -17,7 +17,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, PATIENCE, insert, synced, value
 from tests.support.boards import teams, zip_of
 from tests.support.syncs import Syncs

@@ -33,7 +33,8 @@ from pgleaderboard.kaggle.client import Credential, Description, Kaggle
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
+from tests.support.kaggle import close, make_kaggle
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 FIRST = '1,11,Otters,"2026-01-31 23:59:59",0.90,5,"ann,Bob"'
@@ -434,12 +435,6 @@ class Stage:
         while not self.one(f"SELECT {holds} AS holds", *values).holds:
             assert time.monotonic() < deadline, f"it never held: {holds}"
             time.sleep(0.01)
-
-
-def close(kaggle: Kaggle) -> None:
-    """Close the connections that a client keeps for later."""
-    while kaggle._idle:
-        kaggle._idle.pop().close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pgleaderboard.simulator import Simulator, Zipped
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import (
     SLUG,
     assert_nothing_is_wanted,

@@ -23,8 +23,9 @@ from psycopg.conninfo import make_conninfo
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
+from tests.support.kaggle import make_kaggle
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 

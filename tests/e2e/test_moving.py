@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import embedded, paths
 from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import insert, move_time, rows, runs, synced, value
 from tests.support.boards import COLUMNS
 

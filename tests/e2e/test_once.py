@@ -16,8 +16,9 @@ from psycopg.conninfo import make_conninfo
 from pgleaderboard.process.supervisor import Supervisor, Work
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.simulator.faults import Hold
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
+from tests.support.kaggle import make_kaggle
 
 
 @pytest.fixture(autouse=True)

@@ -21,9 +21,10 @@ from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.process.supervisor import Supervisor, Work, running
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
+from tests.support.kaggle import make_kaggle
 from tests.support.pooler import pgbouncer
 
 

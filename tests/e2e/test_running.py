@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import OTHER, SLUG, insert, synced, value
 
 ROOT = Path(__file__).resolve().parents[2]

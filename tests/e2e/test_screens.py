@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from pgleaderboard.cli.main import cli
 from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, csv_of, teams, zip_of
 from tests.support.syncs import Syncs
 from tests.support.terminal import Terminal

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from pgleaderboard import demo
 from pgleaderboard.simulator import Page, Simulator, Status
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, zip_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import errors
 
 from pgleaderboard.simulator import Simulator, Status, Zipped
+from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.asking import (
     BYSTANDER,
     OTHER,
@@ -30,10 +29,6 @@ from tests.support.asking import (
     synced,
     value,
 )
-
-Connection = psycopg.Connection[Any]
-Connect = Callable[[], Connection]
-MakeWorker = Callable[..., AbstractContextManager[None]]
 
 MANY = 10_000
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"

@@ -25,12 +25,12 @@ from pgleaderboard.sync import board, order
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Store
-from tests.conftest import make_kaggle
+from tests.support.aliases import Connection
 from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
+from tests.support.kaggle import make_kaggle
 from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
 from tests.support.syncs import LIMIT, WORKER, Syncs
 
-Connection = psycopg.Connection[Any]
 # APPLY_SEQUENCES=500 tries that many sequences of boards, other ones each time.
 SEQUENCES = os.environ.get("APPLY_SEQUENCES")
 

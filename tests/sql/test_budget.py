@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,8 @@ import pytest
 
 from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connect, Connection, MakeWorker
 
-Connect = Callable[[], Connection]
 MINUTE = timedelta(seconds=60)
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, read_csv, shown
 
 SLUG = "simulated-60-teams"

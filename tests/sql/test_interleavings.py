@@ -10,7 +10,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,11 +19,10 @@ import pytest
 from psycopg.rows import namedtuple_row
 
 from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.asking import heard
 
 _numbers = itertools.count(1)
-Connect = Callable[[], Connection]
 
 # Whoever acts here may wait for nobody: a wait ends as an error at once.
 IMPATIENT = "SET lock_timeout = '400ms'; SET statement_timeout = '20s'"

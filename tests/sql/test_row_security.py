@@ -19,7 +19,7 @@ from pgleaderboard.database import migrate
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.retry import decide
 from pgleaderboard.sync.store import Store
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import PATIENCE, eventually, insert, move_time, synced, value
 from tests.support.boards import shown, teams, zip_of
 from tests.support.syncs import Syncs

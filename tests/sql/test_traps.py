@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -15,9 +14,8 @@ import pytest
 from procrastinate.manager import JobManager
 
 from pgleaderboard.simulator import Simulator, Status
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connect, Connection, MakeWorker
 
-Connect = Callable[[], Connection]
 QUEUED = "SELECT count(*) FROM procrastinate.procrastinate_jobs"
 
 

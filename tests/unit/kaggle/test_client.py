@@ -30,7 +30,8 @@ from pgleaderboard.kaggle.client import Credential, Description, Kaggle, find_cr
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status
 from pgleaderboard.simulator.catalog import competition
-from tests import conftest
+from tests.support import kaggle as clients
+from tests.support.kaggle import close
 
 METHOD = "/v1/competitions.CompetitionApiService/DownloadLeaderboard"
 KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'
@@ -42,7 +43,7 @@ _made: list[Kaggle] = []
 
 def make_kaggle(kaggle_url: str, **changes: Any) -> Kaggle:
     """A client whose connections are closed when the test ends."""
-    _made.append(conftest.make_kaggle(kaggle_url, **changes))
+    _made.append(clients.make_kaggle(kaggle_url, **changes))
     return _made[-1]
 
 
@@ -51,12 +52,6 @@ def _close_clients() -> Iterator[None]:
     yield
     while _made:
         close(_made.pop())
-
-
-def close(kaggle: Kaggle) -> None:
-    """Close the connections that a client keeps for later."""
-    while kaggle._idle:
-        kaggle._idle.pop().close()
 
 
 # Which credential
@@ -627,7 +622,7 @@ def test_a_client_that_nobody_needs_any_more_closes_its_connections(
     """Python has nothing to complain about when it is thrown away."""
     complaints: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
-    kaggle = conftest.make_kaggle(simulator.url)
+    kaggle = clients.make_kaggle(simulator.url)
     downloaded(kaggle)
     until(lambda: not any(isinstance(thread, threading.Timer) for thread in threading.enumerate()))
     gc.collect()
