@@ -231,7 +231,9 @@ def test_nothing_is_left_in_a_temporary_folder(
 ) -> None:
     """Downloads lie in files without a name: not even during a sync is there one to be left behind."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    _link(syncs, "titanic")
+    syncs.db.execute(
+        "UPDATE kaggle.competitions SET kaggle_competition_id = 'titanic' WHERE id = %s", (syncs.competition,)
+    )
     seen: list[list[Path]] = []
     apply = syncs.store.apply
 
