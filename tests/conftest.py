@@ -125,8 +125,9 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
 
 
 @pytest.fixture
-def thorough_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each sweep also looks for what arrived without triggers, as otherwise one every ten seconds."""
+def many_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker sweeps all the time, and each sweep also looks for what arrived without triggers."""
+    monkeypatch.setattr("pgleaderboard.process.supervisor.LONGEST_PAUSE", 0.1)
     monkeypatch.setattr("pgleaderboard.process.supervisor.THOROUGH_EVERY", 0.0)
 
 

@@ -89,7 +89,7 @@ def test_deleting_during_a_sync_leaves_nothing(
     assert value(db, "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE task_name = 'sync'") == 0
 
 
-@pytest.mark.usefixtures("thorough_sweeps")
+@pytest.mark.usefixtures("many_sweeps")
 def test_truncating_leaves_nothing(db: Connection, worker: MakeWorker) -> None:
     """TRUNCATE … CASCADE, also with RESTART IDENTITY; numbers that come again meet nothing old."""
     with worker():
