@@ -22,9 +22,16 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [],
     ),
     "PGLEADERBOARD_HOME": ("home", _default_home, [("/srv/boards", Path("/srv/boards"))], []),
+    "PGLEADERBOARD_POSTGRES_BIN": (
+        "postgres_bin",
+        None,
+        [("/usr/lib/postgresql/17/bin", Path("/usr/lib/postgresql/17/bin"))],
+        [],
+    ),
     "KAGGLE_API_TOKEN": ("kaggle_api_token", None, [("geheim", SecretStr("geheim"))], []),
     "KAGGLE_USERNAME": ("kaggle_username", None, [("somebody", "somebody")], []),
     "KAGGLE_KEY": ("kaggle_key", None, [("geheim", SecretStr("geheim"))], []),
+    "KAGGLE_CONFIG_DIR": ("kaggle_config_dir", None, [("/srv/kaggle", Path("/srv/kaggle"))], []),
     "PGLEADERBOARD_KAGGLE_URL": (
         "kaggle_url",
         "https://api.kaggle.com",
@@ -68,6 +75,24 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [("0.5", 0.5), ("3650", 3650)],
         ["-1", "x", "nan", "inf", "1e12"],
     ),
+    "PGLEADERBOARD_AFTER_END_HOURS": (
+        "after_end_hours",
+        2,
+        [("0", 0), ("0.5", 0.5), ("876000", 876000)],
+        ["-1", "x", "nan", "inf", "876001"],
+    ),
+    "PGLEADERBOARD_AFTER_END_HOURLY_DAYS": (
+        "after_end_hourly_days",
+        1,
+        [("0", 0), ("0.5", 0.5), ("36500", 36500)],
+        ["-1", "x", "nan", "inf", "36501"],
+    ),
+    "PGLEADERBOARD_AFTER_END_DAILY_DAYS": (
+        "after_end_daily_days",
+        30,
+        [("0", 0), ("0.5", 0.5), ("36500", 36500)],
+        ["-1", "x", "nan", "inf", "36501"],
+    ),
     "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
     "PGLEADERBOARD_METRICS_PORT": ("metrics_port", None, [("0", 0), ("65535", 65535)], ["-1", "65536", "http", "1.5"]),
     "PGLEADERBOARD_METRICS_HOST": ("metrics_host", "127.0.0.1", [("::1", "::1"), ("10.0.0.7", "10.0.0.7")], []),
@@ -75,6 +100,11 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
 
 
 REFUSED = [(name, text) for name, (_, _, _, refused) in CONTRACT.items() for text in refused]
+
+
+def test_each_setting_is_listed() -> None:
+    """The table above forgets none."""
+    assert {attribute for attribute, *_ in CONTRACT.values()} == set(Settings.model_fields)
 
 
 @pytest.fixture(autouse=True)
