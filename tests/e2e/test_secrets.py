@@ -198,7 +198,7 @@ def test_a_worker_whose_kaggle_and_database_fail_gives_nothing_away(
     failed = db.execute("SELECT error_kind FROM kaggle.wait_for_sync('held')").fetchone()
     assert failed == ("ours",)
     db.execute("DROP FUNCTION kaggle_internal.confirm_board(bigint, text, bytea)")
-    db.execute("ALTER FUNCTION kaggle.confirm_board_before(bigint, text, bytea) RENAME TO confirm_board")
+    db.execute("ALTER FUNCTION kaggle_internal.confirm_board_before(bigint, text, bytea) RENAME TO confirm_board")
 
     # The database goes away, and comes back.
     db.execute(
@@ -239,7 +239,7 @@ def test_kaggle_cannot_echo_the_token_into_a_table(
 # Each case is a process of its own, forked after the imports.
 DRIVER = """
 import json, os, sys
-from worker import cli
+from pgleaderboard.cli import main as cli
 for number, (arguments, given) in enumerate(json.load(sys.stdin)):
     with open(f"{sys.argv[1]}/{number}", "w") as said:
         child = os.fork()

@@ -118,13 +118,13 @@ def test_ordinary_user(folder: Path) -> None:
     code = """if True:
         import psycopg, sys
         from pathlib import Path
-        from worker import postgres
-        with postgres.running(Path(sys.argv[1]), extra_options={"fsync": "off"}) as server:
+        from pgleaderboard.database import embedded
+        with embedded.running(Path(sys.argv[1]), extra_options={"fsync": "off"}) as server:
             with psycopg.connect(server.url()) as connection:
                 print(connection.execute("show data_directory").fetchone()[0])
     """
 
-    paths = (Path(embedded.__file__).parents[1], Path(psycopg.__file__).parents[1])
+    paths = (Path(embedded.__file__).parents[2], Path(psycopg.__file__).parents[1])
 
     def python(executable: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -142,7 +142,7 @@ def test_ordinary_user(folder: Path) -> None:
     # A Python below /root is out of nobody's reach; the system's does if of the same version.
     for executable in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         with suppress(OSError):
-            if python(executable, "-c", "import worker.postgres").returncode == 0:
+            if python(executable, "-c", "import pgleaderboard.database.embedded").returncode == 0:
                 break
     else:
         pytest.skip("nobody can run no Python here that reads this checkout")
