@@ -16,8 +16,9 @@ up: $(VENV)/runtime ## Sync boards until Ctrl-C: DATABASE_URL, else an embedded 
 demo: $(VENV)/runtime ## Show the whole of it with invented boards, in a throwaway database
 	@$(BIN)/pgleaderboard demo
 
+# Without bytecode each of a hundred commands that the tests run would compile the package anew.
 test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreSQL)
-	@$(BIN)/python -m pytest $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/dev ## Check format, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }

@@ -5,7 +5,6 @@ TEST_DATABASE_URL names a PostgreSQL where databases and roles may be made; with
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -13,28 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from pytest_postgresql import factories
+from psycopg.conninfo import conninfo_to_dict
 
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
 from pgleaderboard.sync.store import Store
+from tests.support.aliases import Connect, Connection, MakeWorker
+from tests.support.databases import copy_of
 from tests.support.faults import Simulator
+from tests.support.kaggle import make_kaggle
 from tests.support.syncs import WORKER, Syncs
-
-_NUMBERS = itertools.count(1)
-BOARDS = Path(__file__).resolve().parents[2] / "shared" / "boards"
-
-Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,56 +57,36 @@ def server_url(_plain_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def pg_server(server_url: str) -> SimpleNamespace:
-    """The server as pytest-postgresql wants to be told of it."""
-    parts = conninfo_to_dict(server_url)
-    return SimpleNamespace(
-        host=parts.get("host"),
-        port=parts.get("port", 5432),
-        user=parts.get("user"),
-        password=parts.get("password"),
-        options="",
-        maintenance_dbname=parts.get("dbname", "postgres"),
-        template_dbname=None,
-    )
-
-
-def _migrate(**where: Any) -> None:
-    where.pop("autocommit", None)
-    migrate.migrate(make_conninfo(**{name: value for name, value in where.items() if value is not None}))
-
-
-migrated = factories.postgresql_noproc(depends_on="pg_server", dbname=f"pgl_{os.getpid()}", load=[_migrate])
-_cloned = factories.postgresql("migrated")
+def template(server_url: str) -> Iterator[str]:
+    """Name of a migrated database to copy."""
+    with copy_of("template0", server_url) as dsn:
+        migrate.migrate(dsn)
+        yield str(conninfo_to_dict(dsn)["dbname"])
 
 
 @pytest.fixture
 def empty_database(server_url: str) -> Iterator[str]:
     """DSN of a database with nothing in it."""
-    name = f"pgl_{os.getpid()}_{next(_NUMBERS)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name))
-        )
-        yield make_conninfo(server_url, dbname=name)
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with copy_of("template0", server_url) as dsn:
+        yield dsn
 
 
 @pytest.fixture
-def db(_cloned: Connection) -> Connection:
-    """A connection in autocommit to a fresh, migrated database."""
-    _cloned.autocommit = True
-    return _cloned
+def url(template: str, server_url: str) -> Iterator[str]:
+    """DSN of a fresh, migrated database."""
+    with copy_of(template, server_url) as dsn:
+        yield dsn
 
 
 @pytest.fixture
-def url(db: Connection, server_url: str) -> str:
-    """DSN of that database."""
-    return make_conninfo(server_url, dbname=db.info.dbname)
+def db(url: str) -> Iterator[Connection]:
+    """A connection in autocommit to that database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture
-def connect(url: str) -> Iterator[Callable[[], Connection]]:
+def connect(url: str) -> Iterator[Connect]:
     """Opens more connections to that database, not in autocommit; they are closed afterwards."""
     opened: list[Connection] = []
 
@@ -134,20 +106,6 @@ def simulator() -> Iterator[Simulator]:
         yield running_simulator
 
 
-def make_kaggle(kaggle_url: str, **changes: Any) -> Kaggle:
-    """A client with a credential, whose time-outs no healthy request comes near."""
-    chosen: dict[str, Any] = {
-        "credential": Credential("the test", token="test-token"),
-        "timeout": 30,
-        "deadline": 60,
-        "limit": 2**28,
-    } | changes
-    return Kaggle(kaggle_url, chosen.pop("credential"), **chosen)
-
-
-MakeWorker = Callable[..., AbstractContextManager[None]]
-
-
 @pytest.fixture
 def worker(url: str, simulator: Simulator) -> MakeWorker:
     """Makes a worker that runs for the length of a with block; keywords change what it is told (see Configuration)."""
@@ -165,6 +123,13 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
         return running(Supervisor(Configuration(**(told | changes))))
 
     return make
+
+
+@pytest.fixture
+def many_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker sweeps all the time, and each sweep also looks for what arrived without triggers."""
+    monkeypatch.setattr("pgleaderboard.process.session.SWEEP_EVERY", 0.1)
+    monkeypatch.setattr("pgleaderboard.process.supervisor.THOROUGH_EVERY", 0.0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from pgleaderboard.simulator import Simulator
+from tests.support.faults import Simulator
 
 
 class Folder:

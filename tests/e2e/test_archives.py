@@ -18,9 +18,10 @@ from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.simulator import zip_board
-from tests.conftest import Connection, make_kaggle
+from tests.support.aliases import Connection
 from tests.support.boards import csv_of, teams, zip_of
 from tests.support.faults import Simulator, Status
+from tests.support.kaggle import make_kaggle
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = (ROOT / "docs" / "archives.md").read_text()

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
 from pgleaderboard.database import migrate
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.faults import Simulator, Status
 
 ROOT = Path(__file__).resolve().parents[2]

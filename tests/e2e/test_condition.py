@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate
 from pgleaderboard.sync.store import Begun, Store
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import (
     OTHER,
     SLUG,

@@ -13,10 +13,11 @@ import zipfile
 from pathlib import Path
 
 from pgleaderboard.simulator import zip_board
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
 from tests.support.faults import Simulator, Zipped
+from tests.support.kaggle import make_kaggle
 from tests.support.pages import check, files
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")

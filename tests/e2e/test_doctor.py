@@ -25,9 +25,10 @@ from psycopg.conninfo import make_conninfo
 from pgleaderboard import __version__
 from pgleaderboard.doctor.checks import Finding, Patient, examine
 from pgleaderboard.kaggle.credential import Credential
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
 from tests.support.faults import Simulator, Status
+from tests.support.kaggle import make_kaggle
 from tests.support.pooler import pgbouncer
 
 Examine = Callable[..., list[Finding]]

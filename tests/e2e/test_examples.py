@@ -16,10 +16,10 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, PATIENCE, insert, synced, value
 from tests.support.boards import teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -1,64 +1,35 @@
 """Whatever Kaggle answers: the last good board stays, the row says what happened, and healing is noticed at once.
 
-FAULTS and ACCEPTED below are to be read as documentation. One database, one worker and one simulated Kaggle serve all
-of it; each test has a competition of its own.
+FAULTS below is to be read as documentation.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import os
 import re
-import socket
 import struct
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from io import BytesIO
-from typing import IO, Any
+from typing import Any
 
-import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
-from psycopg.rows import namedtuple_row
 
-from pgleaderboard.database import migrate
-from pgleaderboard.kaggle.client import Description, Kaggle
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.process.session import Configuration
-from pgleaderboard.process.supervisor import Supervisor, running
-from pgleaderboard.simulator.names import ODD_TEAM_NAMES
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.faults import Drip, Fault, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
-
-HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
-FIRST = '1,11,Otters,"2026-01-31 23:59:59",0.90,5,"ann,Bob"'
-SECOND = '2,12,Badgers,"2026-01-30 00:00:00",0.85,3,cleo'
-MEMBER = "x-publicleaderboard-2026-05-05T15:36:33.csv"
-LIMIT = 2**20
-WAIT = "30 seconds"
-_numbers = itertools.count(5)
-_databases = itertools.count(1)
+from tests.support.kaggle import close, make_kaggle
+from tests.support.stage import FIRST, HEADER, MEMBER, SECOND, Broken, Client, Stage, Switched, csv, numbers, text
 
 # How long until the next try, in seconds: the bounds, and a little for what the database does between two clocks.
 SOON = (11.25, 20.0)
+
+
 PATIENTLY = (299.9, 305.0)
-
-
-def text(*rows: str, header: str = HEADER, mark: str = "\ufeff", end: str = "\n") -> bytes:
-    """A CSV as Kaggle writes it."""
-    return (mark + end.join([header, *rows, ""])).encode()
-
-
-def csv(*rows: str, **form: str) -> Callable[[], Fault]:
-    """Kaggle answers with this CSV."""
-    return lambda: Zipped(text(*rows, **form), MEMBER)
 
 
 def first(old: str, new: str) -> Callable[[], Fault]:
@@ -98,28 +69,11 @@ def zipped(body: bytes) -> Callable[[], Fault]:
     return lambda: Page(body, content_type="application/zip")
 
 
-@dataclass(frozen=True)
-class Client:
-    """The worker asks through another client meanwhile: another URL, shorter limits, and what it meets there."""
-
-    url: str = ""
-    fault: Callable[[], Fault] | None = None
-    limits: dict[str, Any] = field(default_factory=dict)
-
-
-class Broken(Kaggle):
-    """A client with a fault of its own."""
-
-    def __init__(self) -> None:
-        super().__init__("http://127.0.0.1:9", None, timeout=1, deadline=1, limit=1)
-
-    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
-        """Fail as no client should."""
-        raise RuntimeError("geheim")
-
-
 HASTY = {"timeout": 30.0, "deadline": 0.5}
+
+
 IMPATIENT = {"timeout": 0.3, "deadline": 30.0}
+
 
 # what Kaggle does: (how, error_kind, words that a user finds in last_error, seconds until the next try)
 FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
@@ -210,6 +164,7 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "a fault of ours": (Broken, "ours", "pgleaderboard itself failed (RuntimeError); its log has", SOON),
 }
 
+
 # what Retry-After says on a 429: seconds that every request of the credential waits
 PAUSES: dict[str, tuple[Callable[[], str | None], tuple[float, float]]] = {
     "seconds": (lambda: "120", (119.9, 125)),
@@ -220,261 +175,6 @@ PAUSES: dict[str, tuple[Callable[[], str | None], tuple[float, float]]] = {
     "zero": (lambda: "0", (59.9, 65)),
     "nothing": (lambda: None, (59.9, 65)),
 }
-
-Row = tuple[Any, ...]
-OTTERS: Row = (1, 11, "Otters", "2026-01-31 23:59:59", "0.90", 5, ["ann", "Bob"], False)
-BADGERS: Row = (2, 12, "Badgers", "2026-01-30 00:00:00", "0.85", 3, ["cleo"], False)
-OLD = "TeamId,TeamName,SubmissionDate,Score"
-
-
-def but(row: Row, **changed: Any) -> Row:
-    """The same row with another rank, name, score, count, members or benchmark."""
-    names = ("rank", "team_id", "name", "date", "score", "count", "members", "benchmark")
-    return tuple(changed.get(name, value) for name, value in zip(names, row, strict=True))
-
-
-# what is accepted: (the file, the board)
-ACCEPTED: dict[str, tuple[bytes, list[Row]]] = {
-    "as Kaggle writes it": (text(FIRST, SECOND), [OTTERS, BADGERS]),
-    "CRLF": (text(FIRST, SECOND, end="\r\n"), [OTTERS, BADGERS]),
-    "no byte-order mark": (text(FIRST, SECOND, mark=""), [OTTERS, BADGERS]),
-    "no newline at the end": (text(FIRST, SECOND)[:-1], [OTTERS, BADGERS]),
-    "another order of columns": (
-        text(
-            '"ann,Bob",5,0.90,"2026-01-31 23:59:59",Otters,11,1',
-            'cleo,3,0.85,"2026-01-30 00:00:00",Badgers,12,2',
-            header=",".join(reversed(HEADER.split(","))),
-        ),
-        [OTTERS, BADGERS],
-    ),
-    "columns of later years": (
-        text(f"gold,{FIRST},", f',{SECOND},"a ""b"""', header=f"Medal,{HEADER},Note"),
-        [OTTERS, BADGERS],
-    ),
-    "NUL in a name": (
-        text(FIRST.replace("Otters", "Ot\0ters\0"), SECOND),
-        [but(OTTERS, name="Ot\ufffdters\ufffd"), BADGERS],
-    ),
-    "empty score": (text(FIRST, SECOND.replace("0.85", "")), [OTTERS, but(BADGERS, score=None)]),
-    "negative score": (text(FIRST.replace("0.90", "-0.10"), SECOND), [but(OTTERS, score="-0.10"), BADGERS]),
-    "score with an exponent": (text(FIRST, SECOND.replace("0.85", "1e-5")), [OTTERS, but(BADGERS, score="0.00001")]),
-    "a long score": (
-        text(FIRST.replace("0.90", "239426808406486000.00000"), SECOND),
-        [but(OTTERS, score="239426808406486000.00000"), BADGERS],
-    ),
-    "empty date, count and members": (
-        text(FIRST, "2,12,Badgers,,0.85,,"),
-        [OTTERS, but(BADGERS, date=None, count=None, members=[])],
-    ),
-    "benchmarks, one with a username": (
-        text('0,98,"Host Baseline",,0.95,1,', FIRST, "0,99,benchmark.csv,,0.88,1,TheHost", SECOND),
-        [
-            (None, 98, "Host Baseline", None, "0.95", 1, [], True),
-            OTTERS,
-            (None, 99, "benchmark.csv", None, "0.88", 1, ["TheHost"], True),
-            BADGERS,
-        ],
-    ),
-    "ties in the file's order": (
-        text(FIRST, SECOND.replace("0.85", "0.90"), '3,7,Zebras,"2025-01-01 00:00:00",0.90,1,deb'),
-        [OTTERS, but(BADGERS, score="0.90"), (3, 7, "Zebras", "2025-01-01 00:00:00", "0.90", 1, ["deb"], False)],
-    ),
-    "a deleted member": (
-        text(FIRST.replace("Bob", "del=0123456789abcdef"), SECOND),
-        [but(OTTERS, members=["ann", "del=0123456789abcdef"]), BADGERS],
-    ),
-    "the header of before 2023": (
-        text('11,Otters,"2026-01-31 23:59:59",0.90', '12,Badgers,"2026-01-30 00:00:00",0.85', header=OLD),
-        [but(OTTERS, count=None, members=[]), but(BADGERS, count=None, members=[])],
-    ),
-    "the header of before 2020, a row an improvement": (
-        text(
-            '11,Otter,"2026-01-01 00:00:00",0.50',
-            '12,Badgers,"2026-01-30 00:00:00",0.85',
-            '11,Ott,"2026-01-02 00:00:00",0.60',
-            '13,Cats,"2026-01-30 00:00:00",0.70',
-            '11,Otters,"2026-01-31 23:59:59",0.90',
-            header=OLD,
-            end="\r\n",
-        ),
-        [
-            but(BADGERS, rank=1, count=None, members=[]),
-            (2, 13, "Cats", "2026-01-30 00:00:00", "0.70", None, [], False),
-            but(OTTERS, rank=3, count=None, members=[]),
-        ],
-    ),
-    "the header alone": (text(), []),
-}
-
-NAMES = (
-    *ODD_TEAM_NAMES,
-    "two\nlines",
-    "DOS\r\nlines",
-    '"',
-    '""',
-    'all "quoted"',
-    "\\.",
-    "\\.x",
-    "a\n\\.\nb",
-    "\\",
-    "\\n",
-    "''",
-    " ",
-    "",
-    "NULL",
-    "true",
-    "1e5",
-    "[Deleted]",
-    "[Deleted]",
-    "\ufeffmark",
-    "\u2028",
-    "\u0085",
-    "tab\there",
-    "%s %(x)s {} $1",
-    "'; DROP TABLE kaggle.competitions; --",
-)
-
-
-# The stage
-
-
-class Switched(Kaggle):
-    """A client that can be exchanged for one competition while the worker runs."""
-
-    def __init__(self, usual: Kaggle) -> None:
-        super().__init__("http://127.0.0.1:9", None, timeout=1, deadline=1, limit=1)
-        self.usual = usual
-        self.instead: dict[str, Kaggle] = {}
-
-    @property
-    def fingerprint(self) -> str:
-        """The usual one's."""
-        return self.usual.fingerprint
-
-    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
-        """Ask whoever is in charge."""
-        self.instead.get(slug, self.usual).download_leaderboard(slug, into)
-
-    def describe(self, slug: str) -> Description:
-        """Ask the usual one."""
-        return self.usual.describe(slug)
-
-
-@dataclass
-class Stage:
-    """What all tests share."""
-
-    db: Connection
-    simulator: Simulator
-    kaggle: Switched
-    closed_port: int
-
-    def one(self, query: str, *values: Any) -> Any:
-        """The one row, by names."""
-        return self.db.cursor(row_factory=namedtuple_row).execute(query, values).fetchone()
-
-    def all(self, query: str, *values: Any) -> list[Any]:
-        """All rows."""
-        return self.db.execute(query, values).fetchall()
-
-    def synced(self, slug: str, statement: str | None = "SELECT kaggle.sync_now(%s)") -> Any:
-        """The run that a statement about this competition leads to."""
-        if statement:
-            self.db.execute(statement, [slug])
-        return self.one("SELECT * FROM kaggle.wait_for_sync(%s, %s::interval)", slug, WAIT)
-
-    def competition(self) -> str:
-        """A competition that was synced once, well."""
-        slug = f"simulated-{next(_numbers)}-teams"
-        run = self.synced(slug, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
-        assert (run.outcome, run.error) == ("changed", None)
-        return slug
-
-    def status(self, slug: str) -> Any:
-        """Its row of kaggle.sync_status."""
-        return self.one("SELECT * FROM kaggle.sync_status WHERE kaggle_competition_id = %s", slug)
-
-    def board(self, slug: str) -> list[Any]:
-        """All that is known of its board: now, before, and the board itself."""
-        return [
-            self.all("SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = %s ORDER BY team_id", slug),
-            self.all("SELECT e.* FROM kaggle.leaderboard_entries e JOIN kaggle.boards b ON b.id = e.board_id"
-                     " WHERE b.slug = %s ORDER BY e.team_id", slug),
-            self.all("SELECT h.* FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id"
-                     " WHERE b.slug = %s ORDER BY h.team_id, h.valid_from", slug),
-            self.all("SELECT * FROM kaggle.boards WHERE slug = %s ORDER BY id", slug),
-        ]  # fmt: skip
-
-    @contextmanager
-    def fault(self, slug: str, how: Any) -> Iterator[None]:
-        """Kaggle, or the way to it, is like that for this competition."""
-        usual: dict[str, Any] = {"timeout": 30, "deadline": 60, "limit": 2**28}
-        play: Callable[[], Fault] | None = None
-        if isinstance(how, Client):
-            url = how.url.format(closed=self.closed_port, port=self.simulator.port) or self.simulator.url
-            self.kaggle.instead[slug] = make_kaggle(url, **(usual | how.limits))
-            play = how.fault
-        elif how is Broken:
-            self.kaggle.instead[slug] = Broken()
-        else:
-            play = how
-        fault = self.simulator.faults.put(slug, play(), times=None, method="DownloadLeaderboard") if play else None
-        if isinstance(fault, Redirect) and fault.url == "/signed/circle.zip":
-            self.simulator.faults.put("circle", fault, times=None)
-        try:
-            yield
-        finally:
-            self.simulator.faults.clear()
-            if fault:
-                fault.release()
-            if slug in self.kaggle.instead:
-                close(self.kaggle.instead.pop(slug))
-
-    def until(self, holds: str, *values: Any) -> None:
-        """Wait until a condition in SQL holds."""
-        deadline = time.monotonic() + 30
-        while not self.one(f"SELECT {holds} AS holds", *values).holds:
-            assert time.monotonic() < deadline, f"it never held: {holds}"
-            time.sleep(0.01)
-
-
-def close(kaggle: Kaggle) -> None:
-    """Close the connections that a client keeps for later."""
-    while kaggle._idle:
-        kaggle._idle.pop().close()
-
-
-@pytest.fixture(scope="module")
-def stage(server_url: str) -> Iterator[Stage]:
-    """A database, a simulated Kaggle and a worker between them."""
-    name = sql.Identifier(f"pgl_faults_{os.getpid()}_{next(_databases)}")
-    with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(name))
-        url = make_conninfo(server_url, dbname=name.as_string().strip('"'))
-        migrate.migrate(url)
-        with (
-            Simulator(speed=0) as simulator,
-            socket.socket() as closed,  # bound, and listening to nobody
-            psycopg.connect(url, autocommit=True) as db,
-        ):
-            closed.bind(("127.0.0.1", 0))
-            kaggle = Switched(make_kaggle(simulator.url))
-            work = Configuration(
-                url=url,
-                direct_url=url,
-                kaggle=kaggle,
-                concurrency=4,
-                requests_per_minute=0,
-                limit=LIMIT,
-                runs_for=timedelta(days=30),
-            )
-            with running(Supervisor(work)):
-                yield Stage(db, simulator, kaggle, closed.getsockname()[1])
-            close(kaggle.usual)
-        server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-
-
-# What fails
 
 
 @pytest.mark.parametrize(("how", "kind", "words", "again"), FAULTS.values(), ids=FAULTS)
@@ -602,7 +302,7 @@ def test_a_person_who_does_not_come_is_not_asked_every_five_minutes(stage: Stage
 
 def test_an_unknown_slug_is_mended_in_its_row(stage: Stage) -> None:
     """The mistyped competition has no board and says why; the right slug is synced at once."""
-    wrong, right = f"unknown-{next(_numbers)}", f"simulated-{next(_numbers)}-teams"
+    wrong, right = f"unknown-{next(numbers)}", f"simulated-{next(numbers)}-teams"
     run = stage.synced(wrong, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
     status = stage.status(wrong)
     assert (run.outcome, run.error_kind, status.sync_state) == ("failed", "person", "failing")
@@ -649,80 +349,6 @@ def test_without_a_credential_boards_fail_until_there_is_one(
     close(stage.kaggle.usual)
 
 
-# What is accepted
-
-
-@pytest.mark.parametrize(("file", "expected"), ACCEPTED.values(), ids=ACCEPTED)
-def test_what_is_accepted(stage: Stage, file: bytes, expected: list[Row]) -> None:
-    """The board is the file: over no board, over another one, and over itself."""
-    slug = f"simulated-{next(_numbers)}-teams"
-
-    def shown() -> list[Row]:
-        return stage.all(
-            "SELECT l.rank, l.team_id, l.team_name, to_char(l.last_submission_at AT TIME ZONE 'UTC',"
-            " 'YYYY-MM-DD HH24:MI:SS'), l.score::text, l.submission_count, l.member_usernames, l.is_benchmark"
-            " FROM kaggle.leaderboard l JOIN kaggle.boards b ON b.slug = l.kaggle_competition_id"
-            " JOIN kaggle.leaderboard_entries e ON e.board_id = b.id AND e.team_id = l.team_id"
-            " WHERE l.kaggle_competition_id = %s ORDER BY e.order_key",
-            slug,
-        )
-
-    with stage.fault(slug, lambda: Zipped(file, MEMBER)):
-        run = stage.synced(slug, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
-        assert (run.outcome, run.error, run.board) == ("changed", None, "public")
-        assert (run.teams, run.added) == (len([row for row in expected if not row[7]]), len(expected))
-        assert run.replaced_characters == file.count(0)
-        assert shown() == expected
-        assert stage.synced(slug).outcome == "unchanged"
-
-    other = stage.synced(slug)
-    assert (other.outcome, other.removed) == ("changed", len(expected))
-    with stage.fault(slug, lambda: Zipped(file, MEMBER)):
-        run = stage.synced(slug)
-    assert (run.outcome, run.added, run.removed) == ("changed", len(expected), other.added)
-    assert run.replaced_characters == file.count(0)
-    assert shown() == expected
-    assert stage.status(slug).last_error is None
-
-
-def test_names_are_kept_byte_for_byte(stage: Stage) -> None:
-    """Spaces, control characters, emoji, quotes, line ends and the words of databases: nothing is mended."""
-
-    def quoted(name: str) -> str:
-        special = any(character in name for character in ' ,"\n\r')
-        return '"' + name.replace('"', '""') + '"' if special else name
-
-    rows = [f'{n},{n},{quoted(name)},"2026-01-31 23:59:59",1.0,1,u{n}' for n, name in enumerate(NAMES, start=1)]
-    slug = f"simulated-{next(_numbers)}-teams"
-    with stage.fault(slug, csv(*rows)):
-        run = stage.synced(slug, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
-    assert (run.outcome, run.error, run.teams) == ("changed", None, len(NAMES))
-    got = stage.all("SELECT team_name FROM kaggle.leaderboard WHERE kaggle_competition_id = %s ORDER BY rank", slug)
-    assert [name for (name,) in got] == list(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("member", "board"),
-    [
-        ("MLSP2023-Volunteers-01-publicleaderboard.csv", "public"),
-        ("X_Private_Leaderboard.CSV", "private"),
-        ("x-privateleaderboard-2026-05-05T15:36:33.csv", "private"),
-        ("private-equity_public_leaderboard.csv", "public"),
-    ],
-)
-def test_every_form_of_member_name_is_accepted(stage: Stage, member: str, board: str) -> None:
-    """Capitals, both kinds, with and without a time; the competition's own capitals are kept too."""
-    slug = f"Simulated-{next(_numbers)}-Teams"
-    with stage.fault(slug, lambda: Zipped(text(FIRST, SECOND), member)):
-        run = stage.synced(slug, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
-    assert (run.outcome, run.board, run.teams) == ("changed", board, 2)
-    status = stage.status(slug)
-    assert (status.kaggle_competition_id, status.board) == (slug, board)
-
-
-# Secrets
-
-
 def test_no_secret_is_written_down(
     db: Connection,
     worker: MakeWorker,
@@ -740,7 +366,7 @@ def test_no_secret_is_written_down(
     for number, usual in enumerate((kaggle, basic)):
         stage.kaggle.usual = usual
         with worker(kaggle=stage.kaggle):
-            slug = f"simulated-{next(_numbers)}-teams"
+            slug = f"simulated-{next(numbers)}-teams"
             stage.synced(slug, "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)")
             for how in (
                 lambda: Status(401),

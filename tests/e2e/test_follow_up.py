@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import (
     SLUG,
     assert_nothing_is_wanted,

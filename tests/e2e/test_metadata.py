@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.asking import OTHER, PATIENCE, SLUG, eventually, insert, sweep_soon, value
 from tests.support.faults import Fault, Page, Reset, Simulator, Status
-
-Connection = psycopg.Connection[Any]
-Connect = Callable[[], Connection]
-MakeWorker = Callable[..., AbstractContextManager[None]]
 
 METHOD = "GetCompetition"
 NOW = datetime.now(UTC).replace(microsecond=0)

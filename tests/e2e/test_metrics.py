@@ -23,9 +23,10 @@ from pgleaderboard.process.health import Health, State
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 from tests.support.faults import Simulator, Status
+from tests.support.kaggle import make_kaggle
 
 HEALTHY = Health(State.WORKING, "", 0.0)
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}

@@ -17,10 +17,10 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import cluster, embedded
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import insert, move_time, rows, runs, synced, value
 from tests.support.boards import COLUMNS
+from tests.support.faults import Simulator
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED, DUE, REST = (f"simulated-{n}-teams" for n in (4, 5, 6))

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pgleaderboard.database import migrate
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import SLUG, eventually, heard, insert, rows, runs, status, synced, value
 from tests.support.boards import Entry, teams, zip_of
 from tests.support.pages import DOCS

@@ -15,9 +15,10 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
 from tests.support.faults import Hold, Simulator
+from tests.support.kaggle import make_kaggle
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import BOARDS, Connection, MakeWorker, make_kaggle
-from tests.support.boards import COLUMNS, Board, Entry, read_zip, shown, teams, zip_of
+from tests.support.aliases import Connection, MakeWorker
+from tests.support.boards import BOARDS, COLUMNS, Board, Entry, read_zip, shown, teams, zip_of
+from tests.support.faults import Simulator
+from tests.support.kaggle import make_kaggle
 
 SLUG = "orbit-wars"
 FILES = (

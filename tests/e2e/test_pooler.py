@@ -21,10 +21,11 @@ from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
-from tests.conftest import Connection, MakeWorker, make_kaggle
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
 from tests.support.faults import Simulator, Status
+from tests.support.kaggle import make_kaggle
 from tests.support.pooler import pgbouncer
 
 

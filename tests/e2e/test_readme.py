@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pgleaderboard.settings import Settings
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.psql import printed
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()

@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BOARDS, Connection, MakeWorker, make_kaggle
-from tests.support.boards import COLUMNS, Counts, Entry, counts, leaderboard, places, read_zip, shown, versions_at
+from tests.support.aliases import Connection, MakeWorker
+from tests.support.boards import (
+    BOARDS,
+    COLUMNS,
+    Counts,
+    Entry,
+    counts,
+    leaderboard,
+    places,
+    read_zip,
+    shown,
+    versions_at,
+)
+from tests.support.kaggle import make_kaggle
 
 FILES = {
     "titanic": "titanic-publicleaderboard-2025-06-03T15_28_00.zip",

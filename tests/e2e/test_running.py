@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import OTHER, SLUG, insert, synced, value
 from tests.support.faults import Simulator, Status
 

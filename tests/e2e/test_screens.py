@@ -19,9 +19,9 @@ from psycopg.conninfo import make_conninfo
 from rich.cells import cell_len
 
 from pgleaderboard.cli.main import cli
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, csv_of, teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 from tests.support.terminal import Terminal
 

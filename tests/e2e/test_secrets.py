@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from pgleaderboard import demo
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, zip_of
 from tests.support.faults import Page, Simulator, Status
 

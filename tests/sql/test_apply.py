@@ -22,20 +22,16 @@ from hypothesis import strategies as st
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.sync import board, order
 from pgleaderboard.sync.attempt import Syncer
-from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Store
-from tests.conftest import make_kaggle
+from tests.support.aliases import Connection
 from tests.support.boards import Counts, Entry, counts, csv_of, leaderboard, old_csv_of, places, shown, teams, zip_of
 from tests.support.faults import Page, Simulator
+from tests.support.kaggle import make_kaggle
 from tests.support.kaggle_moves import SEQUENCES_OF_CHANGES, Kaggle
 from tests.support.syncs import LIMIT, WORKER, Syncs
 
-Connection = psycopg.Connection[Any]
 # APPLY_SEQUENCES=500 tries that many sequences of boards, other ones each time.
 SEQUENCES = os.environ.get("APPLY_SEQUENCES")
-
-
-# --- any sequence of boards -------------------------------------------------------------------------------------
 
 
 @settings(
@@ -108,269 +104,11 @@ def test_files_from_before_2023(syncs: Syncs) -> None:
         before = entries
 
 
-# --- room between neighbours --------------------------------------------------------------------------------------
-
-
-def _in_order(syncs: Syncs) -> list[tuple[int, ...]]:
-    """For each version, by (table, team, valid_from): how many different keys stand before its own."""
-    found = syncs.versions()
-    rank = {key: n for n, key in enumerate(sorted({version[3] for version in found}))}
-    return [(*version[:3], rank[version[3]]) for version in found]
-
-
-def test_a_thousand_newcomers_at_one_place(syncs: Syncs) -> None:
-    """Newcomers one after another at one place use up every gap there; the board and all boards before stay right."""
-    entries = teams(1, 2, 3)
-    past = []
-    for newcomer in range(10, 1010):
-        entries.insert(1, Entry(newcomer))
-        syncs.sync(zip_of(entries))
-        if newcomer % 97 == 0:
-            past.append((syncs.run()[6], list(entries)))
-    keys = dict(syncs.db.execute("SELECT team_id, order_key FROM kaggle.leaderboard_entries").fetchall())
-    assert keys[10] != order.GAP  # where the first sync put it: the gap was widened
-
-    assert syncs.leaderboard() == shown(entries)
-    assert [syncs.at(moment) for moment, _ in past] == [places(then) for _, then in past]
-    assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 0
-
-
-@pytest.mark.parametrize("where", ["top", "middle", "bottom"])
-@pytest.mark.parametrize(
-    "spaced",
-    [
-        pytest.param(lambda n: n, id="no room at all"),
-        pytest.param(lambda n: n * order.GAP + (0 if n < 600 else 1 - order.GAP), id="one narrow gap"),
-        pytest.param(
-            # narrow from 500 to 1099: only a window of 512 each side reaches out of it, not yet over the board
-            lambda n: min(n, 500) * order.GAP + max(0, min(n, 1100) - 500) + max(0, n - 1100) * order.GAP,
-            id="a narrow stretch",
-        ),
-        pytest.param(lambda n: -(2**62) + n, id="far below zero"),
-    ],
-)
-def test_widening_keeps_the_order(syncs: Syncs, where: str, spaced: Callable[[int], int]) -> None:
-    """Making room changes no order among open and closed versions, equal keys included, and there is room then."""
-    size = 1600
-    syncs.sync(zip_of(teams(*range(size))))
-    keys = [spaced(n) for n in range(size)]
-    syncs.db.execute(
-        "UPDATE kaggle.leaderboard_entries e SET order_key = m.key "
-        "FROM unnest(%s::bigint[]) WITH ORDINALITY AS m (key, n) WHERE e.team_id = m.n - 1",
-        (keys,),
-    )
-    # Closed versions: some under keys of today's entries, some alone under theirs once the entry is gone.
-    syncs.db.execute(
-        """
-        INSERT INTO kaggle.leaderboard_history
-        SELECT board_id, (team_id * 7 + 3) %% %s, order_key, valid_from - interval '2 days',
-               valid_from - interval '1 day', first_seen_at, last_submission_at, submission_count, is_benchmark,
-               score, team_name, member_usernames
-        FROM kaggle.leaderboard_entries WHERE team_id %% 3 = 0
-        """,
-        (size,),
-    )
-    syncs.db.execute("DELETE FROM kaggle.leaderboard_entries WHERE team_id % 5 = 3")
-    staying = [n for n in range(size) if n % 5 != 3]
-    at = {"top": 0, "middle": len(staying) * 3 // 8, "bottom": len(staying) - 2}[where]
-    low = keys[staying[at]]
-    before = _in_order(syncs)
-    needed = 100
-    run_id = syncs.begin().run_id
-    board_id = syncs.scalar("SELECT kaggle_internal.board_of_run(%s, 'public')", run_id)
-
-    assert syncs.scalar("SELECT kaggle_internal.widen_gap(%s, %s, %s, %s)", run_id, board_id, low, needed)
-
-    assert _in_order(syncs) == before
-    below, above = (
-        syncs.scalar("SELECT order_key FROM kaggle.leaderboard_entries WHERE team_id = %s", staying[n])
-        for n in (at, at + 1)
-    )
-    assert above - below > needed
-
-
-def test_only_the_window_is_renumbered(syncs: Syncs) -> None:
-    """One narrow gap in a large board costs as many rows as lie around it, not the board."""
-    syncs.sync(zip_of(teams(*range(1000))))
-    syncs.db.execute(
-        "UPDATE kaggle.leaderboard_entries SET order_key = order_key - (1::bigint << 40) + 1 WHERE team_id = 500"
-    )
-    before = syncs.versions()
-
-    entries = teams(*range(1000))
-    entries.insert(500, Entry(5000))
-    syncs.sync(zip_of(entries))
-
-    assert syncs.leaderboard() == shown(entries)
-    assert 0 < len(set(before) - set(syncs.versions())) <= 64
-
-
-@pytest.mark.parametrize("end", ["first", "last"])
-def test_newcomers_at_the_ends_for_ever(syncs: Syncs, end: str) -> None:
-    """New leaders, or new last teams, can come without end: keys that ran far to one side are no obstacle."""
-    syncs.sync(zip_of(teams(1, 2, 3)))
-    far = -(2**63) + 1 if end == "first" else 2**63 - 1 - 2 * order.GAP
-    syncs.db.execute("UPDATE kaggle.leaderboard_entries SET order_key = order_key + %s", (far,))
-
-    entries = teams(4, 1, 2, 3) if end == "first" else teams(1, 2, 3, 4)
-    applied = syncs.sync(zip_of(entries))
-
-    assert applied.outcome == "changed"
-    assert syncs.leaderboard() == shown(entries)
-
-
-@pytest.mark.parametrize("end", ["first", "last"])
-def test_newcomers_at_the_ends_beside_those_who_left(syncs: Syncs, end: str) -> None:
-    """Teams that stood outside of today's first or last one, and left, do not keep the ends from being widened."""
-    syncs.sync(zip_of(teams(*range(200))))
-    before = [(syncs.run()[6], teams(*range(200)))]
-    # The outermost are closed versions: one that left before, and one that leaves now.
-    entries = teams(*range(1, 199))
-    syncs.sync(zip_of(entries))
-    before.append((syncs.run()[6], entries))
-    far = -(2**63) + 1 if end == "first" else 2**63 - 1 - 199 * order.GAP
-    for table in ("kaggle.leaderboard_entries", "kaggle.leaderboard_history"):
-        syncs.db.execute(f"UPDATE {table} SET order_key = order_key + %s", (far,))
-
-    entries = teams(900, *range(2, 198)) if end == "first" else teams(*range(2, 198), 900)
-    file = io.BytesIO(zip_of(entries))
-    read = board.read_zip(file, LIMIT)
-    tries: list[int] = []
-
-    def rows() -> Iterator[bytes]:
-        tries.append(1)
-        assert len(tries) <= 5, "it tries again for ever"
-        return board.zip_chunks(file, LIMIT)
-
-    assert syncs.store.apply(syncs.begin().run_id, read, rows).outcome == "changed"
-    assert syncs.leaderboard() == shown(entries)
-    assert [syncs.at(moment) for moment, _ in before] == [places(then) for _, then in before]
-
-
-# --- the fence ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("archive", [zip_of(teams(1, 2, 3)), zip_of(teams(3, 4))], ids=["same bytes", "other bytes"])
-def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: bytes) -> None:
-    """After another attempt began in its place, an older one can neither apply nor confirm nor fail."""
-    syncs.sync(zip_of(teams(1, 2, 3)))
-    lost = syncs.begin()
-    syncs.db.execute("SELECT kaggle_internal.abandon_runs(%s)", (WORKER,))
-    newer = syncs.again()
-    assert newer.action == "sync"
-    before = syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")
-    state = syncs.scalar("SELECT to_json(s)::text FROM kaggle_internal.sync_state s")
-
-    assert syncs.end(lost.run_id, archive).outcome is None
-    file = io.BytesIO(archive)
-    read = board.read_zip(file, LIMIT)
-    assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
-    assert syncs.store.apply(lost.run_id, read, lambda: board.zip_chunks(file, LIMIT)) == Applied(None)
-    decision = Decision("transient", "too late", timedelta(seconds=1))
-    assert syncs.store.fail(lost.run_id, decision) == "superseded"
-
-    assert (syncs.versions(), syncs.scalar("SELECT to_json(b)::text FROM kaggle.boards b")) == before
-    assert syncs.scalar("SELECT to_json(s)::text FROM kaggle_internal.sync_state s") == state
-    assert syncs.scalar("SELECT count(*) FROM kaggle.sync_runs WHERE id = %s", lost.run_id) == 0
-    assert syncs.end(newer.run_id, zip_of(teams(9))).outcome == "changed"
-    assert syncs.leaderboard() == shown(teams(9))
-
-
-def test_an_attempt_that_was_taken_over_widens_nothing(syncs: Syncs) -> None:
-    """An older attempt does not touch the order keys either."""
-    syncs.sync(zip_of(teams(1, 2, 3)))
-    lost = syncs.begin()
-    board_id = syncs.scalar("SELECT kaggle_internal.board_of_run(%s, 'public')", lost.run_id)
-    syncs.db.execute("SELECT kaggle_internal.abandon_runs(%s)", (WORKER,))
-    before = syncs.versions()
-
-    assert syncs.scalar("SELECT kaggle_internal.widen_gap(%s, %s, 0, 2000000000000)", lost.run_id, board_id) is False
-
-    assert syncs.versions() == before
-
-
 def _link(syncs: Syncs, *slugs: str) -> None:
     for slug in slugs:
         syncs.db.execute(
             "UPDATE kaggle.competitions SET kaggle_competition_id = %s WHERE id = %s", (slug, syncs.competition)
         )
-
-
-@pytest.mark.parametrize("by_itself", [True, False], ids=["by itself", "by hand"])
-@pytest.mark.parametrize("archive", [zip_of(teams(1, 2)), zip_of(teams(2))], ids=["same bytes", "other bytes"])
-@pytest.mark.parametrize("slugs", [("b-board",), ("b-board", "a-board")], ids=["A to B", "A to B to A"])
-def test_linked_elsewhere_during_the_fetch(
-    compete: Callable[..., Syncs], slugs: tuple[str, ...], archive: bytes, by_itself: bool
-) -> None:
-    """A download begun under another link is discarded, even if the link is the old one again; another sync follows."""
-    syncs = compete(auto_sync=by_itself)
-    syncs.sync(zip_of(teams(1, 2)))
-    begun = syncs.begin()
-    _link(syncs, *slugs)
-    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # those of the edits
-    before = syncs.versions()
-
-    assert syncs.end(begun.run_id, archive).outcome == "skipped"
-
-    assert syncs.run()[0] == "skipped"
-    assert syncs.versions() == before
-    assert syncs.jobs() == 1
-    again = syncs.again()
-    assert (again.action, again.slug) == ("sync", slugs[-1])
-    assert syncs.end(again.run_id, zip_of(teams(7))).outcome == "changed"
-    assert syncs.leaderboard() == shown(teams(7))
-
-
-def test_linked_during_the_fetch_to_a_board_without_room(syncs: Syncs) -> None:
-    """A download of the former link ends as skipped even where it would find no room on the new link's board."""
-    _link(syncs, "b-board")
-    syncs.sync(zip_of(teams(1, 2, 3)))
-    syncs.db.execute("UPDATE kaggle.leaderboard_entries SET order_key = order_key >> 40")
-    _link(syncs, "a-board")
-    begun = syncs.begin()
-    _link(syncs, "b-board")
-    file = io.BytesIO(zip_of(teams(1, 4, 2, 3)))
-    read = board.read_zip(file, LIMIT)
-    tries = []
-
-    def rows() -> Iterator[bytes]:
-        tries.append(1)
-        if len(tries) > 5:
-            raise AssertionError("it tries again for ever")
-        return board.zip_chunks(file, LIMIT)
-
-    assert syncs.store.apply(begun.run_id, read, rows).outcome == "skipped"
-    assert syncs.leaderboard() == shown(teams(1, 2, 3))
-
-
-@pytest.mark.parametrize("archive", [zip_of(teams(1, 2)), zip_of(teams(2))], ids=["same bytes", "other bytes"])
-def test_deleted_during_the_fetch(syncs: Syncs, archive: bytes) -> None:
-    """A download for a competition that is gone is discarded, and what hung on it is removed after."""
-    syncs.sync(zip_of(teams(1, 2)))
-    begun = syncs.begin()
-    before = syncs.versions()
-    syncs.db.execute("DELETE FROM kaggle.competitions WHERE id = %s", (syncs.competition,))
-    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # that of the deletion
-
-    assert syncs.end(begun.run_id, archive).outcome == "skipped"
-
-    assert syncs.versions() == before
-    assert syncs.jobs() == 1
-    assert syncs.again().action == "remove"
-    syncs.store.remove_deleted(syncs.competition)
-    syncs.store.remove_detached()
-    for table in (
-        "kaggle.boards",
-        "kaggle.leaderboard_entries",
-        "kaggle.leaderboard_history",
-        "kaggle.sync_runs",
-        "kaggle_internal.sync_state",
-        "kaggle_internal.sync_requests",
-    ):
-        assert syncs.scalar(f"SELECT count(*) FROM {table}") == 0
-
-
-# --- one transaction ----------------------------------------------------------------------------------------------
 
 
 def test_readers_see_the_old_board_or_the_new_one(syncs: Syncs, connect: Callable[[], Connection]) -> None:
@@ -493,7 +231,9 @@ def test_nothing_is_left_in_a_temporary_folder(
 ) -> None:
     """Downloads lie in files without a name: not even during a sync is there one to be left behind."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    _link(syncs, "titanic")
+    syncs.db.execute(
+        "UPDATE kaggle.competitions SET kaggle_competition_id = 'titanic' WHERE id = %s", (syncs.competition,)
+    )
     seen: list[list[Path]] = []
     apply = syncs.store.apply
 
@@ -513,9 +253,6 @@ def test_nothing_is_left_in_a_temporary_folder(
     assert seen == [[]]
     for line in kaggle._idle:
         line.close()
-
-
-# --- time ---------------------------------------------------------------------------------------------------------
 
 
 def test_time_goes_on_where_the_clock_stands_still(syncs: Syncs) -> None:

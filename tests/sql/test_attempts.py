@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import rows, value
 from tests.support.boards import teams, zip_of
 from tests.support.syncs import Syncs

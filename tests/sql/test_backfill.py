@@ -27,7 +27,7 @@ from pgleaderboard.simulator import zip_board
 from pgleaderboard.sync import board
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Begun, Store
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.asking import heard
 from tests.support.boards import COLUMNS, Entry, csv_of, old_csv_of, shown, teams, zip_of
 from tests.support.syncs import WORKER

@@ -8,11 +8,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import errors
 
-Connection = psycopg.Connection[Any]
+from tests.support.aliases import Connection
 
 SLUG_RULE = "kaggle_competition_id_is_a_slug"
 NOW = datetime.now(UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -13,10 +12,9 @@ import psycopg
 import pytest
 
 from pgleaderboard.kaggle.credential import Credential
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.faults import Simulator, Status
 
-Connect = Callable[[], Connection]
 MINUTE = timedelta(seconds=60)
 
 

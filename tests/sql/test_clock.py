@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pgleaderboard.doctor import checks
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
 from tests.support.boards import shown, teams, zip_of
 from tests.support.syncs import Syncs

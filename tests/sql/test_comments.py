@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import psycopg
-
-Connection = psycopg.Connection[Any]
+from tests.support.aliases import Connection
 
 
 def found(db: Connection, query: str) -> list[str]:

@@ -8,13 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.asking import eventually, insert, move_time, rows, synced, value
 from tests.support.boards import shown, teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
-Connect = Callable[[], Connection]
 TABLES = (
     "kaggle.boards",
     "kaggle.leaderboard_entries",

@@ -25,8 +25,8 @@ from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.simulator import zip_board
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from pgleaderboard.sync import board
-from tests.conftest import BOARDS, Connection
-from tests.support.boards import Entry, csv_of, teams
+from tests.support.aliases import Connection
+from tests.support.boards import BOARDS, Entry, csv_of, teams
 
 LIMIT = 2**28
 START = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)

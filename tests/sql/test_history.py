@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, read_csv, shown
+from tests.support.faults import Simulator
 
 SLUG = "simulated-60-teams"
 STEPS = 12

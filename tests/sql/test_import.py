@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 
 
 def imported(db: Connection, given: list[str | None], event: str | None = None) -> list[tuple[Any, ...]]:

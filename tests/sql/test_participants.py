@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
 RESULTS = "kaggle_competition_id, rank, teams, team_name, score::text, medal_zone, movement, board"

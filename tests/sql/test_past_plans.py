@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.bench.history_data import LongPast, write_long_past
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 
 TEAMS = 500
 SYNCS = 120

@@ -6,16 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.support.aliases import Connection
 from tests.support.asking import value
 
 COMPETITIONS = 300
 TEAMS = 500
 SLUG = "board-150"
 
-Connection = psycopg.Connection[Any]
 Node = dict[str, Any]
 
 TOP_TEN = f"SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = '{SLUG}' AND rank <= 10 ORDER BY rank"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tools import reference
 
 

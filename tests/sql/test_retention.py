@@ -19,12 +19,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pgleaderboard.simulator import Simulator
-from tests.conftest import Connection
+from tests.support.aliases import Connect, Connection
 from tests.support.boards import COLUMNS, Entry, shown, teams, zip_of
+from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
-Connect = Callable[[], Connection]
 Compete = Callable[..., Syncs]
 
 ROOT = Path(__file__).resolve().parents[2]

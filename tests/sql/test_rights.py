@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.database import migrate, paths
 from pgleaderboard.database.release import Release
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.faults import Simulator, Status
 
 ROLES = ("pgleaderboard_reader", "pgleaderboard_editor", "pgleaderboard_worker")

@@ -12,15 +12,16 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
 
 from pgleaderboard.database import migrate
 from pgleaderboard.sync.retry import decide
 from pgleaderboard.sync.store import Store
-from tests.conftest import Connection, MakeWorker
-from tests.support.asking import PATIENCE, eventually, insert, move_time, synced, value
+from tests.support.aliases import Connection, MakeWorker
+from tests.support.asking import PATIENCE, eventually, insert, move_time, sweep_soon, synced, value
 from tests.support.boards import shown, teams, zip_of
+from tests.support.databases import copy_of
 from tests.support.faults import Simulator
 from tests.support.syncs import WORKER, Syncs
 
@@ -279,6 +280,9 @@ def test_an_attempt_that_meets_hidden_rows_passes_by_itself(
                 break
             value(db, "SELECT pg_sleep(0.01)")
         show(db, "kaggle.boards")
+        eventually(db, True, "SELECT retry_at IS NOT NULL FROM kaggle_internal.sync_state")
+        move_time(db, "UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp()")
+        sweep_soon(db)
         eventually(db, 1, "SELECT count(*) FROM kaggle.leaderboard WHERE NOT is_benchmark")
     assert [record for record in caplog.records if record.exc_info or "itself failed" in record.getMessage()] == []
 
@@ -299,12 +303,13 @@ def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, wor
             db.execute("SELECT kaggle.sync_now(%s)", (slug,))
         assert synced(db, "simulated-1-teams")[0] == "manual"
         swept = value(db, "SELECT max(seen_at) FROM kaggle_internal.worker_processes")
-        db.execute("SELECT kaggle_internal.queue_job('sweep', NULL, 20)")
+        sweep_soon(db)
         eventually(db, True, "SELECT max(seen_at) > %s FROM kaggle_internal.worker_processes", swept)
         after = kept(db)
         for table in ("competitions", "leaderboard_entries", "leaderboard_history", "states"):
             assert after[table] == before[table]
         db.execute("ALTER TABLE kaggle.competitions DISABLE ROW LEVEL SECURITY")
+        sweep_soon(db)
         assert synced(db, "simulated-2-teams")[0] == "manual"
 
 
@@ -329,31 +334,46 @@ def test_a_worker_waits_until_it_sees_its_tables(
     assert f"hides rows of {table} from role" in said.getMessage()
 
 
-@pytest.fixture
-def owner(empty_database: str, db: Connection) -> Iterator[str]:
-    """DSN of an owner that is no superuser, and has migrated."""
+@pytest.fixture(scope="module")
+def owned(server_url: str, template: str) -> Iterator[str]:
+    """DSN of a database to copy, which an owner that is no superuser has migrated; the template's made the roles."""
     name = f"owner_{secrets.token_hex(4)}"
     role = sql.Identifier(name)
-    url = make_conninfo(empty_database, user=name, password="plain")
-    with psycopg.connect(empty_database, autocommit=True) as admin:
+    with (
+        copy_of("template0", server_url) as url,
+        psycopg.connect(server_url, autocommit=True) as admin,
+    ):
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
-        database = sql.Identifier(admin.info.dbname)
-        admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, role))
-        try:
-            migrate.migrate(url)
-            yield url
-        finally:
-            admin.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
-            admin.execute(sql.SQL("DROP ROLE {}").format(role))
+        database = conninfo_to_dict(url)["dbname"]
+        admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(str(database)), role))
+        owner = make_conninfo(url, user=name, password="plain")
+        migrate.migrate(owner)
+        yield owner
+        with psycopg.connect(url, autocommit=True) as inside:
+            inside.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
+        admin.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+@pytest.fixture
+def owners_database(owned: str, server_url: str) -> Iterator[str]:
+    """DSN of a copy of that database for a superuser."""
+    with copy_of(str(conninfo_to_dict(owned)["dbname"]), server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def owner(owned: str, owners_database: str) -> str:
+    """DSN of that copy for its owner."""
+    return make_conninfo(owned, dbname=conninfo_to_dict(owners_database)["dbname"])
 
 
 @pytest.mark.parametrize("table", ["kaggle.competitions", *OF_THE_WORKER])
-def test_an_owner_is_forced_too(owner: str, empty_database: str, table: str) -> None:
+def test_an_owner_is_forced_too(owner: str, owners_database: str, table: str) -> None:
     """FORCE ROW LEVEL SECURITY hides rows from their owner as well; nothing is concluded there either."""
     store = Store(owner, WORKER, connections=1)
     store.open()
     try:
-        with psycopg.connect(empty_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
+        with psycopg.connect(owners_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
             worker_id = value(mine, "SELECT kaggle_internal.register_worker('test', 'credential')")
             syncs = Syncs(db, store, insert(db, "a-board", auto_sync=False))
             syncs.sync(zip_of(teams(1, 2, 3)))
@@ -423,9 +443,9 @@ def test_a_noted_deletion_while_rows_are_hidden(
         "kaggle_internal.sync_condition",
     ],
 )
-def test_people_write_on_though_the_owner_is_forced(owner: str, empty_database: str, table: str) -> None:
+def test_people_write_on_though_the_owner_is_forced(owner: str, owners_database: str, table: str) -> None:
     """What only the worker reads is no reason to refuse an INSERT."""
-    with psycopg.connect(empty_database, autocommit=True) as admin, psycopg.connect(owner, autocommit=True) as mine:
+    with psycopg.connect(owners_database, autocommit=True) as admin, psycopg.connect(owner, autocommit=True) as mine:
         mine.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         with admin.transaction():
             admin.execute("SET LOCAL ROLE pgleaderboard_editor")

@@ -7,7 +7,7 @@ import pytest
 
 from pgleaderboard.database import migrate
 from pgleaderboard.doctor import checks
-from tests.conftest import Connection, MakeWorker
+from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
 
 SEQUENCES = (

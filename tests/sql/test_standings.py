@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Connection
+from tests.support.aliases import Connection
 from tests.support.boards import Board, Entry, zip_of
 from tests.support.syncs import Syncs
 

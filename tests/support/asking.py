@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-Connection = psycopg.Connection[Any]
+from tests.support.aliases import Connection
 
 SLUG = "simulated-1-teams"
 OTHER = "simulated-2-teams"

@@ -17,6 +17,8 @@ import psycopg
 
 from pgleaderboard.simulator import zip_board
 
+BOARDS = Path(__file__).resolve().parents[3] / "shared" / "boards"  # those of Kaggle, where they are at hand
+
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 OLD_HEADER = "TeamId,TeamName,SubmissionDate,Score"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

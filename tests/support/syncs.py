@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from pgleaderboard.sync import board
 from pgleaderboard.sync.store import Applied, Begun, Store
+from tests.support.aliases import Connection
 from tests.support.boards import COLUMNS, leaderboard, teams, versions_at, zip_of
 
-Connection = psycopg.Connection[Any]
 LIMIT = 2**28
 WORKER = 1
 

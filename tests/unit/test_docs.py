@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from pgleaderboard.cli.main import cli
 from pgleaderboard.process.metrics import DatabaseValues, Metrics
 from pgleaderboard.settings import Settings
 from tools import settings_page
@@ -36,9 +37,7 @@ def test_commands_of_the_walk_throughs_exist() -> None:
     commands = set(re.findall(r"pgleaderboard (up|migrate|work|url|doctor)((?: --[a-z-]+)*)", blocks))
     assert {("migrate", " --again"), ("doctor", ""), ("work", "")} <= commands
     for name, options in commands:
-        shown = subprocess.run(
-            [sys.executable, "-m", "pgleaderboard", name, "--help"], capture_output=True, text=True, check=True
-        ).stdout
+        shown = CliRunner().invoke(cli, [name, "--help"]).stdout
         assert [option for option in options.split() if option not in shown] == [], name
         assert "Example:" in shown, name
 

@@ -1,25 +1,16 @@
-"""What can be set, what happens when it is set wrongly, and how the log looks."""
+"""What can be set, and what happens when it is set wrongly."""
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from pgleaderboard import logs
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.settings import Settings, _default_home
-
-# Settings
 
 # name: (attribute, default, accepted [(text, value)], refused)
 CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
@@ -31,9 +22,16 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [],
     ),
     "PGLEADERBOARD_HOME": ("home", _default_home, [("/srv/boards", Path("/srv/boards"))], []),
+    "PGLEADERBOARD_POSTGRES_BIN": (
+        "postgres_bin",
+        None,
+        [("/usr/lib/postgresql/17/bin", Path("/usr/lib/postgresql/17/bin"))],
+        [],
+    ),
     "KAGGLE_API_TOKEN": ("kaggle_api_token", None, [("geheim", SecretStr("geheim"))], []),
     "KAGGLE_USERNAME": ("kaggle_username", None, [("somebody", "somebody")], []),
     "KAGGLE_KEY": ("kaggle_key", None, [("geheim", SecretStr("geheim"))], []),
+    "KAGGLE_CONFIG_DIR": ("kaggle_config_dir", None, [("/srv/kaggle", Path("/srv/kaggle"))], []),
     "PGLEADERBOARD_KAGGLE_URL": (
         "kaggle_url",
         "https://api.kaggle.com",
@@ -77,11 +75,36 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [("0.5", 0.5), ("3650", 3650)],
         ["-1", "x", "nan", "inf", "1e12"],
     ),
+    "PGLEADERBOARD_AFTER_END_HOURS": (
+        "after_end_hours",
+        2,
+        [("0", 0), ("0.5", 0.5), ("876000", 876000)],
+        ["-1", "x", "nan", "inf", "876001"],
+    ),
+    "PGLEADERBOARD_AFTER_END_HOURLY_DAYS": (
+        "after_end_hourly_days",
+        1,
+        [("0", 0), ("0.5", 0.5), ("36500", 36500)],
+        ["-1", "x", "nan", "inf", "36501"],
+    ),
+    "PGLEADERBOARD_AFTER_END_DAILY_DAYS": (
+        "after_end_daily_days",
+        30,
+        [("0", 0), ("0.5", 0.5), ("36500", 36500)],
+        ["-1", "x", "nan", "inf", "36501"],
+    ),
     "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
     "PGLEADERBOARD_METRICS_PORT": ("metrics_port", None, [("0", 0), ("65535", 65535)], ["-1", "65536", "http", "1.5"]),
     "PGLEADERBOARD_METRICS_HOST": ("metrics_host", "127.0.0.1", [("::1", "::1"), ("10.0.0.7", "10.0.0.7")], []),
 }
+
+
 REFUSED = [(name, text) for name, (_, _, _, refused) in CONTRACT.items() for text in refused]
+
+
+def test_each_setting_is_listed() -> None:
+    """The table above forgets none."""
+    assert {attribute for attribute, *_ in CONTRACT.values()} == set(Settings.model_fields)
 
 
 @pytest.fixture(autouse=True)
@@ -215,128 +238,3 @@ def test_the_home_of_root_is_one_that_another_user_can_reach(monkeypatch: pytest
     assert _default_home() == Path("/var/lib/pgleaderboard")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert _default_home() == Path(platformdirs.user_data_dir("pgleaderboard"))
-
-
-# Logs
-
-FOREIGN = "one\ntwo\r\x1b[31mred\x07\0 \u202eevil\u2028line\x85next \ud800 \U0001f980 naïve"
-
-
-@pytest.fixture(autouse=True)
-def _loggers_as_before() -> Iterator[None]:
-    """Puts back what `configure` changes for the whole process."""
-    names = ("", "pgleaderboard", "procrastinate", "psycopg.pool", "urllib3")
-    levels = {name: logging.getLogger(name).level for name in names}
-    handlers = logging.getLogger().handlers[:]
-    yield
-    logging.getLogger().handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
-def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What was logged; split at newlines only, as a terminal and a log shipper do."""
-    written = capsys.readouterr()
-    assert written.out == ""
-    assert written.err == "" or written.err.endswith("\n")
-    return written.err.split("\n")[:-1]
-
-
-def test_text_is_one_line_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """Time, level, words, and what belongs to them; what is None is left out."""
-    logs.configure("text")
-    logging.getLogger("pgleaderboard.sync.attempt").info(
-        "%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7}
-    )
-    logging.getLogger("pgleaderboard.sync.attempt").warning("second")
-    first, second = lines(capsys)
-    assert first[19:] == " info    titanic changed teams=3 run=7"
-    assert second[19:] == " warning second"
-
-
-def test_json_is_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same as fields; the time says that it is UTC."""
-    logs.configure("json")
-    logging.getLogger("pgleaderboard.sync.attempt").info(
-        "%s %s", "titanic", "changed", extra={"teams": 3, "moved": None, "run": 7}
-    )
-    (line,) = lines(capsys)
-    event = json.loads(line)
-    assert event.pop("time").endswith("+00:00")
-    assert event == {"level": "info", "event": "titanic changed", "teams": 3, "run": 7}
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_foreign_text_never_breaks_a_line_or_a_screen(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Control characters, line separators, characters that turn the direction and broken ones are escaped."""
-    logs.configure(form)
-    logging.getLogger("pgleaderboard").info("team %s", FOREIGN, extra={"name_of_team": FOREIGN})
-    (line,) = lines(capsys)
-    assert line.isprintable()
-    assert len(line.splitlines()) == 1
-    if form == "json":
-        assert json.loads(line)["event"] == f"team {FOREIGN}"
-        assert json.loads(line)["name_of_team"] == FOREIGN
-    else:
-        assert "\\x1b[31mred" in line
-        assert "\U0001f980 naïve" in line
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_a_traceback_belongs_to_its_event(form: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """A fault of ours comes with its traceback; in JSON inside the line. Foreign text in it is escaped too."""
-    logs.configure(form)
-    try:
-        raise RuntimeError(FOREIGN)
-    except RuntimeError:
-        logging.getLogger("pgleaderboard").exception("it failed")
-    written = lines(capsys)
-    assert all(line.isprintable() for line in written)
-    if form == "json":
-        (line,) = written
-        assert json.loads(line)["event"] == "it failed"
-        assert "RuntimeError: one" in json.loads(line)["traceback"]
-    else:
-        assert written[0][19:] == " error   it failed"
-        assert any("RuntimeError: one" in line for line in written[1:])
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.text())
-def test_harmless_text_prints_on_one_line_and_keeps_its_letters(text: str) -> None:
-    """Nothing is lost: what is printable stays, the rest is written out."""
-    shown = logs.harmless(text)
-    assert shown.isprintable()
-    if text.isprintable():
-        assert shown == text
-
-
-def test_only_what_matters_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """The libraries below say nothing at INFO; ours do; `verbose` brings ours from DEBUG on, `quiet` only warnings."""
-    names = ("pgleaderboard", "procrastinate", "psycopg.pool", "urllib3", "other")
-
-    def told(level: int) -> list[str]:
-        for name in names:
-            logging.getLogger(name).log(level, name)
-        return [line.split()[-1] for line in lines(capsys)]
-
-    logs.configure("text")
-    assert told(logging.DEBUG) == []
-    assert told(logging.INFO) == ["pgleaderboard"]
-    assert told(logging.WARNING) == ["pgleaderboard", "other"]
-    logs.configure("text", verbose=True)
-    assert told(logging.DEBUG) == ["pgleaderboard"]
-    assert told(logging.INFO) == ["pgleaderboard", "procrastinate", "urllib3"]
-    logs.configure("text")
-    logs.quiet()
-    assert told(logging.INFO) == []
-    assert told(logging.WARNING) == ["pgleaderboard", "other"]
-
-
-def test_configuring_twice_logs_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """Handlers do not add up."""
-    logs.configure("text")
-    logs.configure("json")
-    assert [handler.stream for handler in logging.getLogger().handlers] == [sys.stderr]  # type: ignore[attr-defined]
-    logging.getLogger("pgleaderboard").info("once")
-    assert len(lines(capsys)) == 1

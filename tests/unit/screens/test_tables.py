@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +11,17 @@ from rich.cells import cell_len
 
 from pgleaderboard.reading.boards import BoardNow, Entry
 from pgleaderboard.reading.syncs import Overview, Run, Status, Worker
-from pgleaderboard.screens.plot import spread
 from pgleaderboard.screens.tables import BoardView, StatusView
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+
+
 DAY = timedelta(days=1)
+
+
 RUN = Run(7, "scheduled", NOW, NOW + timedelta(seconds=3), "changed", 123456, 99999, 99999, 99999, 99999, None)
+
+
 FAILED = Run(6, "manual", NOW, NOW, "failed", None, None, None, None, None, "Kaggle did not answer " * 9)
 
 
@@ -68,13 +72,3 @@ def test_boards_fit(rows: list[tuple[str, Decimal | None]], width: int) -> None:
     assert max(cell_len(line.plain) for line in lines) <= width
     assert len(lines) <= 6
     assert all(line.plain.isprintable() for line in lines)
-
-
-@given(st.lists(st.floats(0, 1), max_size=50))
-def test_labels_are_moved_apart(heights: list[float]) -> None:
-    """None lies on another, all stay within, and their order stays."""
-    placed = spread(heights, 0.045)
-    gap = min(0.045, 1 / max(1, len(heights) - 1))
-    in_order = [placed[n] for n in sorted(range(len(heights)), key=lambda n: heights[n])]
-    assert all(b - a >= gap - 1e-9 for a, b in pairwise(in_order))
-    assert all(-1e-9 <= each <= 1 + 1e-9 for each in placed)

@@ -1,0 +1,44 @@
+"""Fixtures that several modules share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from pgleaderboard.process.session import Configuration
+from pgleaderboard.process.supervisor import Supervisor, running
+from tests.support.databases import copy_of
+from tests.support.faults import Simulator
+from tests.support.kaggle import close, make_kaggle
+from tests.support.stage import Stage, Switched
+
+LIMIT = 2**20
+
+
+@pytest.fixture(scope="module")
+def stage(template: str, server_url: str) -> Iterator[Stage]:
+    """A database, a simulated Kaggle and a worker between them."""
+    with (
+        copy_of(template, server_url) as url,
+        Simulator(speed=0) as simulator,
+        socket.socket() as closed,  # bound, and listening to nobody
+        psycopg.connect(url, autocommit=True) as db,
+    ):
+        closed.bind(("127.0.0.1", 0))
+        kaggle = Switched(make_kaggle(simulator.url))
+        work = Configuration(
+            url=url,
+            direct_url=url,
+            kaggle=kaggle,
+            concurrency=4,
+            requests_per_minute=0,
+            limit=LIMIT,
+            runs_for=timedelta(days=30),
+        )
+        with running(Supervisor(work)):
+            yield Stage(db, simulator, kaggle, closed.getsockname()[1])
+        close(kaggle.usual)

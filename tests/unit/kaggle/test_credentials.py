@@ -1,0 +1,222 @@
+"""Which credential is found, and that none is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+
+from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential, find_credential
+from pgleaderboard.settings import Settings
+from tests.support.faults import Simulator
+from tests.support.kaggle_clients import downloaded, found, make_kaggle
+
+KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'
+
+
+OAUTH = '{"refresh_token": "oauth-refresh", "access_token": "oauth-access"}'
+
+
+def shown(credential: Credential | None) -> str | None:
+    """Which one it is."""
+    if credential is None:
+        return None
+    if credential.oauth_file:
+        return f"oauth {credential.oauth_file.name}"
+    return credential.token or f"{credential.username}:{credential.key}"
+
+
+USER = {"KAGGLE_USERNAME": "env-user", "KAGGLE_KEY": "env-key"}
+
+
+EVERYWHERE = {
+    ".kaggle/access_token": "file-token\n",
+    ".kaggle/kaggle.json": KAGGLE_JSON,
+    ".kaggle/credentials.json": OAUTH,
+}
+
+
+WITHOUT_TOKEN = {name: content for name, content in EVERYWHERE.items() if "token" not in name}
+
+
+OTHER_JSON = '{"username": "other", "key": "other-key"}'
+
+
+PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
+    "nothing anywhere": ({}, {}, None),
+    "the variable wins over everything": ({"KAGGLE_API_TOKEN": "env-token", **USER}, EVERYWHERE, "env-token"),
+    "the variable may name a file": ({"KAGGLE_API_TOKEN": "HOME/secret"}, {"secret": " in-file\n"}, "in-file"),
+    "a path that is no file is a token": ({"KAGGLE_API_TOKEN": "HOME/none"}, {}, "HOME/none"),
+    "a token may be long": ({"KAGGLE_API_TOKEN": "ey" + "J" * 900}, {}, "ey" + "J" * 900),
+    "a token may be very long": ({"KAGGLE_API_TOKEN": "x" * 9000}, {}, "x" * 9000),
+    "an empty variable is none": ({"KAGGLE_API_TOKEN": ""}, WITHOUT_TOKEN, "file-user:file-key"),
+    "an empty file is none": ({"KAGGLE_API_TOKEN": "HOME/e"}, {"e": "\n", **WITHOUT_TOKEN}, "file-user:file-key"),
+    "the token file wins over user and key": (USER, EVERYWHERE, "file-token"),
+    "the token file may end in .txt": (USER, {".kaggle/access_token.txt": "txt-token"}, "txt-token"),
+    "an empty token file is none": (USER, {".kaggle/access_token": " \n"}, "env-user:env-key"),
+    "user and key win over kaggle.json": (USER, WITHOUT_TOKEN, "env-user:env-key"),
+    "a user without a key is none": ({"KAGGLE_USERNAME": "u"}, WITHOUT_TOKEN, "file-user:file-key"),
+    "kaggle.json wins over OAuth": ({}, WITHOUT_TOKEN, "file-user:file-key"),
+    "OAuth comes last": ({}, {".kaggle/credentials.json": OAUTH}, "oauth credentials.json"),
+    "a folder of one's own": (
+        {"KAGGLE_CONFIG_DIR": "HOME/own"},
+        {"own/kaggle.json": OTHER_JSON, ".kaggle/kaggle.json": KAGGLE_JSON},
+        "other:other-key",
+    ),
+    "XDG's folder": ({"XDG_CONFIG_HOME": "HOME/xdg"}, {"xdg/kaggle/kaggle.json": OTHER_JSON}, "other:other-key"),
+    "XDG's default folder": ({}, {".config/kaggle/kaggle.json": OTHER_JSON}, "other:other-key"),
+    "XDG's folder only where ~/.kaggle is missing": (
+        {},
+        {".config/kaggle/kaggle.json": OTHER_JSON, ".kaggle/other": ""},
+        None,
+    ),
+    "XDG's folder never instead of one's own": (
+        {"KAGGLE_CONFIG_DIR": "HOME/own"},
+        {".config/kaggle/kaggle.json": OTHER_JSON},
+        None,
+    ),
+    ".env counts": ({}, {".env": "KAGGLE_API_TOKEN=dot-token\n"}, "dot-token"),
+    ".env may name a user and a key": ({}, {".env": "KAGGLE_USERNAME=u\nKAGGLE_KEY='k e'\n"}, "u:k e"),
+    "the environment wins over .env": (
+        {"KAGGLE_API_TOKEN": "env-token"},
+        {".env": "KAGGLE_API_TOKEN=dot-token"},
+        "env-token",
+    ),
+}
+
+
+@pytest.mark.parametrize(("environment", "files", "expected"), PRECEDENCE.values(), ids=PRECEDENCE)
+def test_credentials_are_looked_for_in_kaggle_s_own_order(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    files: dict[str, str],
+    expected: str | None,
+) -> None:
+    """Whoever has set up Kaggle's own client has set up this one, with the same credential."""
+    credential = found(home, monkeypatch, environment, files)
+    assert shown(credential) == (expected.replace("HOME/", f"{home}/") if expected else None)
+
+
+@pytest.mark.parametrize(("environment", "files", "expected"), PRECEDENCE.values(), ids=PRECEDENCE)
+def test_no_secret_shows_where_a_credential_is_printed(
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    files: dict[str, str],
+    expected: str | None,
+) -> None:
+    """Neither the credential's repr nor its fingerprint, nor that of the settings or the client gives it away."""
+    credential = found(home, monkeypatch, environment, files)
+    if credential is None:
+        return
+    kaggle = make_kaggle("http://127.0.0.1:9", credential=credential)
+    printed = f"{credential!r} {credential} {credential.fingerprint} {Settings.load()!r} {kaggle!r}"
+    secrets = [credential.token, credential.key, "oauth-refresh", "oauth-access"]
+    if expected != "HOME/none":  # a mistyped path is no secret; its folder is in the other settings
+        assert not [secret for secret in secrets if secret and secret in printed]
+    assert len(credential.fingerprint) == 16
+
+
+def test_fingerprints_tell_credentials_apart() -> None:
+    """Another token, key or user is another credential; the same one from another place is the same."""
+    given = [
+        Credential("a", token="one"),
+        Credential("a", token="two"),
+        Credential("a", username="one", key="two"),
+        Credential("a", username="one", key="one"),
+        Credential("a", username="two", key="two"),
+    ]
+    assert len({each.fingerprint for each in given}) == len(given)
+    assert Credential("elsewhere", token="one").fingerprint == given[0].fingerprint
+    assert Kaggle("http://127.0.0.1:9", None, timeout=1, deadline=1, limit=1).fingerprint == ""
+
+
+def test_a_new_access_token_makes_no_other_credential(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The budget and a pause are kept by fingerprint: they outlive the renewal of a token, not another login."""
+
+    def fingerprint(refresh_token: str, access_token: str) -> str:
+        stored = json.dumps({"refresh_token": refresh_token, "access_token": access_token})
+        credential = found(home, monkeypatch, {}, {".kaggle/credentials.json": stored})
+        assert credential is not None
+        return credential.fingerprint
+
+    first = fingerprint("refresh", "one")
+    assert fingerprint("refresh", "two") == first
+    assert fingerprint("another", "two") != first
+
+
+def test_an_oauth_file_that_vanishes_is_named(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fingerprint stays what it was; the next request that needs the file says what to do."""
+    kaggle = make_kaggle(simulator.url, credential=found(home, monkeypatch, {}, {".kaggle/credentials.json": OAUTH}))
+    before = kaggle.fingerprint
+    (home / ".kaggle/credentials.json").unlink()
+
+    assert kaggle.fingerprint == before
+    with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again"):
+        downloaded(kaggle)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfegeheim", b'"geheim"', b'{"access_token": "geheim"}', b'{"refresh_token": ["geheim"]}'],
+)
+def test_a_broken_oauth_file_is_named_and_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """As kaggle.json is."""
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle/credentials.json").write_bytes(content)
+
+    with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again") as caught:
+        find_credential(Settings.load())
+
+    assert "geheim" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"username": "somebody", "key": "geheim"',
+        b"geheim",
+        b'["geheim"]',
+        b'"geheim"',
+        b'{"username": "geheim"}',
+        b'{"key": "geheim"}',
+        b"",
+        b"\xff\xfegeheim",
+        b'{"username": "somebody", "key": null, "note": "geheim"}',
+        b'{"username": "", "key": "", "note": "geheim"}',
+        b'{"username": ["geheim"], "key": {"geheim": 1}}',
+    ],
+)
+def test_a_broken_kaggle_json_is_named_and_not_shown(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """One line with the file's name; what stands in it is shown nowhere, not in a traceback either."""
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle/kaggle.json").write_bytes(content)
+
+    with pytest.raises(NeedsPerson) as caught:
+        find_credential(Settings.load())
+
+    assert str(home / ".kaggle/kaggle.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "geheim" not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+def test_without_a_credential_nothing_is_sent(simulator: Simulator) -> None:
+    """The message names every way to give one."""
+    kaggle = make_kaggle(simulator.url, credential=None)
+    for ask in (lambda: kaggle.describe("titanic"), lambda: kaggle.download_leaderboard("titanic", io.BytesIO())):
+        with pytest.raises(NeedsPerson) as caught:
+            ask()
+        assert all(name in str(caught.value) for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "kaggle.json"))
+    assert simulator.requests == []
