@@ -12,8 +12,9 @@ from rich.cells import cell_len
 
 from pgleaderboard.reading.boards import BoardNow, Entry
 from pgleaderboard.reading.syncs import Overview, Run, Status, Worker
+from pgleaderboard.screens.board import BoardView
 from pgleaderboard.screens.plot import spread
-from pgleaderboard.screens.tables import BoardView, StatusView
+from pgleaderboard.screens.status import StatusView
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -126,10 +126,10 @@ def failing(connection: Connection) -> list[str]:
     )
 
 
-def ask_for_syncs(connection: Connection, wanted: Sequence[str]) -> None:
+def request_syncs(connection: Connection, slugs: Sequence[str]) -> None:
     """Ask for a sync of each, all or none. Raises NeedsPerson for an unknown slug."""
     with connection.transaction():
-        for slug in wanted:
+        for slug in slugs:
             connection.execute("SELECT kaggle.sync_now(%s)", (slug,))
 
 

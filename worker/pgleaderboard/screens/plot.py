@@ -21,7 +21,7 @@ from rich.text import Text
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
 from pgleaderboard.reading.boards import Step
-from pgleaderboard.screens.tables import foreign
+from pgleaderboard.screens.table import foreign
 
 SUFFIXES = (".png", ".svg")
 _LONGEST_LABEL = 24  # cells
