@@ -167,7 +167,7 @@ def test_a_board_that_is_not_there_yet(run: Run, syncs: Syncs) -> None:
     """One line that says why; a misspelt slug is told the right one; --watch shows no file."""
     assert said(run("board", "a-board")) == "a-board has no board yet: its sync is off"
     assert said(run("board", "a-bord")) == "no competition 'a-bord' is followed: did you mean a-board?"
-    assert said(run("board", "xyz")) == "no competition 'xyz' is followed: `pgleaderboard add xyz` follows it"
+    assert said(run("board", "xyz")) == "no competition 'xyz' is followed: follow it with `pgleaderboard add xyz`"
     wrong = run("board", "a-board", "--watch", "--json")
     assert (wrong.returncode, "--watch and --json cannot be combined" in wrong.stderr) == (2, True)
 
@@ -444,7 +444,7 @@ def test_a_pause_waits_for_what_runs(run: Run, url: str, syncs: Syncs) -> None:
     """With --wait until the running sync has ended, whatever it found; not longer than it was told."""
     running = syncs.begin()
     late = run("pause", "a-board", "--wait", "--timeout", "1")
-    assert (late.returncode, said(late)) == (1, "its sync still runs")
+    assert (late.returncode, said(late)) == (1, "its sync is still running")
     with Terminal("pause", "a-board", "--wait", url=url) as shown:
         shown.until("0/1")
         syncs.end(running.run_id, zip_of(teams(1)))

@@ -132,7 +132,7 @@ def test_boards_dated_ahead_are_followed_by_later_ones(db: Connection, syncs: Sy
     assert moments == sorted(set(moments))
     (found,) = competitions.ahead(db)
     assert found.level == "warning"
-    assert "the public board of a-board is dated" in found.said
+    assert "the public board of a-board is dated" in found.message
 
 
 def test_nothing_waits_with_a_worker(db: Connection, worker: MakeWorker) -> None:

@@ -61,7 +61,7 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
         insert(db, "simulated-4-teams")
     db.execute("ALTER SEQUENCE kaggle.competitions_id_seq RESTART")
     found = list(schema.sequences(db))
-    assert {finding.said.split(" ")[0] for finding in found} == behind
+    assert {finding.message.split(" ")[0] for finding in found} == behind
     assert {finding.level for finding in found} == {"problem"}
     assert {finding.remedy for finding in found} == {"run pgleaderboard migrate --again, which sets it forward"}
 
