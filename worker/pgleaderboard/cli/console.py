@@ -85,6 +85,8 @@ def errors_in_one_line() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except typer.Exit:
+        raise
     except Exception as error:
         message = _explained(error)
         if message is None or is_verbose():
