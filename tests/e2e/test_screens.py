@@ -523,7 +523,7 @@ def test_plot_says_what_is_wrong(run: Run, syncs: Syncs, tmp_path: Path) -> None
     assert said(fault).startswith("pgleaderboard itself failed: RuntimeError: a fault of ours; please report it")
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     missing = run("plot", "a-board", "-o", file, PYTHONPATH=str(tmp_path))
-    assert said(missing) == "plots need more than is installed: pip install 'pgleaderboard[plot]'"
+    assert said(missing) == "plots need more packages: pip install 'pgleaderboard[plot]'"
     assert not Path(file).exists()
 
 

@@ -22,7 +22,7 @@ def _default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by environment variable or in `.env`; the environment wins."""
+    """All settings, from environment variables and `.env`; the environment wins."""
 
     model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -46,22 +46,22 @@ class Settings(BaseSettings):
     postgres_bin: Path | None = Field(
         None,
         validation_alias="PGLEADERBOARD_POSTGRES_BIN",
-        description="another folder of PostgreSQL binaries for the embedded server. Not set: the package's",
+        description="another folder of PostgreSQL binaries for the embedded server. Not set: those of the Python package",
     )
 
     kaggle_api_token: SecretStr | None = Field(
         None, validation_alias="KAGGLE_API_TOKEN", description="Kaggle's token, or a file that holds one"
     )
     kaggle_username: str | None = Field(
-        None, validation_alias="KAGGLE_USERNAME", description="with `KAGGLE_KEY`, where there is no token"
+        None, validation_alias="KAGGLE_USERNAME", description="with `KAGGLE_KEY`, without a token"
     )
     kaggle_key: SecretStr | None = Field(
-        None, validation_alias="KAGGLE_KEY", description="with `KAGGLE_USERNAME`, where there is no token"
+        None, validation_alias="KAGGLE_KEY", description="with `KAGGLE_USERNAME`, without a token"
     )
     kaggle_config_dir: Path | None = Field(
         None,
         validation_alias="KAGGLE_CONFIG_DIR",
-        description="the folder of `kaggle.json`, where none of these is set. Not set: `~/.kaggle`",
+        description="the folder of `kaggle.json`, read if none of the three above is set. Not set: `~/.kaggle`",
     )
     kaggle_url: str = Field(
         "https://api.kaggle.com", validation_alias="PGLEADERBOARD_KAGGLE_URL", description="base URL of Kaggle"
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         gt=0,
         le=3600,
         validation_alias="PGLEADERBOARD_HTTP_TIMEOUT",
-        description="seconds without a byte before a request is given up",
+        description="seconds without a byte after which a request fails",
     )
     download_deadline: float = Field(
         300,
@@ -113,24 +113,24 @@ class Settings(BaseSettings):
         ge=0,
         le=876000,
         validation_alias="PGLEADERBOARD_AFTER_END_HOURS",
-        description="how long after its final sync a completed competition is still asked every `sync_interval`",
+        description="how long after its final sync a completed competition is still synced every `sync_interval`",
     )
     after_end_hourly_days: float = Field(
         1,
         ge=0,
         le=36500,
         validation_alias="PGLEADERBOARD_AFTER_END_HOURLY_DAYS",
-        description="then for so many days hourly",
+        description="days of hourly syncs after that",
     )
     after_end_daily_days: float = Field(
         30,
         ge=0,
         le=36500,
         validation_alias="PGLEADERBOARD_AFTER_END_DAILY_DAYS",
-        description="then for so many days daily",
+        description="days of daily syncs after that",
     )
     log_format: Literal["text", "json"] = Field(
-        "text", validation_alias="PGLEADERBOARD_LOG_FORMAT", description="the log's form"
+        "text", validation_alias="PGLEADERBOARD_LOG_FORMAT", description="format of the log"
     )
     metrics_port: int | None = Field(
         None,
@@ -138,12 +138,12 @@ class Settings(BaseSettings):
         le=65535,
         validation_alias="PGLEADERBOARD_METRICS_PORT",
         description="port on which the worker serves `/metrics`, `/healthz` and `/readyz`; 0 = any free one, "
-        "told in the log. Not set: none",
+        "logged. Not set: none",
     )
     metrics_host: str = Field(
         "127.0.0.1",
         validation_alias="PGLEADERBOARD_METRICS_HOST",
-        description="address for it; beyond this machine only if you say so, there is no password",
+        description="address of that port. There is no password: open it to other machines with care",
     )
 
     @field_validator("database_url", "direct_url")
@@ -167,12 +167,14 @@ class Settings(BaseSettings):
     def load(cls) -> Settings:
         """Read the environment and `.env`.
 
-        Raises NeedsPerson, naming each variable that cannot be used, never its value.
+        Raises NeedsPerson, which names each invalid variable, never its value.
         """
         try:
             return cls()
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+            )
             raise NeedsPerson(f"cannot use the settings: {wrong}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise NeedsPerson(f"cannot read .env: {type(error).__name__}") from None
@@ -184,5 +186,5 @@ class Settings(BaseSettings):
 
 
 def pager() -> str | None:
-    """What PAGER says: a command, nothing for no pager, None where it is not set."""
+    """PAGER: a command, empty for no pager, None if it is not set."""
     return os.environ.get("PAGER")
