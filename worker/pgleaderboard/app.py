@@ -83,14 +83,16 @@ def _is_kaggle(settings: Settings) -> bool:
     return bool(settings.kaggle_url == Settings.model_fields["kaggle_url"].default)
 
 
-def _database_name(*, simulated: bool) -> str:
+def _embedded_database(settings: Settings, simulated: bool | None = None) -> str:
+    simulated = is_simulated(settings, False) if simulated is None else simulated
     return SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
 
 
 @contextmanager
-def database(settings: Settings, *, simulated: bool, port: int | None = None) -> Iterator[Database]:
+def database(settings: Settings, *, simulated: bool | None = None, port: int | None = None) -> Iterator[Database]:
     """The user's own database, else that of the embedded server, which runs as long as this lasts.
 
+    simulated: whether its boards are invented, None = see is_simulated.
     port: of the embedded server on loopback TCP, None = Unix socket only.
     Raises PgleaderboardError with one line where neither works.
     """
@@ -102,9 +104,9 @@ def database(settings: Settings, *, simulated: bool, port: int | None = None) ->
         return
     from pgleaderboard.database import embedded
 
+    name = _embedded_database(settings, simulated)
     server = embedded.start(settings.home, port=port, bin_dir=settings.postgres_bin)
     try:
-        name = _database_name(simulated=simulated)
         embedded.ensure_database(server, name)
         url = server.url(name)
         yield Database(url, url, f"embedded PostgreSQL {server.version}, database {name}", server)
@@ -120,7 +122,7 @@ def reachable_url(settings: Settings) -> str | None:
     from pgleaderboard.database import embedded
 
     server = embedded.found(settings.home)
-    return server.url(_database_name(simulated=is_simulated(settings, False))) if server else None
+    return server.url(_embedded_database(settings)) if server else None
 
 
 @contextmanager
@@ -130,7 +132,7 @@ def session(settings: Settings, *, direct: bool = False, check: bool = False) ->
     direct: past a pooler, for long statements and sessions. check: refuse a database of another version.
     """
     with (
-        database(settings, simulated=is_simulated(settings, False)) as chosen,
+        database(settings) as chosen,
         connect(chosen.direct_url if direct else chosen.url) as connection,
         in_words(connection),
     ):
@@ -160,35 +162,28 @@ def client(settings: Settings, url: str, credential: Credential | None, metrics:
     )
 
 
-def simulated_client(settings: Settings, url: str, metrics: Metrics | None = None) -> Kaggle:
-    """A client of the simulator at a URL."""
-    from pgleaderboard.kaggle.client import Credential
-
-    return client(settings, url, Credential("the simulator", token="simulated"), metrics)  # noqa: S106 - opens nothing
-
-
 @contextmanager
 def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = None) -> Iterator[tuple[Kaggle, str]]:
     """Kaggle, or the simulator, which runs as long as this lasts. Also yields which one, and why, in one line."""
-    credential = find_credential(settings)
-    if simulated:
-        from pgleaderboard.simulator import Simulator
-
-        with Simulator(epoch=today()) as simulator:
-            which = f"the built-in SIMULATOR at {simulator.url} (boards are invented)"
-            reason = "" if credential else "no Kaggle credential found: using "
-            yield simulated_client(settings, simulator.url, metrics), reason + which
-        return
     from pgleaderboard.kaggle.client import Credential
 
-    if credential:
-        which = f"Kaggle at {settings.kaggle_url}, credential from {credential.source}"
-    elif _is_kaggle(settings):
-        which = NO_CREDENTIAL
-    else:
-        credential = Credential("nowhere")
-        which = f"Kaggle at {settings.kaggle_url}, without a credential"
-    yield client(settings, settings.kaggle_url, credential, metrics), which
+    credential, url = find_credential(settings), settings.kaggle_url
+    with contextlib.ExitStack() as stack:
+        if simulated:
+            from pgleaderboard.simulator import Simulator
+
+            url = stack.enter_context(Simulator(epoch=today())).url
+            which = "" if credential else "no Kaggle credential found: using "
+            which += f"the built-in SIMULATOR at {url} (boards are invented)"
+            credential = Credential("the simulator", token="simulated")  # noqa: S106 - opens nothing
+        elif credential:
+            which = f"Kaggle at {url}, credential from {credential.source}"
+        elif _is_kaggle(settings):
+            which = NO_CREDENTIAL
+        else:
+            credential = Credential("nowhere")
+            which = f"Kaggle at {url}, without a credential"
+        yield client(settings, url, credential, metrics), which
 
 
 def supervisor(

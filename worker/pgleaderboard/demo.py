@@ -18,6 +18,7 @@ from pgleaderboard import app, logs
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.database.connect import Connection, column, connect, row, rows
 from pgleaderboard.errors import PgleaderboardError
+from pgleaderboard.kaggle.client import Credential
 from pgleaderboard.process.supervisor import running
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Simulator
@@ -72,7 +73,7 @@ def run_demo(settings: Settings, out: Console) -> bool:
         ):
             migrate.migrate(server.url())
             out.print(f"embedded PostgreSQL {server.version}; the simulator stands for Kaggle: boards are invented\n")
-            client = app.simulated_client(settings, simulator.url)
+            client = app.client(settings, simulator.url, Credential("the simulator", token="simulated"))  # noqa: S106
             database = app.Database(server.url(), server.url(), "", server)
             with (
                 running(app.supervisor(settings, database, client, simulated=True)),

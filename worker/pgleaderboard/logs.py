@@ -33,7 +33,7 @@ def quiet() -> None:
 
 
 def harmless(text: str) -> str:
-    """Escape control and direction-changing characters. Other kinds of space become a space; joiners of letters stay."""
+    """Escape control and direction-changing characters. Other spaces become a space; joiners of letters stay."""
     return "".join(
         c if c.isprintable() or c in _JOINERS else " " if category(c) == "Zs" else c.encode("unicode_escape").decode()
         for c in text

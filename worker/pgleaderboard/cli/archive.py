@@ -18,6 +18,7 @@ from pgleaderboard.cli.console import (
     fail,
     progress,
     say,
+    session,
     settings_for,
     show_notices,
 )
@@ -53,7 +54,6 @@ def backfill(
 
     Example: pgleaderboard backfill titanic ~/Downloads/titanic-publicleaderboard-*.zip
     """
-    from pgleaderboard import app
     from pgleaderboard.archives import files as board_files
     from pgleaderboard.archives.backfill import ArchiveStore
     from pgleaderboard.reading.names import known_slug
@@ -70,11 +70,10 @@ def backfill(
                 f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
             )
 
-    settings = settings_for(verbose)
     given = board_files.Said(board_files.moment_of(at) if at else None, board)
-    with app.session(settings, direct=True, check=True) as connection, progress(slug) as advance:
+    with session(verbose, direct=True, check=True) as connection, progress(slug) as advance:
         slug = known_slug(connection, slug)
-        limit = settings.max_download_mb * 2**20
+        limit = settings_for(verbose).max_download_mb * 2**20
         board_files.backfill(ArchiveStore(connection), slug, files, given, limit, report, advance)
 
 
@@ -89,11 +88,10 @@ def export(
 
     Example: pgleaderboard export titanic ./boards --all
     """
-    from pgleaderboard import app
     from pgleaderboard.archives.export import export as write_files
     from pgleaderboard.screens.table import counted
 
-    with app.session(settings_for(verbose), direct=True, check=True) as connection, progress(slug) as advance:
+    with session(verbose, direct=True, check=True) as connection, progress(slug) as advance:
         written = write_files(connection, slug, folder, every=every, advance=advance)
     say(f"{counted(written, 'board')} written to {folder}")
 
@@ -166,11 +164,10 @@ def add(
 
     Example: pgleaderboard add titanic https://www.kaggle.com/competitions/digit-recognizer --event neural-night
     """
-    from pgleaderboard import app
     from pgleaderboard.reading.names import known_event
     from pgleaderboard.sync.store import import_competitions
 
-    with app.session(settings_for(verbose), direct=True, check=True) as connection:
+    with session(verbose, direct=True, check=True) as connection:
         if not dry_run:
             show_notices(connection)
         if event is not None:
@@ -193,10 +190,9 @@ def uninstall_(
 
     Example: pgleaderboard uninstall
     """
-    from pgleaderboard import app
     from pgleaderboard.database import uninstall
 
-    with app.session(settings_for(verbose), direct=True) as connection:
+    with session(verbose, direct=True) as connection:
         there = uninstall.look(connection)
         say(
             f'schemas kaggle and procrastinate of database "{connection.info.dbname}": '

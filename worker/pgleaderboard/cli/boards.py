@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import (
-    Slug,
-    Verbose,
-    complete_event,
-    complete_slug,
-    fail,
-    only_one,
-    screen,
-    settings_for,
-    show,
-    width_of,
-)
+from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, settings_for
+from pgleaderboard.errors import NeedsPerson
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from pgleaderboard.database.connect import Connection
-    from pgleaderboard.screens.board import BoardView
-    from pgleaderboard.screens.standing import StandingView
-    from pgleaderboard.screens.status import StatusView
     from pgleaderboard.screens.table import View
 
 commands = typer.Typer()
+
+_LINES_AT_ONCE = 500  # printed by one call, which costs rich more than a line does
 
 At = Annotated[
     str | None, typer.Option(help="The past at this time (ISO 8601, UTC without a zone).", show_default=False)
@@ -51,23 +49,53 @@ def _at(given: str | None, *, watch: bool) -> datetime | None:
 
 
 def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:
-    """Show a view: on a screen that stays current, in the chosen format, or as lines."""
+    """Show a view: on a screen that stays current, in one of the formats, or as lines."""
     from pgleaderboard import app
-    from pgleaderboard.screens.files import printed
+    from pgleaderboard.logs import harmless
 
-    only_one(watch=watch, **formats)
+    chosen = [name for name, is_chosen in {"watch": watch, **formats}.items() if is_chosen]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"{' and '.join(f'--{name}' for name in chosen)} cannot be combined")
     settings = settings_for(verbose)
+    console = screen()
     if watch:
         from pgleaderboard.screens.watch import watch as stay
 
-        with app.database(settings, simulated=app.is_simulated(settings, False)) as database:
-            stay(database.direct_url, read, screen())
+        with app.database(settings) as database:
+            stay(database.direct_url, read, console)
     with app.session(settings) as connection:
         view = read(connection)
-    for name in (name for name, is_chosen in formats.items() if is_chosen):
-        sys.stdout.writelines(printed(getattr(view, name)(), to_terminal=screen().is_terminal))
-        return
-    show(view.draw(width_of(screen()), None))
+    if chosen:
+        for line in getattr(view, chosen[0])():
+            sys.stdout.write(harmless(line.removesuffix("\n")) + "\n" if console.is_terminal else line)
+    else:
+        is_window = console.is_terminal or shutil.get_terminal_size((0, 0)).columns
+        _print(view.draw(console.width if is_window else None, None), console)
+
+
+def _print(lines: Sequence[Text], console: Console) -> None:
+    """Print lines; on a terminal through PAGER, else less, which ends by itself where all fits on one page."""
+    from rich.text import Text
+
+    pager = _pager() if console.is_terminal and not console.is_dumb_terminal else None
+    with console.capture() if pager else contextlib.nullcontext() as captured:
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            console.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]), soft_wrap=True)
+    if pager and captured:
+        environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the pager's
+        subprocess.run(pager, input=captured.get(), env=environment, encoding="utf-8", check=False)
+
+
+def _pager() -> list[str] | None:
+    from pgleaderboard.settings import pager
+
+    chosen = pager()
+    try:
+        command = shlex.split("less" if chosen is None else chosen)
+    except ValueError as error:
+        raise NeedsPerson(f"cannot read PAGER: {error}") from None
+    return command if command and command != ["cat"] and shutil.which(command[0]) else None
 
 
 @commands.command()
@@ -91,10 +119,7 @@ def status(
     from pgleaderboard.reading import syncs
     from pgleaderboard.screens.status import StatusView
 
-    def read(connection: Connection) -> StatusView:
-        return StatusView(syncs.overview(connection, slug))
-
-    _present(read, verbose, watch=watch, json=json)
+    _present(lambda connection: StatusView(syncs.overview(connection, slug)), verbose, watch=watch, json=json)
 
 
 @commands.command()
@@ -124,7 +149,7 @@ def board(
 
     moment = _at(at, watch=watch)
 
-    def read(connection: Connection) -> BoardView:
+    def read(connection: Connection) -> View:
         found = boards.board(connection, slug, moment, event, top)
         if found.kind is None and not watch:
             fail(f"{found.slug} had no board yet at {at}" if at else f"{found.slug} has no board yet: {found.problem}")
@@ -153,7 +178,7 @@ def standings(
 
     moment = _at(at, watch=watch)
 
-    def read(connection: Connection) -> StandingView:
+    def read(connection: Connection) -> View:
         return StandingView(events.standing(connection, event, moment, top))
 
     _present(read, verbose, watch=watch, csv=csv, json=json, md=md)

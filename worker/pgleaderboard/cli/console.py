@@ -1,34 +1,26 @@
-"""What all commands share: options, settings, errors in one line, the pager, and progress."""
+"""What all commands share: options, settings, sessions, errors in one line, and progress."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
-import shlex
-import shutil
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from pgleaderboard import logs
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError
+from pgleaderboard.errors import PgleaderboardError
 
 # A command imports what it needs when it runs: `--help` and completion answer at once.
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
     from pgleaderboard.database.connect import Connection
     from pgleaderboard.settings import Settings
-
-_LINES_AT_ONCE = 500  # printed by one call, which costs rich more than a line does
 
 
 def _complete(listing: str) -> Callable[[str], list[str]]:
@@ -71,6 +63,15 @@ def settings_for(verbose: bool) -> Settings:
     settings = Settings.load()
     logs.configure(settings.log_format, verbose=verbose)
     return settings
+
+
+@contextmanager
+def session(verbose: bool, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
+    """A connection to the right database, see app.session."""
+    from pgleaderboard import app
+
+    with app.session(settings_for(verbose), direct=direct, check=check) as connection:
+        yield connection
 
 
 def is_verbose() -> bool:
@@ -135,13 +136,6 @@ def say(line: str) -> None:
     print(logs.harmless(line))
 
 
-def only_one(**options: bool) -> None:
-    """Refuse more than one output format."""
-    given = [f"--{name}" for name, is_given in options.items() if is_given]
-    if len(given) > 1:
-        raise typer.BadParameter(f"{' and '.join(given)} cannot be combined")
-
-
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr, where that is a terminal. Yields a function that adds steps to come and steps done."""
@@ -164,34 +158,3 @@ def screen() -> Console:
 
     console = Console(highlight=False, emoji=False, markup=False)
     return Console(highlight=False, emoji=False, markup=False, color_system=None) if console.no_color else console
-
-
-def width_of(console: Console) -> int | None:
-    """Cells in a line; None = no limit, where there is no window."""
-    return console.width if console.is_terminal else shutil.get_terminal_size((0, 0)).columns or None
-
-
-def show(lines: Sequence[Text]) -> None:
-    """Print lines; on a terminal through PAGER, else less, which ends by itself where all fits on one page."""
-    from rich.text import Text
-
-    console = screen()
-    pager = _pager() if console.is_terminal and not console.is_dumb_terminal else None
-    with console.capture() if pager else contextlib.nullcontext() as captured:
-        for start in range(0, len(lines), _LINES_AT_ONCE):
-            console.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]), soft_wrap=True)
-    if pager and captured:
-        environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the pager's
-        subprocess.run(pager, input=captured.get(), env=environment, encoding="utf-8", check=False)
-
-
-def _pager() -> list[str] | None:
-    from pgleaderboard.settings import pager
-
-    chosen = pager()
-    try:
-        command = shlex.split("less" if chosen is None else chosen)
-    except ValueError as error:
-        raise NeedsPerson(f"cannot read PAGER: {error}") from None
-    return command if command and command != ["cat"] and shutil.which(command[0]) else None

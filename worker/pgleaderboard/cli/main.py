@@ -140,8 +140,7 @@ def migrate_(
         return
     from pgleaderboard import app
 
-    settings = settings_for(verbose)
-    with app.database(settings, simulated=app.is_simulated(settings, False)) as database:
+    with app.database(settings_for(verbose)) as database:
         changed = migrate.migrate(database.direct_url, report=say, again=again)
         say("migrated" if changed else "nothing to do")
 
@@ -183,7 +182,7 @@ def psql(context: typer.Context) -> None:
     from pgleaderboard.settings import Settings
 
     settings = Settings.load()
-    with app.database(settings, simulated=app.is_simulated(settings, False)) as database:
+    with app.database(settings) as database:
         program = embedded.psql(settings.postgres_bin)
         parts = parts_of(database.direct_url)
         # The password goes by the environment: other users can read a command line.
@@ -202,8 +201,7 @@ def url() -> None:
     from pgleaderboard import app
     from pgleaderboard.settings import Settings
 
-    settings = Settings.load()
-    with app.database(settings, simulated=app.is_simulated(settings, False)) as database:
+    with app.database(Settings.load()) as database:
         typer.echo(database.direct_url)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slug, Verbose, fail, say, screen, settings_for
+from pgleaderboard.cli.console import Slug, Verbose, fail, say, screen, session
 from pgleaderboard.errors import NeedsPerson
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ def plot(
 
     Example: pgleaderboard plot titanic --top 5 -o titanic.svg
     """
-    from pgleaderboard import app
     from pgleaderboard.reading import names
     from pgleaderboard.screens import plot
     from pgleaderboard.screens.table import counted
@@ -51,7 +50,7 @@ def plot(
     console = screen()
     if output is None and not console.is_terminal:
         fail("not a terminal, cannot draw: pass -o FILE.png or -o FILE.svg")
-    with app.session(settings_for(verbose)) as connection:
+    with session(verbose) as connection:
         slug = names.known_slug(connection, slug)
         lines = _lines(connection, slug, team or [], participant or [], top, by_score=score)
     title = f"{slug}: {'scores' if score else 'ranks'}"

@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import (
-    Slugs,
-    Verbose,
-    complete_slug,
-    fail,
-    progress,
-    say,
-    settings_for,
-    show_notices,
-)
+from pgleaderboard.cli.console import Slugs, Verbose, complete_slug, fail, progress, say, session, show_notices
 from pgleaderboard.errors import Transient
 
 if TYPE_CHECKING:
@@ -36,10 +27,9 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
 
     Example: pgleaderboard sync titanic digit-recognizer --wait
     """
-    from pgleaderboard import app
     from pgleaderboard.reading import syncs
 
-    with app.session(settings_for(verbose), direct=wait) as connection:
+    with session(verbose, direct=wait) as connection:
         show_notices(connection)
         known = _known(connection, slugs)
         syncs.request_syncs(connection, known)
@@ -61,10 +51,9 @@ def pause(
 
     Example: pgleaderboard pause titanic --wait
     """
-    from pgleaderboard import app
     from pgleaderboard.reading import syncs
 
-    with app.session(settings_for(verbose)) as connection:
+    with session(verbose) as connection:
         known = _known(connection, slugs)
         for slug in known:
             is_change, _, _ = syncs.set_auto_sync(connection, slug, False)
@@ -86,11 +75,10 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 
     Example: pgleaderboard resume titanic --wait
     """
-    from pgleaderboard import app
     from pgleaderboard.reading import syncs
     from pgleaderboard.screens.table import moment
 
-    with app.session(settings_for(verbose), direct=wait) as connection:
+    with session(verbose, direct=wait) as connection:
         show_notices(connection)
         begun = []
         for slug in _known(connection, slugs):
@@ -123,12 +111,11 @@ def retry(
 
     Example: pgleaderboard retry --failed --wait
     """
-    from pgleaderboard import app
     from pgleaderboard.reading import syncs
 
     if bool(slugs) == failed:
         raise typer.BadParameter("pass either --failed or the slugs of competitions")
-    with app.session(settings_for(verbose), direct=wait) as connection:
+    with session(verbose, direct=wait) as connection:
         show_notices(connection)
         failing = syncs.failing(connection)
         chosen = failing if failed else _known(connection, slugs or [])

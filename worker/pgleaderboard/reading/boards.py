@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import LiteralString
 
 from pgleaderboard.database.connect import Connection, column, objects, row, rows, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, known_slug, nearest
+
+_STEPS: LiteralString = "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history"
 
 
 @dataclass(frozen=True)
@@ -157,24 +160,12 @@ def _cut(entries: list[Entry], top: int | None) -> list[Entry]:
 
 def rank_history_of_teams(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[Step]:
     """The ranks of teams through time."""
-    return objects(
-        connection,
-        Step,
-        "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%s, VARIADIC %s::bigint[])",
-        slug,
-        list(team_ids),
-    )
+    return objects(connection, Step, _STEPS + "(%s, VARIADIC %s::bigint[])", slug, list(team_ids))
 
 
 def rank_history_of_user(connection: Connection, slug: str, username: str) -> list[Step]:
     """The ranks of a user through time, from team to team."""
-    return objects(
-        connection,
-        Step,
-        "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%s, %s::text)",
-        slug,
-        username,
-    )
+    return objects(connection, Step, _STEPS + "(%s, %s::text)", slug, username)
 
 
 def vanished(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[tuple[int, datetime]]:

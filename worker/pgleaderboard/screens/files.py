@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -40,9 +40,3 @@ def fields_of(row: Any) -> dict[str, Any]:
 def markdown(text: str) -> str:
     """Text from outside, without effect on the Markdown around it."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", harmless(text))
-
-
-def printed(lines: Iterable[str], *, to_terminal: bool) -> Iterator[str]:
-    """Lines of a file for stdout: unchanged, but harmless on a terminal."""
-    for line in lines:
-        yield harmless(line.removesuffix("\n")) + "\n" if to_terminal else line
