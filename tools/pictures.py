@@ -20,7 +20,7 @@ from rich.console import Console
 
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.reading import boards
-from pgleaderboard.screens.tables import BoardView
+from pgleaderboard.screens.board import BoardView
 from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

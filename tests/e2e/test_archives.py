@@ -103,7 +103,7 @@ def test_what_is_wrong_is_said_in_a_line(run: Run, db: Connection, tmp_path: Pat
     """An unknown competition or event, an unreadable file, a moment that is none: status 1; --at with two files: 2."""
     (file := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_33.csv").write_bytes(csv_of(teams(1)))
     (other := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_34.csv").write_bytes(csv_of(teams(1)))
-    assert said(run("backfill", "titanic", file)).endswith("`pgleaderboard add titanic` follows it")
+    assert said(run("backfill", "titanic", file)).endswith("follow it with `pgleaderboard add titanic`")
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
     db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
     for nearly in (("backfill", "titanc", file), ("export", "titanc", tmp_path)):
@@ -152,7 +152,7 @@ def test_search_lists(run: Run, db: Connection, simulator: Simulator) -> None:
     assert db.execute(
         "SELECT next_grant_at > clock_timestamp() - interval '1 minute' FROM kaggle_internal.kaggle_budget"
     ).fetchall() == [(True,)]
-    assert "knows no competition for 'nothing of that'" in said(
+    assert "no competition on Kaggle matches 'nothing of that'" in said(
         run("search", "nothing of that", PGLEADERBOARD_REQUESTS_PER_MINUTE="0", **given)
     )
 
@@ -164,7 +164,7 @@ def test_search_keeps_a_pause_that_kaggle_asked_for(run: Run, db: Connection, si
         "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
         (Credential("the test", token="t").fingerprint,),
     )
-    assert "no request to Kaggle may go out before" in said(run("search", "titanic", **given))
+    assert "Kaggle asked for a pause until" in said(run("search", "titanic", **given))
     assert simulator.requests == []
     given["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
     assert run("search", "titanic", **given).returncode == 0
@@ -192,7 +192,7 @@ def test_uninstall_asks(run: Run, db: Connection) -> None:
     """Without a terminal it refuses, and says what would be lost."""
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
     refused = run("uninstall")
-    assert said(refused) == "nobody to ask: say --yes to remove all of it"
+    assert said(refused) == "not a terminal, cannot ask: pass --yes"
     assert "1 competitions, 0 boards, 0 versions of entries" in refused.stdout
     assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (1,)
 

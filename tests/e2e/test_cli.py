@@ -114,6 +114,52 @@ def test_wrong_usage_is_status_2() -> None:
     assert run("work", "--twice").returncode == 2
 
 
+HEAVY = {
+    *("psycopg", "pydantic", "psycopg_pool", "procrastinate", "requests", "kagglesdk", "alembic", "sqlalchemy"),
+    *("prometheus_client", "matplotlib", "plotext", "rich.progress", "rich.live", "pgleaderboard.simulator"),
+}
+NEEDED = {"psycopg", "pydantic"}  # for any answer from the database
+IMPORTS = [
+    (("--help",), set()),
+    (("--version",), set()),
+    (("board", "--help"), {"pydantic"}),  # which typer itself uses
+    (("url",), NEEDED),
+    (("status",), NEEDED),
+    (("status", "titanic", "--json"), NEEDED),
+    (("board", "titanic"), NEEDED),
+    (("board", "titanic", "--csv"), NEEDED),
+    (("standings", "night"), NEEDED),
+    (("plot", "titanic", "-o", "/dev/null/a.svg"), NEEDED | {"matplotlib"}),
+    (("sync", "titanic"), NEEDED),
+    (("pause", "titanic"), NEEDED),
+    (("resume", "titanic"), NEEDED),
+    (("retry", "--failed"), NEEDED),
+]
+
+
+def test_a_command_imports_only_what_it_needs(url: str, db: Connection) -> None:
+    """A command answers quickly: of the heavy packages it loads none but those that it uses."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('titanic', false)")
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    program = (
+        "import atexit, sys\n"
+        f"atexit.register(lambda: print('imports:', *sorted({HEAVY} & sys.modules.keys())))\n"
+        "from pgleaderboard.cli.main import main; main()"
+    )
+    for command, allowed in IMPORTS:
+        shown = subprocess.run(
+            [sys.executable, "-c", program, *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(DATABASE_URL=url, PYTHONPATH=str(ROOT / "worker")),
+            timeout=60,
+        )
+        assert "Traceback" not in shown.stderr
+        label, *loaded = shown.stdout.splitlines()[-1].split()
+        assert (label, set(loaded) - allowed) == ("imports:", set()), command
+
+
 def test_demo_prints_right_boards() -> None:
     """The demo shows each board, says that each is exact, and exits 0."""
     shown = run("demo")

@@ -23,7 +23,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
-from pgleaderboard.doctor.checks import Finding, Patient, examine
+from pgleaderboard.doctor import Finding, Target, findings
 from pgleaderboard.kaggle.credential import Credential
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
@@ -31,16 +31,16 @@ from tests.support.faults import Simulator, Status
 from tests.support.kaggle import make_kaggle
 from tests.support.pooler import pgbouncer
 
-Examine = Callable[..., list[Finding]]
+Check = Callable[..., list[Finding]]
 
 
 @pytest.fixture
-def look(url: str, simulator: Simulator) -> Examine:
-    """Examines the test's database and Kaggle; keywords change what is looked at (see Patient)."""
+def check_all(url: str, simulator: Simulator) -> Check:
+    """Runs all checks on the test's database and Kaggle; keywords change fields of the Target."""
 
     def one(**changes: Any) -> list[Finding]:
         credential = Credential("the test", token="test-token")
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "url": url,
             "direct_url": changes.get("url", url),
             "has_direct_url": "direct_url" in changes,
@@ -51,24 +51,26 @@ def look(url: str, simulator: Simulator) -> Examine:
             "needs_credential": True,
             "requests_per_minute": 0,
         }
-        return list(examine(Patient(**(told | changes))))
+        return list(findings(Target(**(fields | changes))))
 
     return one
 
 
-def named(found: list[Finding], check: str, level: str, said: str, remedy: str) -> bool:
-    """Whether one finding of that check says this, and what to do."""
-    hits = [f for f in found if (f.check, f.level) == (check, level) and said in f.said and remedy in (f.remedy or "")]
+def named(found: list[Finding], check: str, level: str, message: str, remedy: str) -> bool:
+    """Whether one finding of that check has this message and remedy."""
+    hits = [
+        f for f in found if (f.check, f.level) == (check, level) and message in f.message and remedy in (f.remedy or "")
+    ]
     assert len(hits) == 1, "\n".join(map(str, found))
     return True
 
 
-def test_a_healthy_set_up(look: Examine, db: Connection, worker: MakeWorker) -> None:
+def test_a_healthy_set_up(check_all: Check, db: Connection, worker: MakeWorker) -> None:
     """With a worker and a board that is synced everything is well, in one line a check."""
     with worker():
         insert(db)
         assert synced(db) == ("inserted", "changed")
-        found = look()
+        found = check_all()
     assert {f.level for f in found} == {"ok"}, found
     checks = "database clock listen migrations rights search_path triggers sequences queue workers jobs kaggle syncs"
     assert [f.check for f in found] == checks.split()
@@ -97,7 +99,7 @@ BROKEN = [
     ),
     (
         "ALTER TABLE kaggle.competitions DISABLE TRIGGER competitions_inserted",
-        "triggers", "problem", "switched off: competitions_inserted", "ENABLE TRIGGER",
+        "triggers", "problem", "disabled: competitions_inserted", "ENABLE TRIGGER",
     ),
     (
         "DROP TRIGGER competitions_updated ON kaggle.competitions",
@@ -110,12 +112,12 @@ BROKEN = [
     ("SELECT 1", "workers", "warning", "nothing waits", "pgleaderboard work"),
     (
         "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')",
-        "workers", "problem", "competitions that wait for one: 1", "pgleaderboard work",
+        "workers", "problem", "1 competitions wait for one", "pgleaderboard work",
     ),
     (
         "INSERT INTO kaggle_internal.worker_processes (version, credential, seen_at) "
         "VALUES ('0.1.0', '', clock_timestamp() - interval '50 s')",
-        "workers", "warning", "was last heard 50 s ago", "begun anew",
+        "workers", "warning", "last heartbeat 50 s ago", "the next worker restarts",
     ),
     (
         "INSERT INTO kaggle_internal.sync_state (competition_id, running_run_id, running_worker_id, running_since, "
@@ -125,7 +127,7 @@ BROKEN = [
     (
         "INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, priority, status) "
         "VALUES ('kaggle', 'sync', 0, 'doing')",
-        "jobs", "warning", "held by a worker that is gone: 1 jobs", "the next worker",
+        "jobs", "warning", "jobs held by a worker that is gone: 1", "the next worker",
     ),
     (
         "INSERT INTO kaggle_internal.sync_condition (function) VALUES ('public.gone(kaggle.competitions)')",
@@ -150,63 +152,65 @@ BROKEN = [
 
 @pytest.mark.parametrize(("done", "check", "level", "said", "remedy"), BROKEN)
 def test_a_broken_database(
-    look: Examine, db: Connection, done: str, check: str, level: str, said: str, remedy: str
+    check_all: Check, db: Connection, done: str, check: str, level: str, said: str, remedy: str
 ) -> None:
     """What somebody did to the database is named, and how it is mended."""
     db.execute(done)
-    assert named(look(), check, level, said, remedy)
+    assert named(check_all(), check, level, said, remedy)
 
 
 @pytest.mark.parametrize(
     "gone", ["VIEW kaggle.workers", "TABLE procrastinate.procrastinate_workers", "SCHEMA procrastinate"]
 )
-def test_what_is_missing_ends_no_other_check(look: Examine, db: Connection, gone: str) -> None:
+def test_what_is_missing_ends_no_other_check(check_all: Check, db: Connection, gone: str) -> None:
     """It is named, and Kaggle is looked at all the same."""
     db.execute(f"DROP {gone} CASCADE")
-    found = look()
+    found = check_all()
     names = ("procrastinate", "kaggle.workers")
-    assert any(f.level == "problem" and any(name in f.said for name in names) for f in found), found
+    assert any(f.level == "problem" and any(name in f.message for name in names) for f in found), found
     assert named(found, "kaggle", "ok", "", "")
 
 
 def test_a_forgotten_lock(
-    look: Examine, db: Connection, connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch
+    check_all: Check, db: Connection, connect: Callable[[], Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is not waited for; who holds it is named."""
-    monkeypatch.setattr("pgleaderboard.doctor.checks.LOCKED_FOR", "50ms")
+    monkeypatch.setattr("pgleaderboard.doctor.LOCK_TIMEOUT", "50ms")
     holder = connect()
     holder.execute("LOCK TABLE kaggle_internal.sync_state")
     process = holder.info.backend_pid
-    hits = {(f.level, f.remedy) for f in look() if f.check == "locks"}
+    hits = {(f.level, f.remedy) for f in check_all() if f.check == "locks"}
     assert hits == {
         (
             "problem",
-            f"end the transaction in the way: process {process} ({holder.info.user}), on kaggle_internal.sync_state",
+            f"end the blocking transaction: process {process} ({holder.info.user}), on kaggle_internal.sync_state",
         )
     }
 
 
-def test_a_role_whose_sessions_fire_no_triggers(look: Examine, url: str) -> None:
+def test_a_role_whose_sessions_fire_no_triggers(check_all: Check, url: str) -> None:
     """session_replication_role, left behind by a restore, is found."""
     quiet = make_conninfo(url, options="-c session_replication_role=replica")
-    assert named(look(url=quiet), "triggers", "problem", "session_replication_role", "RESET session_replication_role")
+    assert named(
+        check_all(url=quiet), "triggers", "problem", "session_replication_role", "RESET session_replication_role"
+    )
 
 
-def test_a_role_without_rights(look: Examine, db: Connection, url: str) -> None:
+def test_a_role_without_rights(check_all: Check, db: Connection, url: str) -> None:
     """A role that may log in and nothing else is told which one to be granted."""
     role = sql.Identifier(f"nobody_{os.getpid()}")
     db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
     try:
-        found = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
+        found = check_all(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         assert named(found, "rights", "problem", "permission denied", "GRANT pgleaderboard_worker TO")
         db.execute(sql.SQL("GRANT pgleaderboard_reader TO {}").format(role))
         db.execute(sql.SQL("GRANT USAGE ON SCHEMA kaggle_internal TO {}").format(role))
         db.execute(sql.SQL("GRANT SELECT ON kaggle_internal.applied_files TO {}").format(role))
-        reading = look(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
+        reading = check_all(url=make_conninfo(url, user=f"nobody_{os.getpid()}", password="x"))
         db.execute(sql.SQL("DROP OWNED BY {}").format(role))
     finally:
         db.execute(sql.SQL("DROP ROLE {}").format(role))
-    assert any(f.check == "rights" and "may not use kaggle.boards" in f.said for f in reading), reading
+    assert any(f.check == "rights" and "may not use kaggle.boards" in f.message for f in reading), reading
 
 
 HIDEABLE = (
@@ -217,7 +221,7 @@ HIDEABLE = (
 )  # fmt: skip
 
 
-def test_rows_that_are_hidden(look: Examine, db: Connection, url: str) -> None:
+def test_rows_that_are_hidden(check_all: Check, db: Connection, url: str) -> None:
     """Row level security on any table is named with its remedy, and never taken for an old database."""
     tables = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text ~ %s"
     assert set(HIDEABLE) == {name for (name,) in db.execute(tables, ("^kaggle",))}
@@ -226,50 +230,54 @@ def test_rows_that_are_hidden(look: Examine, db: Connection, url: str) -> None:
     try:
         for table in HIDEABLE:
             db.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-            found = look(url=make_conninfo(url, user=role, password="x"))
+            found = check_all(url=make_conninfo(url, user=role, password="x"))
             said = f'row level security hides rows of {table} from role "{role}"'
             assert named(found, "rights", "problem", said, f'ALTER ROLE "{role}" BYPASSRLS; or ALTER TABLE {table}')
             db.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
             (forced,) = [
-                f.remedy for f in look(url=make_conninfo(url, user=role, password="x")) if f.said.startswith(said)
+                f.remedy
+                for f in check_all(url=make_conninfo(url, user=role, password="x"))
+                if f.message.startswith(said)
             ]
             assert forced == f'ALTER ROLE "{role}" BYPASSRLS'
             db.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
-            assert not any("to apply" in f.said for f in found), found
+            assert not any("to apply" in f.message for f in found), found
             db.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     finally:
         db.execute(f"DROP ROLE {role}")
 
 
-def test_a_database_of_another_encoding_or_read_only(look: Examine, url: str, server_url: str) -> None:
+def test_a_database_of_another_encoding_or_read_only(check_all: Check, url: str, server_url: str) -> None:
     """Both are named before anything else is tried in vain."""
     name = f"ascii_{os.getpid()}"
     with psycopg.connect(server_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
         try:
-            assert named(look(url=make_conninfo(server_url, dbname=name)), "database", "problem", "SQL_ASCII", "UTF8")
+            assert named(
+                check_all(url=make_conninfo(server_url, dbname=name)), "database", "problem", "SQL_ASCII", "UTF8"
+            )
         finally:
             admin.execute(f"DROP DATABASE {name}")
     standby = make_conninfo(url, options="-c default_transaction_read_only=on")
-    assert named(look(url=standby), "database", "problem", "cannot be written to", "primary")
+    assert named(check_all(url=standby), "database", "problem", "cannot be written to", "primary")
 
 
-def test_a_worker_that_does_not_get_on(look: Examine, db: Connection) -> None:
+def test_a_worker_that_does_not_get_on(check_all: Check, db: Connection) -> None:
     """A living worker of another release and credential is told of, and that a wish waits all the same."""
     db.execute("SELECT kaggle_internal.register_worker('0.0.9', 'another')")
     insert(db)
     db.execute("UPDATE kaggle_internal.sync_requests SET asked_at = clock_timestamp() - interval '1 hour'")
-    found = look()
+    found = check_all()
     assert named(found, "workers", "warning", "is pgleaderboard 0.0.9", "restart it")
-    assert named(found, "jobs", "problem", "competitions that wait: 1, the oldest for 60 minutes", "the budget")
+    assert named(found, "jobs", "problem", "1 competitions wait for a sync, the oldest for 60 minutes", "the budget")
     db.execute("UPDATE kaggle_internal.worker_processes SET version = %s", (__version__,))
-    assert named(look(), "workers", "warning", "another Kaggle credential", "restart it")
+    assert named(check_all(), "workers", "warning", "another Kaggle credential", "restart it")
 
 
-def test_another_procrastinate(look: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_procrastinate(check_all: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of another minor release, installed by somebody's other requirement, is a warning."""
-    monkeypatch.setattr("pgleaderboard.doctor.checks.installed_version", lambda name: "3.11.0")
-    assert named(look(), "queue", "warning", "procrastinate 3.11.0 is installed, not 3.10.x", "pip install")
+    monkeypatch.setattr("pgleaderboard.doctor.queue.installed_version", lambda name: "3.11.0")
+    assert named(check_all(), "queue", "warning", "procrastinate 3.11.0 is installed, not 3.10.x", "pip install")
 
 
 # Reaching it
@@ -284,77 +292,79 @@ def test_another_procrastinate(look: Examine, monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_a_database_that_cannot_be_reached(
-    look: Examine, url: str, changes: dict[str, str], said: str, remedy: str
+    check_all: Check, url: str, changes: dict[str, str], said: str, remedy: str
 ) -> None:
     """Nothing but the database and Kaggle is then looked at."""
-    found = look(url=make_conninfo(url, **changes))
+    found = check_all(url=make_conninfo(url, **changes))
     assert named(found, "database", "problem", said, remedy)
     assert {f.check for f in found} == {"database", "kaggle"}
 
 
-def test_a_pooler_in_transaction_mode(look: Examine, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pooler_in_transaction_mode(check_all: Check, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a direct URL it is recognised; with one beside it all is well."""
-    monkeypatch.setattr("pgleaderboard.doctor.checks.HEARD_WITHIN", 0.5)
+    monkeypatch.setattr("pgleaderboard.doctor.database.NOTIFIED_WITHIN", 0.5)
     with pgbouncer(url) as pooled:
         assert named(
-            look(url=pooled), "listen", "problem", "a pooler in transaction mode", "set PGLEADERBOARD_DIRECT_URL"
+            check_all(url=pooled), "listen", "problem", "a pooler in transaction mode", "set PGLEADERBOARD_DIRECT_URL"
         )
-        assert named(look(url=pooled, direct_url=url), "listen", "ok", "arrived", "")
+        assert named(check_all(url=pooled, direct_url=url), "listen", "ok", "arrived", "")
 
 
-def test_a_direct_url_to_another_database(look: Examine, url: str, empty_database: str) -> None:
+def test_a_direct_url_to_another_database(check_all: Check, url: str, empty_database: str) -> None:
     """The two URLs must name one database."""
-    assert named(look(direct_url=empty_database), "listen", "problem", "different databases", "the same database")
+    assert named(check_all(direct_url=empty_database), "listen", "problem", "different databases", "the same database")
 
 
-def test_clocks_that_differ(look: Examine) -> None:
+def test_clocks_that_differ(check_all: Check) -> None:
     """Seconds are a warning, a minute is a problem."""
-    assert named(look(clock=lambda: time.time() - 20), "clock", "warning", "20 s ahead of", "NTP")
-    assert named(look(clock=lambda: time.time() + 3600), "clock", "problem", "3600 s behind", "NTP")
+    assert named(check_all(clock=lambda: time.time() - 20), "clock", "warning", "20 s ahead of", "NTP")
+    assert named(check_all(clock=lambda: time.time() + 3600), "clock", "problem", "3600 s behind", "NTP")
 
 
 # Kaggle, and what fails
 
 
-def test_credentials(look: Examine, simulator: Simulator) -> None:
+def test_credentials(check_all: Check, simulator: Simulator) -> None:
     """None, one that cannot be read, one that is refused."""
     remedy = "https://www.kaggle.com/settings"
-    assert named(look(credential=None), "credential", "problem", "no Kaggle credential was found", remedy)
-    assert named(look(credential_error="cannot read x", kaggle=None), "credential", "problem", "cannot read x", remedy)
+    assert named(check_all(credential=None), "credential", "problem", "no Kaggle credential found", remedy)
+    assert named(
+        check_all(credential_error="cannot read x", kaggle=None), "credential", "problem", "cannot read x", remedy
+    )
     simulator.auth_required = "Bearer another"
-    assert named(look(), "credential", "problem", "does not accept the credential (401)", remedy)
+    assert named(check_all(), "credential", "problem", "does not accept the credential (401)", remedy)
 
 
-def test_a_kaggle_that_does_not_answer(look: Examine, simulator: Simulator, db: Connection) -> None:
+def test_a_kaggle_that_does_not_answer(check_all: Check, simulator: Simulator, db: Connection) -> None:
     """Out of reach is a problem, a pause that Kaggle asked for a warning, and then it is not asked."""
     simulator.faults.put(None, Status(503))
-    assert named(look(), "kaggle", "problem", "status 503", "it may pass")
+    assert named(check_all(), "kaggle", "problem", "status 503", "it may pass")
     fingerprint = make_kaggle(simulator.url).fingerprint
     db.execute(
         "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES (%s, now() + interval '1 hour')",
         (fingerprint,),
     )
     asked = len(simulator.requests)
-    assert named(look(), "kaggle", "warning", "asked for a pause", "REQUESTS_PER_MINUTE")
+    assert named(check_all(), "kaggle", "warning", "asked for a pause", "REQUESTS_PER_MINUTE")
     assert len(simulator.requests) == asked
     simulator.stop()
     db.execute("DELETE FROM kaggle_internal.kaggle_budget")
-    assert named(look(), "kaggle", "problem", "refused", "PGLEADERBOARD_KAGGLE_URL")
+    assert named(check_all(), "kaggle", "problem", "refused", "PGLEADERBOARD_KAGGLE_URL")
 
 
-def test_syncs_that_fail(look: Examine, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
+def test_syncs_that_fail(check_all: Check, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
     """Each failing competition with its last error: what a person must mend is a problem, what passes a warning."""
     simulator.faults.put(OTHER, Status(503), times=None)
     with worker():
         insert(db, "unknown-slug")
         insert(db, OTHER)
         assert synced(db, "unknown-slug")[1] == synced(db, OTHER)[1] == "failed"
-        found = look()
-    assert named(found, "syncs", "problem", "unknown-slug fails (1 in a row", "kaggle.sync_now('unknown-slug')")
-    assert named(found, "syncs", "warning", "status 503", "tried again by itself")
+        found = check_all()
+    assert named(found, "syncs", "problem", "unknown-slug is failing (1 in a row", "kaggle.sync_now('unknown-slug')")
+    assert named(found, "syncs", "warning", "status 503", "retried automatically")
 
 
-def test_a_condition_that_raises(look: Examine, db: Connection, worker: MakeWorker) -> None:
+def test_a_condition_that_raises(check_all: Check, db: Connection, worker: MakeWorker) -> None:
     """A sync condition of one's own that fails is named with its error."""
     db.execute(
         "CREATE FUNCTION public.broken(c kaggle.competitions) RETURNS boolean LANGUAGE plpgsql "
@@ -364,7 +374,7 @@ def test_a_condition_that_raises(look: Examine, db: Connection, worker: MakeWork
     with worker():
         insert(db)
         eventually(db, "no such luck", "SELECT max(condition_says) FROM kaggle_internal.sync_state")
-        found = look()
+        found = check_all()
     assert named(found, "condition", "problem", "no such luck", "set_sync_condition(NULL)")
     assert status(db, "sync_state") == "idle"
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from pgleaderboard.doctor import checks
+from pgleaderboard.doctor import competitions
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
 from tests.support.boards import shown, teams, zip_of
@@ -133,9 +133,9 @@ def test_boards_dated_ahead_are_followed_by_later_ones(db: Connection, syncs: Sy
     assert syncs.sync(zip_of(teams(2, 1, 3))).outcome == "unchanged"
     moments = [at for (at,) in rows(db, "SELECT observed_at FROM kaggle.sync_runs ORDER BY id")]
     assert moments == sorted(set(moments))
-    (found,) = checks.ahead(db)
+    (found,) = competitions.ahead(db)
     assert found.level == "warning"
-    assert "the public board of a-board is dated" in found.said
+    assert "the public board of a-board is dated" in found.message
 
 
 def test_nothing_waits_with_a_worker(db: Connection, worker: MakeWorker) -> None:

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from pgleaderboard.database import migrate
-from pgleaderboard.doctor import checks
+from pgleaderboard.doctor import schema
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
 
@@ -60,15 +60,15 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
     with pytest.raises(psycopg.errors.UniqueViolation):
         insert(db, "simulated-4-teams")
     db.execute("ALTER SEQUENCE kaggle.competitions_id_seq RESTART")
-    found = list(checks.sequences(db))
-    assert {finding.said.split(" ")[0] for finding in found} == behind
+    found = list(schema.sequences(db))
+    assert {finding.message.split(" ")[0] for finding in found} == behind
     assert {finding.level for finding in found} == {"problem"}
     assert {finding.remedy for finding in found} == {"run pgleaderboard migrate --again, which sets it forward"}
 
     assert migrate.migrate(url, again=True)
 
     assert rows(db, BEHIND) == []
-    assert [finding.level for finding in checks.sequences(db)] == ["ok"]
+    assert [finding.level for finding in schema.sequences(db)] == ["ok"]
     with worker():
         insert(db, "simulated-4-teams")
         assert synced(db, "simulated-4-teams") == ("inserted", "changed")

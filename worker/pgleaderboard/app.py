@@ -1,4 +1,8 @@
-"""Builds everything from the settings: which database, which Kaggle, and the worker between them."""
+"""Builds everything from the settings: which database, which Kaggle, and the worker between them.
+
+Kaggle's client, the simulator, the embedded server and the worker are imported where they are used: most commands need
+none of them.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgleaderboard.database import embedded
-from pgleaderboard.database.connect import Connection, connect
+from pgleaderboard.database.connect import Connection, connect, parts_of
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.kaggle.credential import Credential, find_credential
-from pgleaderboard.process.session import Configuration
-from pgleaderboard.process.supervisor import Supervisor
 from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
-from pgleaderboard.simulator import Simulator
 
 if TYPE_CHECKING:
+    from pgleaderboard.database.embedded import Server
+    from pgleaderboard.kaggle.client import Kaggle
     from pgleaderboard.process.metrics import Metrics
+    from pgleaderboard.process.supervisor import Supervisor
 
 EMBEDDED_DATABASE = "pgleaderboard"
 SIMULATED_DATABASE = "simulated"  # of its own: invented boards never mix with real ones
@@ -40,140 +42,152 @@ class Database:
     url: str
     direct_url: str
     description: str
-    server: embedded.Server | None = None
+    server: Server | None = None
+
+    @property
+    def tcp_url(self) -> str | None:
+        """Where the embedded server listens on TCP."""
+        return self.server.tcp_url(str(parts_of(self.url)["dbname"])) if self.server else None
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that is ready to run. which_kaggle: one line for people."""
+
+    database: Database
+    which_kaggle: str
+    supervisor: Supervisor
+
+    def run(self, *, once: bool = False) -> None:
+        """Run until SIGTERM or SIGINT. once: until nothing is due or requested."""
+        import asyncio
+
+        from pgleaderboard.process.supervisor import run_until_signalled
+
+        asyncio.run(run_until_signalled(self.supervisor, once=once))
 
 
 def is_simulated(settings: Settings, simulate: bool) -> bool:
-    """Whether Kaggle is played by the simulator: when told so, or with no credential on the embedded server only."""
+    """Whether the simulator stands for Kaggle: on request, or on the embedded server without a credential."""
     return simulate or (settings.url is None and _is_kaggle(settings) and find_credential(settings) is None)
 
 
 def _is_kaggle(settings: Settings) -> bool:
-    """Whether requests go to Kaggle itself, and not to something else that speaks its protocol."""
+    """Whether requests go to Kaggle itself, not to another server of its protocol."""
     return bool(settings.kaggle_url == Settings.model_fields["kaggle_url"].default)
 
 
-@contextmanager
-def database(settings: Settings, *, simulated: bool, port: int | None = None) -> Iterator[Database]:
-    """Reach the user's own database, else run the embedded server for as long as this lasts.
+def _embedded_database(settings: Settings, simulated: bool | None = None) -> str:
+    simulated = is_simulated(settings, False) if simulated is None else simulated
+    return SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
 
+
+@contextmanager
+def database(settings: Settings, *, simulated: bool | None = None, port: int | None = None) -> Iterator[Database]:
+    """The user's own database, else that of the embedded server, which runs as long as this lasts.
+
+    simulated: whether its boards are invented, None = see is_simulated.
     port: of the embedded server on loopback TCP, None = Unix socket only.
     Raises PgleaderboardError with one line where neither works.
     """
     if settings.url:
         if port is not None:
-            raise NeedsPerson("--port belongs to the embedded PostgreSQL; DATABASE_URL names another one")
+            raise NeedsPerson("--port is for the embedded PostgreSQL, but DATABASE_URL is set")
         direct = settings.direct_url.get_secret_value() if settings.direct_url else settings.url
         yield Database(settings.url, direct, "PostgreSQL of DATABASE_URL")
         return
+    from pgleaderboard.database import embedded
+
+    name = _embedded_database(settings, simulated)
     server = embedded.start(settings.home, port=port, bin_dir=settings.postgres_bin)
     try:
-        name = SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
         embedded.ensure_database(server, name)
-        yield Database(
-            server.url(name), server.url(name), f"embedded PostgreSQL {server.version}, database {name}", server
-        )
+        url = server.url(name)
+        yield Database(url, url, f"embedded PostgreSQL {server.version}, database {name}", server)
     finally:
-        if not embedded.in_use(server):  # the last one out, whoever started it
+        if not embedded.in_use(server):  # the last user stops it, whoever started it
             embedded.stop(dataclasses.replace(server, started_here=True), settings.postgres_bin)
 
 
 def reachable_url(settings: Settings) -> str | None:
-    """Where statements go if a server runs there now; None where the embedded one would have to be started."""
+    """The database's URL if its server may be running; None where the embedded one would have to be started."""
     if settings.url:
         return settings.url
+    from pgleaderboard.database import embedded
+
     server = embedded.registered(settings.home)
-    return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
+    return server.url(_embedded_database(settings)) if server else None
 
 
 @contextmanager
-def session(settings: Settings, *, direct: bool = False) -> Iterator[Connection]:
-    """A connection to the right database for a command. direct: past a pooler, for what takes long."""
+def session(settings: Settings, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
+    """A connection to the right database for a command.
+
+    direct: past a pooler, for long statements and sessions. check: refuse a database of another version.
+    """
     with (
-        database(settings, simulated=is_simulated(settings, False)) as found,
-        connect(found.direct_url if direct else found.url) as connection,
+        database(settings) as chosen,
+        connect(chosen.direct_url if direct else chosen.url) as connection,
         in_words(connection),
     ):
+        if check:
+            from pgleaderboard.database import release
+
+            release.check(connection)
         yield connection
 
 
 def today() -> datetime:
-    """Where the simulator's calendar begins, so that its submissions look current."""
+    """The beginning of the simulator's calendar, so that its submissions look current."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+def client(settings: Settings, url: str, credential: Credential | None, metrics: Metrics | None = None) -> Kaggle:
+    """A client of Kaggle at a URL."""
+    from pgleaderboard.kaggle.client import Kaggle
+
+    return Kaggle(
+        url,
+        credential,
+        timeout=settings.http_timeout,
+        deadline=settings.download_deadline,
+        limit=settings.max_download_mb * 2**20,
+        answered=metrics.answered if metrics else None,
+    )
 
 
 @contextmanager
 def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = None) -> Iterator[tuple[Kaggle, str]]:
-    """Reach Kaggle, or run the simulator for as long as this lasts. Also gives a line that says which, and why."""
+    """Kaggle, or the simulator, which runs as long as this lasts. Also yields which one, and why, in one line."""
+    credential, url = find_credential(settings), settings.kaggle_url
     with contextlib.ExitStack() as stack:
         if simulated:
-            simulator = stack.enter_context(Simulator(epoch=today()))
-            credential: Credential | None = Credential("the simulator", token="simulated")  # noqa: S106 - opens nothing
-            url = simulator.url
-            said = f"the built-in SIMULATOR at {url} (boards are invented)"
-            if find_credential(settings) is None:
-                said = f"no Kaggle credential found: using {said}"
+            from pgleaderboard.simulator import Simulator
+
+            url = stack.enter_context(Simulator(epoch=today())).url
+            which = "" if credential else "no Kaggle credential found: using "
+            which += f"the built-in SIMULATOR at {url} (boards are invented)"
+            credential = Credential("the simulator", token="simulated")  # noqa: S106 - opens nothing
+        elif credential:
+            which = f"Kaggle at {url}, credential from {credential.source}"
+        elif _is_kaggle(settings):
+            which = NO_CREDENTIAL
         else:
-            credential = find_credential(settings)
-            url = settings.kaggle_url
-            if credential:
-                said = f"Kaggle at {url}, credential from {credential.source}"
-            elif _is_kaggle(settings):
-                said = NO_CREDENTIAL
-            else:
-                credential = Credential("nowhere")
-                said = f"Kaggle at {url}, asked without a credential"
-        client = Kaggle(
-            url,
-            credential,
-            timeout=settings.http_timeout,
-            deadline=settings.download_deadline,
-            limit=settings.max_download_mb * 2**20,
-            answered=metrics.answered if metrics else None,
-        )
-        yield client, said
+            credential = Credential("nowhere")
+            which = f"Kaggle at {url}, without a credential"
+        yield client(settings, url, credential, metrics), which
 
 
 def supervisor(
-    settings: Settings, found: Database, client: Kaggle, *, simulated: bool, metrics: Metrics | None = None
+    settings: Settings, database: Database, client: Kaggle, *, simulated: bool, metrics: Metrics | None = None
 ) -> Supervisor:
     """A worker on this database with this Kaggle."""
-    chosen = configuration(settings, found, client, simulated=simulated)
-    return Supervisor(dataclasses.replace(chosen, ended=metrics.ended) if metrics else chosen)
+    from pgleaderboard.process.session import Configuration
+    from pgleaderboard.process.supervisor import Supervisor
 
-
-def counting(settings: Settings) -> Metrics | None:
-    """What a worker counts, if a port is set where it tells."""
-    if settings.metrics_port is None:
-        return None
-    from pgleaderboard.process.metrics import Metrics  # some MiB that most workers do without
-
-    return Metrics()
-
-
-@contextmanager
-def serving(
-    settings: Settings, found: Database, client: Kaggle, worker: Supervisor, metrics: Metrics | None, *, simulated: bool
-) -> Iterator[None]:
-    """Serve metrics and health for as long as this lasts, if a port is set for it.
-
-    Raises NeedsPerson where it cannot be listened on.
-    """
-    if settings.metrics_port is None or metrics is None:
-        yield
-        return
-    from pgleaderboard.process.metrics import DatabaseValues, MetricsServer
-
-    values = DatabaseValues(found.url, client.fingerprint, _budget(settings, simulated))
-    with MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, worker.health):
-        yield
-
-
-def configuration(settings: Settings, found: Database, client: Kaggle, *, simulated: bool) -> Configuration:
-    """What a worker on this database with this Kaggle is configured with."""
-    return Configuration(
-        url=found.url,
-        direct_url=found.direct_url,
+    configuration = Configuration(
+        url=database.url,
+        direct_url=database.direct_url,
         kaggle=client,
         concurrency=settings.concurrency,
         requests_per_minute=_budget(settings, simulated),
@@ -186,8 +200,33 @@ def configuration(settings: Settings, found: Database, client: Kaggle, *, simula
             timedelta(days=settings.after_end_daily_days),
         ),
     )
+    return Supervisor(dataclasses.replace(configuration, ended=metrics.ended) if metrics else configuration)
+
+
+@contextmanager
+def worker(settings: Settings, *, simulate: bool, port: int | None = None, once: bool = False) -> Iterator[Worker]:
+    """A worker on the right database with the right Kaggle, with its metrics server if a port is set for it.
+
+    once: without the metrics server. Raises NeedsPerson where the port of the metrics is taken.
+    """
+    simulated = is_simulated(settings, simulate)
+    metrics = None
+    if settings.metrics_port is not None and not once:
+        from pgleaderboard.process.metrics import DatabaseValues, Metrics, MetricsServer  # some MiB
+
+        metrics = Metrics()
+    with contextlib.ExitStack() as stack:
+        chosen = stack.enter_context(database(settings, simulated=simulated, port=port))
+        client, which = stack.enter_context(kaggle(settings, simulated=simulated, metrics=metrics))
+        made = supervisor(settings, chosen, client, simulated=simulated, metrics=metrics)
+        if metrics and settings.metrics_port is not None:
+            values = DatabaseValues(chosen.url, client.fingerprint, _budget(settings, simulated))
+            stack.enter_context(
+                MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, made.health)
+            )
+        yield Worker(chosen, which, made)
 
 
 def _budget(settings: Settings, simulated: bool) -> int:
-    is_given = "requests_per_minute" in settings.model_fields_set
-    return 0 if simulated and not is_given else settings.requests_per_minute  # the simulator needs no gentleness
+    is_set = "requests_per_minute" in settings.model_fields_set
+    return 0 if simulated and not is_set else settings.requests_per_minute  # the simulator needs no limit

@@ -1,4 +1,4 @@
-"""`pgleaderboard demo`: an event's four ways in, by plain SQL, in a database that is thrown away afterwards."""
+"""`pgleaderboard demo`: the four ways to follow competitions, by plain SQL, in a throwaway database."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import csv
 import io
 import shutil
 import tempfile
+import textwrap
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pgleaderboard import app, logs
 from pgleaderboard.database import embedded, migrate
-from pgleaderboard.database.connect import connect
+from pgleaderboard.database.connect import Connection, column, connect, row, rows
 from pgleaderboard.errors import PgleaderboardError
-from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.process.supervisor import Supervisor, running
+from pgleaderboard.process.supervisor import running
 from pgleaderboard.settings import Settings
 from pgleaderboard.simulator import Simulator
 from pgleaderboard.sync.board import BYTE_ORDER_MARK
@@ -65,7 +63,7 @@ STEPS = (
 
 
 def run_demo(settings: Settings, out: Console) -> bool:
-    """Run the story and print the boards. Returns whether every board is what the simulator served."""
+    """Run the story and print the boards. Returns whether every board equals the simulator's file."""
     home = Path(tempfile.mkdtemp(prefix="pgleaderboard-demo-"))
     home.chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
     try:
@@ -74,17 +72,11 @@ def run_demo(settings: Settings, out: Console) -> bool:
             Simulator(epoch=app.today(), speed=0) as simulator,
         ):
             migrate.migrate(server.url())
-            out.print(f"embedded PostgreSQL {server.version}; Kaggle is played by the simulator: boards are invented\n")
-            client = Kaggle(
-                simulator.url,
-                Credential("the simulator", token="simulated"),  # noqa: S106 - opens nothing
-                timeout=settings.http_timeout,
-                deadline=settings.download_deadline,
-                limit=settings.max_download_mb * 2**20,
-            )
+            out.print(f"embedded PostgreSQL {server.version}; the simulator stands for Kaggle: boards are invented\n")
+            client = app.client(settings, simulator.url, Credential("the simulator", token="simulated"))  # noqa: S106
             database = app.Database(server.url(), server.url(), "", server)
             with (
-                running(Supervisor(app.configuration(settings, database, client, simulated=True))),
+                running(app.supervisor(settings, database, client, simulated=True)),
                 connect(server.url()) as connection,
             ):
                 return _tell(connection, simulator, out)
@@ -92,53 +84,48 @@ def run_demo(settings: Settings, out: Console) -> bool:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _tell(connection: psycopg.Connection[Any], simulator: Simulator, out: Console) -> bool:
+def _tell(connection: Connection, simulator: Simulator, out: Console) -> bool:
     for title, statement in STEPS:
         out.print(Text(f"-- {title}", style="bold"))
-        out.print(Text(_dedent(statement) + ";\n"))
+        out.print(Text(textwrap.dedent(statement).strip() + ";\n"))
         connection.execute(statement)
-    slugs = [
-        slug for (slug,) in connection.execute("SELECT kaggle_competition_id FROM kaggle.competitions ORDER BY id")
-    ]
-    right = True
-    for slug in slugs:
-        outcome, error = connection.execute(
-            "SELECT outcome, error FROM kaggle.wait_for_sync(%s, '30 seconds')", (slug,)
-        ).fetchone() or ("lost", None)
-        same = _is_exact(connection, simulator, slug)
-        right = right and same
+    all_exact = True
+    for slug in column(connection, "SELECT kaggle_competition_id FROM kaggle.competitions ORDER BY id"):
+        run = row(connection, "SELECT outcome, error FROM kaggle.wait_for_sync(%s, '30 seconds')", slug)
+        is_exact = _is_exact(connection, simulator, slug)
+        all_exact = all_exact and is_exact
         out.print(_top(connection, slug))
-        out.print(
-            Text(
-                "every field of every row is what the simulator served\n"
-                if same
-                else f"WRONG: differs from what the simulator served ({outcome}: {error})\n",
-                style="green" if same else "bold red",
+        if is_exact:
+            out.print(Text("every field of every row is what the simulator served\n", style="green"))
+        else:
+            out.print(
+                Text(f"WRONG: differs from what the simulator served ({run.outcome}: {run.error})\n", style="bold red")
             )
-        )
-    return right
+    return all_exact
 
 
-def _top(connection: psycopg.Connection[Any], slug: str) -> Table:
-    rows = connection.execute(
-        "SELECT rank, team_name, score FROM kaggle.leaderboard"
-        " WHERE kaggle_competition_id = %s AND rank <= 5 ORDER BY rank",
-        (slug,),
-    ).fetchall()
-    title, teams = connection.execute(
-        "SELECT coalesce(title, kaggle_competition_id), teams FROM kaggle.sync_status WHERE kaggle_competition_id = %s",
-        (slug,),
-    ).fetchone() or (slug, 0)
-    table = Table(title=Text(f"{logs.harmless(title)}: {teams} teams"), title_justify="left")
+def _top(connection: Connection, slug: str) -> Table:
+    board = row(
+        connection,
+        "SELECT coalesce(title, kaggle_competition_id) AS title, teams FROM kaggle.sync_status "
+        "WHERE kaggle_competition_id = %s",
+        slug,
+    )
+    table = Table(title=Text(f"{logs.harmless(board.title)}: {board.teams} teams"), title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("team")
     table.add_column("score", justify="right")
-    for rank, name, score in rows:
-        table.add_row(str(rank), Text(logs.harmless(name)), str(score))
+    for entry in rows(
+        connection,
+        "SELECT rank, team_name, score FROM kaggle.leaderboard WHERE kaggle_competition_id = %s AND rank <= 5 "
+        "ORDER BY rank",
+        slug,
+    ):
+        table.add_row(str(entry.rank), Text(logs.harmless(entry.team_name)), str(entry.score))
     return table
 
 
-def _is_exact(connection: psycopg.Connection[Any], simulator: Simulator, slug: str) -> bool:
+def _is_exact(connection: Connection, simulator: Simulator, slug: str) -> bool:
     """Compare the stored board with the served file, field by field."""
     served = simulator.download(slug)
     if served is None:
@@ -166,9 +153,3 @@ def _is_exact(connection: psycopg.Connection[Any], simulator: Simulator, slug: s
         (slug,),
     ).fetchall()
     return sorted(stored, key=lambda row: row[1]) == sorted(expected, key=lambda row: row[1])
-
-
-def _dedent(statement: str) -> str:
-    lines = [line for line in statement.splitlines() if line.strip()]
-    indent = min(len(line) - len(line.lstrip()) for line in lines)
-    return "\n".join(line[indent:] for line in lines)

@@ -1,4 +1,4 @@
-"""One line an event, as text or JSON. Foreign text (team names, Kaggle's words) never breaks a line or a screen."""
+"""Logs a line for each event, as text or JSON. Foreign text, such as a team's name, breaks neither line nor screen."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(form: Literal["text", "json"], *, verbose: bool = False) -> None:
-    """Send all logs to stderr. verbose: ours from DEBUG on, and the queue's own from INFO on."""
+    """Send all logs to stderr. verbose: ours from DEBUG on, the queue's from INFO on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("pgleaderboard").setLevel(logging.DEBUG if verbose else logging.INFO)
-    # The queue tells of each job at INFO and of a lost connection with a traceback; the supervisor says it once.
+    # The queue logs each job at INFO, and a lost connection with a traceback; the supervisor logs it once.
     logging.getLogger("procrastinate").setLevel(logging.INFO if verbose else logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING if verbose else logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def quiet() -> None:
-    """Say only what needs somebody."""
+    """Log warnings and errors only."""
     logging.getLogger("pgleaderboard").setLevel(logging.WARNING)
 
 
 def harmless(text: str) -> str:
-    """Escape control and direction-changing characters. Other spaces become one, and what joins letters is kept."""
+    """Escape control and direction-changing characters. Other spaces become a space; joiners of letters stay."""
     return "".join(
         c if c.isprintable() or c in _JOINERS else " " if category(c) == "Zs" else c.encode("unicode_escape").decode()
         for c in text

@@ -13,6 +13,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
 
+_OTHERS = ("database_url", "kaggle_api_token", "kaggle_username", "kaggle_key", "kaggle_config_dir")  # names of others
+
+
+def _variable(field: str) -> str:
+    return field.upper() if field in _OTHERS else f"PGLEADERBOARD_{field.upper()}"
+
 
 def _default_home() -> Path:
     # PostgreSQL refuses to run as root and must reach its data as another user, which /root forbids.
@@ -22,128 +28,67 @@ def _default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by environment variable or in `.env`; the environment wins."""
+    """All settings, from environment variables and `.env`; the environment wins."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, alias_generator=_variable
+    )
 
     database_url: SecretStr | None = Field(
         None,
-        validation_alias="DATABASE_URL",
         description="your own PostgreSQL, as a URL or a libpq DSN; may be a pooler in transaction mode. "
         "Not set: the embedded PostgreSQL",
     )
     direct_url: SecretStr | None = Field(
-        None,
-        validation_alias="PGLEADERBOARD_DIRECT_URL",
-        description="the same database without a pooler, for LISTEN and migrations. Not set: `DATABASE_URL`",
+        None, description="the same database without a pooler, for LISTEN and migrations. Not set: `DATABASE_URL`"
     )
     home: Path = Field(
         default_factory=_default_home,
-        validation_alias="PGLEADERBOARD_HOME",
         description="where the embedded PostgreSQL keeps its data. Not set: the user's data folder, "
         "`/var/lib/pgleaderboard` for root",
     )
     postgres_bin: Path | None = Field(
         None,
-        validation_alias="PGLEADERBOARD_POSTGRES_BIN",
-        description="another folder of PostgreSQL binaries for the embedded server. Not set: the package's",
+        description="another folder of PostgreSQL binaries for the embedded server. Not set: the Python package's",
     )
 
-    kaggle_api_token: SecretStr | None = Field(
-        None, validation_alias="KAGGLE_API_TOKEN", description="Kaggle's token, or a file that holds one"
-    )
-    kaggle_username: str | None = Field(
-        None, validation_alias="KAGGLE_USERNAME", description="with `KAGGLE_KEY`, where there is no token"
-    )
-    kaggle_key: SecretStr | None = Field(
-        None, validation_alias="KAGGLE_KEY", description="with `KAGGLE_USERNAME`, where there is no token"
-    )
+    kaggle_api_token: SecretStr | None = Field(None, description="Kaggle's token, or a file that holds one")
+    kaggle_username: str | None = Field(None, description="with `KAGGLE_KEY`, without a token")
+    kaggle_key: SecretStr | None = Field(None, description="with `KAGGLE_USERNAME`, without a token")
     kaggle_config_dir: Path | None = Field(
-        None,
-        validation_alias="KAGGLE_CONFIG_DIR",
-        description="the folder of `kaggle.json`, where none of these is set. Not set: `~/.kaggle`",
+        None, description="the folder of `kaggle.json`, read if none of the three above is set. Not set: `~/.kaggle`"
     )
-    kaggle_url: str = Field(
-        "https://api.kaggle.com", validation_alias="PGLEADERBOARD_KAGGLE_URL", description="base URL of Kaggle"
-    )
+    kaggle_url: str = Field("https://api.kaggle.com", description="base URL of Kaggle")
 
-    concurrency: int = Field(
-        4, ge=1, le=64, validation_alias="PGLEADERBOARD_CONCURRENCY", description="syncs at once in one worker"
-    )
-    http_timeout: float = Field(
-        30,
-        gt=0,
-        le=3600,
-        validation_alias="PGLEADERBOARD_HTTP_TIMEOUT",
-        description="seconds without a byte before a request is given up",
-    )
-    download_deadline: float = Field(
-        300,
-        gt=0,
-        le=86400,
-        validation_alias="PGLEADERBOARD_DOWNLOAD_DEADLINE",
-        description="seconds for one whole download",
-    )
-    max_download_mb: int = Field(
-        512, ge=1, validation_alias="PGLEADERBOARD_MAX_DOWNLOAD_MB", description="largest board, unpacked, in MB"
-    )
+    concurrency: int = Field(4, ge=1, le=64, description="syncs at once in one worker")
+    http_timeout: float = Field(30, gt=0, le=3600, description="seconds without a byte after which a request fails")
+    download_deadline: float = Field(300, gt=0, le=86400, description="seconds for one whole download")
+    max_download_mb: int = Field(512, ge=1, description="largest board, unpacked, in MB")
     requests_per_minute: int = Field(
-        30,
-        ge=0,
-        le=60000,
-        validation_alias="PGLEADERBOARD_REQUESTS_PER_MINUTE",
-        description="Kaggle requests of all workers together; 0 = no limit",
+        30, ge=0, le=60000, description="Kaggle requests of all workers together; 0 = no limit"
     )
-    runs_days: float = Field(
-        30,
-        ge=0,
-        le=36500,
-        validation_alias="PGLEADERBOARD_RUNS_DAYS",
-        description="how long runs that changed nothing are kept",
-    )
+    runs_days: float = Field(30, ge=0, le=36500, description="how long runs that changed nothing are kept")
     history_days: float | None = Field(
-        None,
-        ge=0,
-        le=36500,
-        validation_alias="PGLEADERBOARD_HISTORY_DAYS",
-        description="how long closed versions of entries are kept. Not set: for ever",
+        None, ge=0, le=36500, description="how long closed versions of entries are kept. Not set: for ever"
     )
     after_end_hours: float = Field(
         2,
         ge=0,
         le=876000,
-        validation_alias="PGLEADERBOARD_AFTER_END_HOURS",
-        description="how long after its final sync a completed competition is still asked every `sync_interval`",
+        description="how long after its final sync a completed competition is still synced every `sync_interval`",
     )
-    after_end_hourly_days: float = Field(
-        1,
-        ge=0,
-        le=36500,
-        validation_alias="PGLEADERBOARD_AFTER_END_HOURLY_DAYS",
-        description="then for so many days hourly",
-    )
-    after_end_daily_days: float = Field(
-        30,
-        ge=0,
-        le=36500,
-        validation_alias="PGLEADERBOARD_AFTER_END_DAILY_DAYS",
-        description="then for so many days daily",
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", validation_alias="PGLEADERBOARD_LOG_FORMAT", description="the log's form"
-    )
+    after_end_hourly_days: float = Field(1, ge=0, le=36500, description="days of hourly syncs after that")
+    after_end_daily_days: float = Field(30, ge=0, le=36500, description="days of daily syncs after that")
+    log_format: Literal["text", "json"] = Field("text", description="format of the log")
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        validation_alias="PGLEADERBOARD_METRICS_PORT",
         description="port on which the worker serves `/metrics`, `/healthz` and `/readyz`; 0 = any free one, "
-        "told in the log. Not set: none",
+        "logged. Not set: none",
     )
     metrics_host: str = Field(
-        "127.0.0.1",
-        validation_alias="PGLEADERBOARD_METRICS_HOST",
-        description="address for it; beyond this machine only if you say so, there is no password",
+        "127.0.0.1", description="address of that port. There is no password: open it to other machines with care"
     )
 
     @field_validator("database_url", "direct_url")
@@ -167,12 +112,14 @@ class Settings(BaseSettings):
     def load(cls) -> Settings:
         """Read the environment and `.env`.
 
-        Raises NeedsPerson, naming each variable that cannot be used, never its value.
+        Raises NeedsPerson, which names each invalid variable, never its value.
         """
         try:
             return cls()
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(
+                f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+            )
             raise NeedsPerson(f"cannot use the settings: {wrong}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise NeedsPerson(f"cannot read .env: {type(error).__name__}") from None
@@ -184,5 +131,5 @@ class Settings(BaseSettings):
 
 
 def pager() -> str | None:
-    """What PAGER says: a command, nothing for no pager, None where it is not set."""
+    """PAGER: a command, empty for no pager, None if it is not set."""
     return os.environ.get("PAGER")

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 
 from pgleaderboard.reading.boards import BoardNow, Entry
 from pgleaderboard.reading.syncs import Overview, Run, Status, Worker
-from pgleaderboard.screens.tables import BoardView, StatusView
+from pgleaderboard.screens.board import BoardView
+from pgleaderboard.screens.status import StatusView
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 

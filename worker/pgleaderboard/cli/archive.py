@@ -1,50 +1,38 @@
-"""The commands around the worker: boards from files and into files, competitions found and added, and the way out."""
+"""The commands around the worker: board files in and out, competitions on Kaggle, and uninstalling."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import psycopg
 import typer
 
-from pgleaderboard import app
-from pgleaderboard.archives import files as board_files
-from pgleaderboard.archives.backfill import ArchiveStore, Snapshot
-from pgleaderboard.archives.export import export as write_files
-from pgleaderboard.cli.console import Verbose, fail, one_line, progress, say, settings_for, show_notices
-from pgleaderboard.database import release, uninstall
-from pgleaderboard.database.connect import connect
+from pgleaderboard.cli.console import (
+    Slug,
+    Verbose,
+    complete_event,
+    fail,
+    progress,
+    say,
+    session,
+    settings_for,
+    show_notices,
+)
 from pgleaderboard.errors import PgleaderboardError, Transient
-from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.reading import names
-from pgleaderboard.settings import Settings
-from pgleaderboard.sync.board import BoardKind
-from pgleaderboard.sync.store import Applied, import_competitions, take_grant
+
+if TYPE_CHECKING:
+    from pgleaderboard.archives.backfill import Snapshot
+    from pgleaderboard.kaggle.client import Kaggle
+    from pgleaderboard.settings import Settings
+    from pgleaderboard.sync.store import Applied
 
 commands = typer.Typer()
 
-LONGEST_WAIT = timedelta(minutes=1)  # that a search waits for Kaggle's budget
-
-Slug = Annotated[str, typer.Argument(help="The competition's slug, as in its URL.", show_default=False)]
-
-
-@contextmanager
-def _session(settings: Settings, *, check: bool = True) -> Iterator[psycopg.Connection[Any]]:
-    """A connection of its own to the right database. check: refuse one of another version."""
-    with (
-        app.database(settings, simulated=app.is_simulated(settings, False)) as found,
-        connect(found.direct_url) as connection,
-    ):
-        if check:
-            release.check(connection)
-        yield connection
+_LONGEST_WAIT_FOR_BUDGET = timedelta(minutes=1)  # by search
 
 
 @commands.command()
@@ -55,55 +43,57 @@ def backfill(
         typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.", show_default=False),
     ],
     at: Annotated[
-        str | None, typer.Option(help="When the board was taken, where its name does not tell (UTC unless said).")
+        str | None, typer.Option(help="Time of the board, if not in the file name (UTC without a zone).")
     ] = None,
     board: Annotated[
-        BoardKind | None, typer.Option(help="Which board, where the name does not tell.", show_default=False)
+        Literal["public", "private"] | None, typer.Option(help="Which board, if not in the file name.")
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Bring boards from files to where they belong in time, as if each had been synced then.
+    """Import old board files into the history, as if each had been synced at its time.
 
     Example: pgleaderboard backfill titanic ~/Downloads/titanic-publicleaderboard-*.zip
     """
-    with one_line(verbose=verbose):
-        if at is not None and len(files) != 1:
-            raise typer.BadParameter("it goes with one file only", param_hint="--at")
-        settings = settings_for(verbose)
-        said = board_files.Overrides(board_files.moment_of(at) if at else None, board)
+    from pgleaderboard.archives import files as board_files
+    from pgleaderboard.archives.backfill import ArchiveStore
+    from pgleaderboard.reading.names import known_slug
 
-        with _session(settings) as connection, progress(slug) as (advance, tell):
-            slug = names.known_slug(connection, slug)
+    if at is not None and len(files) != 1:
+        raise typer.BadParameter("only for a single file", param_hint="--at")
 
-            def report(snapshot: Snapshot, applied: Applied) -> None:
-                if applied.outcome == "skipped":
-                    tell(f"{snapshot.name}: there already")
-                else:
-                    tell(
-                        f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
-                        f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
-                    )
+    def report(snapshot: Snapshot, applied: Applied) -> None:
+        if applied.outcome == "skipped":
+            say(f"{snapshot.name}: there already")
+        else:
+            say(
+                f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
+                f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
+            )
 
-            limit = settings.max_download_mb * 2**20
-            board_files.backfill(ArchiveStore(connection), slug, files, said, limit, report, advance)
+    overrides = board_files.Overrides(board_files.moment_of(at) if at else None, board)
+    with session(verbose, direct=True, check=True) as connection, progress(slug) as advance:
+        slug = known_slug(connection, slug)
+        limit = settings_for(verbose).max_download_mb * 2**20
+        board_files.backfill(ArchiveStore(connection), slug, files, overrides, limit, report, advance)
 
 
 @commands.command()
 def export(
     slug: Slug,
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where the ZIPs go.", show_default=False)],
-    every: Annotated[bool, typer.Option("--all", help="Every past board, a file each time one changed.")] = False,
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Folder for the ZIPs.", show_default=False)],
+    every: Annotated[bool, typer.Option("--all", help="Every past board, a file for each change.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the board now, or every past one, as Kaggle's files; backfill reads them back.
+    """Write the current board, or every past one, as Kaggle's files; `backfill` reads them.
 
     Example: pgleaderboard export titanic ./boards --all
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        with _session(settings) as connection, progress(slug) as (advance, _):
-            written = write_files(connection, slug, folder, every=every, advance=advance)
-        say(f"{written} board{'' if written == 1 else 's'} written to {folder}")
+    from pgleaderboard.archives.export import export as write_files
+    from pgleaderboard.screens.table import counted
+
+    with session(verbose, direct=True, check=True) as connection, progress(slug) as advance:
+        written = write_files(connection, slug, folder, every=every, advance=advance)
+    say(f"{counted(written, 'board')} written to {folder}")
 
 
 @commands.command()
@@ -114,70 +104,82 @@ def search(
 
     Example: pgleaderboard search 'house prices'
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        simulated = app.is_simulated(settings, False)
-        with app.kaggle(settings, simulated=simulated) as (client, which_kaggle):
-            if simulated:
-                typer.echo(which_kaggle, err=True)
-            _wait_for_grant(settings, client, simulated=simulated)
-            found, more = client.search(text)
-        width = max((len(each.slug) for each in found), default=0)
-        for each in found:
-            deadline = f"{each.deadline:%Y-%m-%d}" if each.deadline else ""
-            teams = "" if each.teams is None else str(each.teams)
-            say(f"{each.slug:<{width}}  {deadline:<10}  {teams:>6}  {each.title}")
-        if more:
-            typer.echo("there are more: say more words", err=True)
-        if not found:
-            fail(f"Kaggle knows no competition for {text!r}")
+    from pgleaderboard import app
+
+    settings = settings_for(verbose)
+    simulated = app.is_simulated(settings, False)
+    with app.kaggle(settings, simulated=simulated) as (client, which_kaggle):
+        if simulated:
+            typer.echo(which_kaggle, err=True)
+        _wait_for_budget(settings, client, simulated=simulated)
+        matches, more = client.search(text)
+    width = max((len(match.slug) for match in matches), default=0)
+    for match in matches:
+        deadline = f"{match.deadline:%Y-%m-%d}" if match.deadline else ""
+        teams = "" if match.teams is None else str(match.teams)
+        say(f"{match.slug:<{width}}  {deadline:<10}  {teams:>6}  {match.title}")
+    if more:
+        typer.echo("there are more matches: add words", err=True)
+    if not matches:
+        fail(f"no competition on Kaggle matches {text!r}")
 
 
-def _wait_for_grant(settings: Settings, client: Kaggle, *, simulated: bool) -> None:
-    """Take a request of the budget that the workers share, where there is a database that keeps one.
+def _wait_for_budget(settings: Settings, client: Kaggle, *, simulated: bool) -> None:
+    """Take a request of the budget that the workers share, where a database keeps one.
 
-    Raises Transient where the budget allows none for longer than a person waits.
+    Raises Transient where the budget allows none within _LONGEST_WAIT_FOR_BUDGET.
     """
     if simulated or not (settings.url or (settings.home / "data").is_dir()):
         return
+    import psycopg
+
+    from pgleaderboard import app
+    from pgleaderboard.sync.store import take_grant
+
     wake_at: datetime | None = None
-    until = datetime.now(UTC) + LONGEST_WAIT
+    until = datetime.now(UTC) + _LONGEST_WAIT_FOR_BUDGET
     # Without a database that answers there is nothing to share.
-    with contextlib.suppress(psycopg.Error, PgleaderboardError), _session(settings) as connection:
+    with (
+        contextlib.suppress(psycopg.Error, PgleaderboardError),
+        app.session(settings, direct=True, check=True) as connection,
+    ):
         while wake_at := take_grant(connection, client.fingerprint, settings.requests_per_minute):
             if wake_at > until:
                 break
             time.sleep(max(0.05, (wake_at - datetime.now(UTC)).total_seconds()))
     if wake_at:
-        raise Transient(f"no request to Kaggle may go out before {wake_at.astimezone(UTC):%H:%M:%S} UTC: it asked so")
+        raise Transient(f"Kaggle asked for a pause until {wake_at.astimezone(UTC):%H:%M:%S} UTC")
 
 
 @commands.command()
 def add(
     slugs: Annotated[list[str], typer.Argument(help="Slugs or URLs of competitions.", show_default=False)],
-    event: Annotated[str | None, typer.Option(help="Slug of an event to count them in.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")] = False,
+    event: Annotated[
+        str | None, typer.Option(help="Slug of an event in which they count.", autocompletion=complete_event)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the outcome, and change nothing.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Follow competitions: their boards are synced from now on. Exits 1 if any was rejected.
+    """Follow competitions: their boards are synced from now on. Exits 1 if one was rejected.
 
     Example: pgleaderboard add titanic https://www.kaggle.com/competitions/digit-recognizer --event neural-night
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        with _session(settings) as connection:
-            if not dry_run:
-                show_notices(connection)
-            if event is not None:
-                _, event = names.known_event(connection, event)
-            rows = import_competitions(connection, slugs, event, keep=not dry_run)
-        width = max(len(slug) for slug, _ in rows)
-        for slug, outcome in rows:
-            say(f"{slug:<{width}}  {outcome}")
-        if dry_run:
-            say("nothing was changed (--dry-run)")
-        if any(outcome.startswith("rejected") for _, outcome in rows):
-            raise typer.Exit(1)
+    from pgleaderboard.reading.names import known_event
+    from pgleaderboard.sync.store import import_competitions
+
+    with session(verbose, direct=True, check=True) as connection:
+        if not dry_run:
+            show_notices(connection)
+        if event is not None:
+            _, event = known_event(connection, event)
+        rows = import_competitions(connection, slugs, event, keep=not dry_run)
+    width = max(len(slug) for slug, _ in rows)
+    for slug, outcome in rows:
+        say(f"{slug:<{width}}  {outcome}")
+    if dry_run:
+        say("nothing was changed (--dry-run)")
+    if any(outcome.startswith("rejected") for _, outcome in rows):
+        raise typer.Exit(1)
 
 
 @commands.command(name="uninstall")
@@ -188,18 +190,18 @@ def uninstall_(
 
     Example: pgleaderboard uninstall
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        with _session(settings, check=False) as connection:
-            there = uninstall.look(connection)
-            say(
-                f'schemas kaggle and procrastinate of database "{connection.info.dbname}": '
-                f"{there.competitions} competitions, {there.boards} boards, {there.versions} versions of entries"
-            )
-            if not yes:
-                if not sys.stdin.isatty():
-                    fail("nobody to ask: say --yes to remove all of it")
-                if not typer.confirm("Remove all of it?"):
-                    fail("nothing was removed")
-            uninstall.remove(connection)
-            say("removed")
+    from pgleaderboard.database import uninstall
+
+    with session(verbose, direct=True) as connection:
+        there = uninstall.look(connection)
+        say(
+            f'schemas kaggle and procrastinate of database "{connection.info.dbname}": '
+            f"{there.competitions} competitions, {there.boards} boards, {there.versions} versions of entries"
+        )
+        if not yes:
+            if not sys.stdin.isatty():
+                fail("not a terminal, cannot ask: pass --yes")
+            if not typer.confirm("Remove all of it?"):
+                fail("nothing was removed")
+        uninstall.remove(connection)
+        say("removed")

@@ -1,162 +1,160 @@
-"""What all commands share: how a failure is told, the terminal's width and colours, the pager, and progress."""
+"""What all commands share: options, settings, sessions, errors in one line, and progress."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import shutil
-import signal
-import subprocess
+import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
-import psycopg
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pgleaderboard import logs
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError
-from pgleaderboard.settings import Settings, pager
+from pgleaderboard.errors import PgleaderboardError
+
+# A command imports what it needs when it runs: `--help` and completion answer at once.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pgleaderboard.database.connect import Connection
+    from pgleaderboard.settings import Settings
+
+
+def _complete(listing: str) -> Callable[[str], list[str]]:
+    """Completion by a function of reading.names; nothing where the database does not answer at once."""
+
+    def words(incomplete: str) -> list[str]:
+        import psycopg
+
+        from pgleaderboard import app
+        from pgleaderboard.database.connect import connect
+        from pgleaderboard.reading import names
+        from pgleaderboard.settings import Settings
+
+        with contextlib.suppress(psycopg.Error, PgleaderboardError, OSError):
+            url = app.reachable_url(Settings.load())
+            if url is not None:
+                with connect(url, connect_timeout=2) as connection:
+                    known = getattr(names, listing)(connection)
+                    return [word for word in known if word.lower().startswith(incomplete.lower())]
+        return []
+
+    return words
+
+
+complete_slug, complete_event = _complete("slugs"), _complete("event_slugs")
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
-
-
-@contextmanager
-def one_line(*, verbose: bool = False) -> Iterator[None]:
-    """Turn an error that is for the user into one line on stderr and exit status 1."""
-    try:
-        yield
-    except PgleaderboardError as error:
-        if verbose:
-            raise
-        fail(str(error))
-    except psycopg.OperationalError as error:
-        if verbose:
-            raise
-        fail(f"the database is out of reach: {' '.join(str(error).split())}")
-    except psycopg.errors.InsufficientPrivilege as error:
-        if verbose:
-            raise
-        fail(f"the database does not allow it to this role: {error.diag.message_primary}")
-    except psycopg.Error as error:
-        if verbose:
-            raise
-        fail(f"the database refused: {' '.join(str(error).split())}")
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+Slug = Annotated[
+    str, typer.Argument(help="The competition's slug, as in its URL.", show_default=False, autocompletion=complete_slug)
+]
+Slugs = Annotated[
+    list[str], typer.Argument(help="Slugs of competitions.", show_default=False, autocompletion=complete_slug)
+]
 
 
 def settings_for(verbose: bool) -> Settings:
-    """The settings, and logging as they and --verbose say."""
+    """The settings, and logging by them and --verbose."""
+    from pgleaderboard.settings import Settings
+
     settings = Settings.load()
     logs.configure(settings.log_format, verbose=verbose)
     return settings
 
 
-def show_notices(connection: psycopg.Connection[Any]) -> None:
-    """Show on stderr what the database remarks, e.g. that no worker is running; the same once."""
-    told: set[str | None] = set()
+@contextmanager
+def session(verbose: bool, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
+    """A connection to the right database, see app.session."""
+    from pgleaderboard import app
 
-    def tell(said: psycopg.errors.Diagnostic) -> None:
-        if said.message_primary not in told:
-            told.add(said.message_primary)
-            typer.echo(f"{said.severity}: {said.message_primary}", err=True)
+    with app.session(settings_for(verbose), direct=direct, check=check) as connection:
+        yield connection
 
-    connection.add_notice_handler(tell)
+
+def is_verbose() -> bool:
+    """Whether an error is shown with its traceback."""
+    return logging.getLogger("pgleaderboard").isEnabledFor(logging.DEBUG)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Turn an error that a user can cause into one line on stderr and exit status 1, unless --verbose is given."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        message = _explained(error)
+        if message is None or is_verbose():
+            raise
+        fail(message)
+
+
+def _explained(error: Exception) -> str | None:
+    if isinstance(error, PgleaderboardError):
+        return str(error)
+    import psycopg
+
+    from pgleaderboard.database.connect import message_of
+
+    if not isinstance(error, psycopg.Error):
+        return None
+    if not isinstance(error, psycopg.OperationalError):
+        return f"the database refused: {message_of(error)}"
+    reason = " ".join(str(error).split())
+    if reason.startswith(("connection", "failed to resolve")):
+        return "cannot connect: " + re.sub(r"^.*FATAL: |^connection (failed|is bad): ", "", reason)
+    return f"the connection to the database failed: {reason}"
+
+
+def show_notices(connection: Connection) -> None:
+    """Show the database's notices on stderr, e.g. that no worker is running; the same one once."""
+    shown: set[str] = set()
+
+    def show(notice: object) -> None:
+        line = f"{getattr(notice, 'severity', '')}: {getattr(notice, 'message_primary', '')}"
+        if line not in shown:
+            shown.add(line)
+            typer.echo(line, err=True)
+
+    connection.add_notice_handler(show)
 
 
 def fail(message: str) -> NoReturn:
-    """Say one line on stderr and exit with status 1."""
+    """Print one line on stderr and exit with status 1."""
     typer.echo(f"pgleaderboard: {logs.harmless(message)}", err=True)
     raise typer.Exit(1)
 
 
-@contextmanager
-def progress(what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
-    """A bar on stderr, where that is a terminal.
-
-    Gives a function that takes steps to come and steps done, and one that prints a line on stdout, above the bar.
-    """
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False
-    ) as bar:
-        task = bar.add_task(what, total=0)
-        total = 0
-
-        def advance(more: int, done: int) -> None:
-            nonlocal total
-            total += more
-            bar.update(task, total=total, advance=done)
-
-        def tell(line: str) -> None:
-            if console.is_terminal and sys.stdout.isatty():
-                console.print(logs.harmless(line), markup=False, highlight=False, soft_wrap=True)
-            else:
-                say(line)
-
-        yield advance, tell
-
-
 def say(line: str) -> None:
-    """Print one line; foreign text in it does no harm."""
-    typer.echo(logs.harmless(line))
+    """Print one line on stdout; foreign text in it does no harm."""
+    print(logs.harmless(line))
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr, where that is a terminal. Yields a function that adds steps to come and steps done."""
+    if not sys.stderr.isatty():
+        yield lambda more, done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Lines on stdout go above the bar; those into a file stay there.
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task(what, total=0)
+        yield lambda more, done: bar.update(task, total=(bar.tasks[0].total or 0) + more, advance=done)
 
 
 def screen() -> Console:
-    """Where screens are drawn: stdout, with colours only on a terminal and without NO_COLOR."""
+    """Stdout, with colours only on a terminal and without NO_COLOR."""
+    from rich.console import Console
+
     console = Console(highlight=False, emoji=False, markup=False)
     return Console(highlight=False, emoji=False, markup=False, color_system=None) if console.no_color else console
-
-
-def width_of(console: Console) -> int | None:
-    """Cells in a line; None = no limit, where nobody looks at it through a window."""
-    return console.width if console.is_terminal else shutil.get_terminal_size((0, 0)).columns or None
-
-
-class _Piped(Console):
-    """A console whose reader may have seen enough."""
-
-    def on_broken_pipe(self) -> None:
-        """Rich would end the program with status 1."""
-        raise BrokenPipeError
-
-
-@contextmanager
-def paged(console: Console) -> Iterator[Console]:
-    """On a terminal through a pager, as git does: PAGER, else less, which ends by itself where all fits on a page."""
-    chosen = pager()
-    try:
-        program = shlex.split("less" if chosen is None else chosen)
-    except ValueError as error:
-        raise NeedsPerson(f"cannot read PAGER: {error}") from None
-    found = shutil.which(program[0]) if program else None
-    if not console.is_terminal or console.is_dumb_terminal or not found or program == ["cat"]:
-        yield console
-        return
-    environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
-    with subprocess.Popen([found, *program[1:]], stdin=subprocess.PIPE, env=environment, encoding="utf-8") as shown:
-        assert shown.stdin is not None
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pager's
-        colours = console.color_system
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                yield _Piped(
-                    file=shown.stdin,
-                    force_terminal=True,
-                    width=console.width,
-                    color_system=colours if colours in ("standard", "256", "truecolor") else None,  # type: ignore[arg-type]
-                    highlight=False,
-                    emoji=False,
-                    markup=False,
-                )
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                shown.stdin.close()
-            shown.wait()
-            signal.signal(signal.SIGINT, before)

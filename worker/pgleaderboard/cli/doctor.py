@@ -1,29 +1,29 @@
-"""`pgleaderboard doctor`: what is well, what is not, and what to do."""
+"""`pgleaderboard doctor`: the findings of all checks, and what to do."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import textwrap
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from pgleaderboard import app, logs
-from pgleaderboard.cli.console import Verbose, one_line, settings_for
-from pgleaderboard.doctor.checks import Finding, Patient, examine
+from pgleaderboard import logs
+from pgleaderboard.cli.console import Verbose, settings_for
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.credential import find_credential
-from pgleaderboard.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from pgleaderboard.doctor import Finding
+    from pgleaderboard.settings import Settings
 
 commands = typer.Typer()
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
-_MARGIN = 21  # columns before what was found
+_MARGIN = 21  # columns before the message
 
 
 @commands.command()
@@ -35,37 +35,42 @@ def doctor(
 
     Example: pgleaderboard doctor
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        console = Console(highlight=False, soft_wrap=True)
-        found = []
-        for finding in _findings(settings):
-            found.append(finding)
-            if not as_json:
-                console.print(_shown(finding, console.width if console.is_terminal else None))
-        is_well = all(finding.level != "problem" for finding in found)
-        if as_json:
-            typer.echo(json.dumps({"ok": is_well, "findings": [dataclasses.asdict(each) for each in found]}, indent=2))
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    found = []
+    for finding in _findings(settings_for(verbose)):
+        found.append(finding)
+        if not as_json:
+            console.print(_drawn(finding, console.width if console.is_terminal else None))
+    is_well = all(finding.level != "problem" for finding in found)
+    if as_json:
+        # `said` is the name that scripts rely on.
+        listed = [{"check": f.check, "level": f.level, "said": f.message, "remedy": f.remedy} for f in found]
+        typer.echo(json.dumps({"ok": is_well, "findings": listed}, indent=2))
     if not is_well:
         raise typer.Exit(1)
 
 
 def _findings(settings: Settings) -> Iterator[Finding]:
-    credential, unreadable = None, None
+    from pgleaderboard import app
+    from pgleaderboard.doctor import Target, findings
+
+    credential, unreadable, simulated = None, None, False
     try:
-        credential = find_credential(settings)
+        credential = app.find_credential(settings)
         simulated = app.is_simulated(settings, False)
     except NeedsPerson as error:
-        unreadable, simulated = str(error), False
+        unreadable = str(error)
     with contextlib.ExitStack() as stack:
-        found = stack.enter_context(app.database(settings, simulated=simulated))
+        database = stack.enter_context(app.database(settings, simulated=simulated))
         client, which = None, ""
         if not unreadable:
             client, which = stack.enter_context(app.kaggle(settings, simulated=simulated))
-        yield from examine(
-            Patient(
-                url=found.url,
-                direct_url=found.direct_url,
+        yield from findings(
+            Target(
+                url=database.url,
+                direct_url=database.direct_url,
                 has_direct_url=settings.direct_url is not None,
                 kaggle=client,
                 which_kaggle=which,
@@ -77,13 +82,15 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _shown(finding: Finding, width: int | None) -> Text:
-    """One finding, wrapped to so many columns beside its level and check; None = not wrapped."""
-    lines = [finding.said, *([f"→ {finding.remedy}"] if finding.remedy else [])]
+def _drawn(finding: Finding, width: int | None) -> Text:
+    """A finding, wrapped beside its level and check; width: of the window in columns, None = not wrapped."""
+    from rich.text import Text
+
+    lines = [finding.message, *([f"→ {finding.remedy}"] if finding.remedy else [])]
     if width:
         lines = [
             part for line in lines for part in textwrap.wrap(line, max(30, width - _MARGIN), subsequent_indent="  ")
         ]
-    text = Text(f"{finding.level:8} {finding.check:11} ", style="")
+    text = Text(f"{finding.level:8} {finding.check:11} ")
     text.stylize(_STYLES[finding.level], 0, len(finding.level))
     return text.append(("\n" + " " * _MARGIN).join(logs.harmless(line) for line in lines))

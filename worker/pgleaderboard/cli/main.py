@@ -1,50 +1,47 @@
-"""The command line. Exit status: 0 done, 1 a failure with one clear line on stderr, 2 wrong usage."""
+"""The command line. Exit status: 0 done, 1 a failure with one clear line on stderr, 2 wrong usage.
+
+A command imports what it needs when it runs, so that `--help` and completion answer at once.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import psycopg
 import typer
-from psycopg.conninfo import make_conninfo
-from rich.console import Console
+from typer.core import TyperGroup
 
-from pgleaderboard import __version__, app, logs
-from pgleaderboard.cli.archive import commands as archives
-from pgleaderboard.cli.boards import commands as boards_
-from pgleaderboard.cli.console import Verbose, fail, one_line, settings_for
-from pgleaderboard.cli.doctor import commands as doctor
-from pgleaderboard.database import cluster, migrate
-from pgleaderboard.database.connect import parts_of
-from pgleaderboard.demo import run_demo
-from pgleaderboard.process.supervisor import run_until_signalled
-from pgleaderboard.settings import Settings
-from pgleaderboard.simulator import Simulator
+from pgleaderboard import __version__, logs
+from pgleaderboard.cli import archive, boards, doctor, plot, syncs
+from pgleaderboard.cli.console import Verbose, errors_in_one_line, fail, is_verbose, say, settings_for
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        with errors_in_one_line():
+            return super().invoke(ctx)
+
 
 cli = typer.Typer(
     name="pgleaderboard",
+    cls=_Commands,
     help="Kaggle leaderboards that keep themselves in sync inside your Postgres.",
     epilog="pgleaderboard --install-completion teaches your shell to complete commands, options and slugs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cli.add_typer(boards_)
-cli.add_typer(archives)
-cli.add_typer(doctor)
-_out = Console(highlight=False, soft_wrap=True)
+for module in (boards, plot, syncs, archive, doctor):
+    cli.add_typer(module.commands)
 log = logging.getLogger(__name__)
 
 Simulate = Annotated[
-    bool, typer.Option("--simulate", help="Play Kaggle with the built-in simulator: boards are invented.")
+    bool, typer.Option("--simulate", help="Use the built-in simulator of Kaggle: boards are invented.")
 ]
 
 
@@ -55,24 +52,21 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number
     try:
         cli()
-    except OSError as error:
-        if {"-v", "--verbose"} & set(sys.argv):
-            raise
-        typer.echo(f"pgleaderboard: {logs.harmless(error.strerror or str(error))}", err=True)
-        sys.exit(1)
     except Exception as error:
-        if {"-v", "--verbose"} & set(sys.argv):
+        if is_verbose():
             raise
-        said = logs.harmless(" ".join(f"{type(error).__name__}: {error}".split()))
-        typer.echo(
-            f"pgleaderboard: pgleaderboard itself failed: {said}; please report it with what --verbose shows", err=True
-        )
+        message = " ".join(f"pgleaderboard itself failed: {type(error).__name__}: {error}".split())
+        if isinstance(error, OSError):
+            message = error.strerror or str(error)
+        else:
+            message += "; please report it with the output of --verbose"
+        typer.echo(f"pgleaderboard: {logs.harmless(message)}", err=True)
         sys.exit(1)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        _out.print(f"pgleaderboard {__version__}")
+        say(f"pgleaderboard {__version__}")
         raise typer.Exit
 
 
@@ -97,48 +91,41 @@ def up(
 
     Example: pgleaderboard up --port 5433
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        simulated = app.is_simulated(settings, simulate)
-        metrics = app.counting(settings)
-        with (
-            app.database(settings, simulated=simulated, port=port) as found,
-            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
-        ):
-            migrate.migrate(found.direct_url)
-            _out.print(found.description, style="bold", markup=False)
-            _out.print(which_kaggle, style="bold", markup=False)
-            if found.server:
-                _out.print(f"connect: {found.server.tcp_url(_name(found)) or found.url}", markup=False)
-            _out.print("in another terminal: pgleaderboard psql     stop with Ctrl-C", markup=False)
-            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
-            with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
-                asyncio.run(run_until_signalled(supervisor))
+    from pgleaderboard import app
+    from pgleaderboard.database.migrate import migrate
 
-
-def _name(found: app.Database) -> str:
-    return str(psycopg.conninfo.conninfo_to_dict(found.url)["dbname"])
+    with app.worker(settings_for(verbose), simulate=simulate, port=port) as worker:
+        migrate(worker.database.direct_url)
+        for line in (worker.database.description, worker.which_kaggle):
+            typer.secho(logs.harmless(line), bold=True)
+        if worker.database.server:
+            say(f"connect: {worker.database.tcp_url or worker.database.url}")
+        say("in another terminal: pgleaderboard psql     Ctrl-C to quit")
+        worker.run()
 
 
 @cli.command()
 def demo(verbose: Verbose = False) -> None:
-    """Show the whole of it in a throwaway database, with invented boards.
+    """Show all of it in a throwaway database, with invented boards.
 
     Example: pgleaderboard demo
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        if not verbose:
-            logs.quiet()
-        if not run_demo(settings, _out):
-            fail("a board is wrong; see above")
+    from rich.console import Console
+
+    from pgleaderboard.demo import run_demo
+
+    settings = settings_for(verbose)
+    if not verbose:
+        logs.quiet()
+    if not run_demo(settings, Console(highlight=False, soft_wrap=True)):
+        fail("a board is wrong; see above")
 
 
 @cli.command(name="migrate")
 def migrate_(
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for psql instead.")] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Apply functions, views and grants anew, though none has changed.")
+        bool, typer.Option("--again", help="Apply all functions, views and grants, changed or not.")
     ] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -146,20 +133,22 @@ def migrate_(
 
     Example: DATABASE_URL=postgresql://localhost/mine pgleaderboard migrate
     """
-    with one_line(verbose=verbose):
-        if sql:
-            typer.echo(migrate.script(), nl=False)
-            return
-        settings = settings_for(verbose)
-        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            changed = migrate.migrate(found.direct_url, report=lambda line: _out.print(line, markup=False), again=again)
-            _out.print("migrated" if changed else "nothing to do", markup=False)
+    from pgleaderboard.database import migrate
+
+    if sql:
+        typer.echo(migrate.script(), nl=False)
+        return
+    from pgleaderboard import app
+
+    with app.database(settings_for(verbose)) as database:
+        changed = migrate.migrate(database.direct_url, report=say, again=again)
+        say("migrated" if changed else "nothing to do")
 
 
 @cli.command()
 def work(
     once: Annotated[
-        bool, typer.Option("--once", help="Sync what is due or wanted, then exit; 1 if any failed.")
+        bool, typer.Option("--once", help="Sync what is due or requested, then exit; 1 if a sync failed.")
     ] = False,
     simulate: Simulate = False,
     verbose: Verbose = False,
@@ -168,42 +157,38 @@ def work(
 
     Example: pgleaderboard work --once
     """
-    with one_line(verbose=verbose):
-        settings = settings_for(verbose)
-        simulated = app.is_simulated(settings, simulate)
-        metrics = app.counting(settings)
-        with (
-            app.database(settings, simulated=simulated) as found,
-            app.kaggle(settings, simulated=simulated, metrics=metrics) as (client, which_kaggle),
-        ):
-            log.info("%s; %s", found.description, which_kaggle)
-            supervisor = app.supervisor(settings, found, client, simulated=simulated, metrics=metrics)
-            if once:
-                asyncio.run(run_until_signalled(supervisor, once=True))
-            else:
-                with app.serving(settings, found, client, supervisor, metrics, simulated=simulated):
-                    asyncio.run(run_until_signalled(supervisor))
-        if once and supervisor.failed:
-            fail(f"{supervisor.failed} of the syncs failed; see kaggle.sync_status")
+    from pgleaderboard import app
+
+    with app.worker(settings_for(verbose), simulate=simulate, once=once) as worker:
+        log.info("%s; %s", worker.database.description, worker.which_kaggle)
+        worker.run(once=once)
+    if once and worker.supervisor.failed:
+        fail(f"{worker.supervisor.failed} of the syncs failed; see kaggle.sync_status")
 
 
 @cli.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
 )
 def psql(context: typer.Context) -> None:
-    """Open psql on the right database; arguments go to psql, which has a help of its own: -?
+    """Open psql on the right database; arguments go to psql, whose own help is -?
 
     Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
     """
-    with one_line():
-        settings = Settings.load()
-        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            program = cluster.psql(settings.postgres_bin)
-            parts = parts_of(found.direct_url)
-            # The password goes by the environment: other users can read a command line.
-            environment = os.environ | {"PGPASSWORD": str(parts.pop("password", os.environ.get("PGPASSWORD", "")))}
-            # psql answers Ctrl-C itself; its exit status is ours.
-            status = subprocess.call([str(program), make_conninfo(**parts), *context.args], env=environment)
+    from psycopg.conninfo import make_conninfo
+
+    from pgleaderboard import app
+    from pgleaderboard.database import cluster
+    from pgleaderboard.database.connect import parts_of
+    from pgleaderboard.settings import Settings
+
+    settings = Settings.load()
+    with app.database(settings) as database:
+        program = cluster.psql(settings.postgres_bin)
+        parts = parts_of(database.direct_url)
+        # The password goes by the environment: other users can read a command line.
+        environment = os.environ | {"PGPASSWORD": str(parts.pop("password", os.environ.get("PGPASSWORD", "")))}
+        # psql answers Ctrl-C itself; its exit status is ours.
+        status = subprocess.call([str(program), make_conninfo(**parts), *context.args], env=environment)
     raise typer.Exit(status)
 
 
@@ -213,46 +198,43 @@ def url() -> None:
 
     Example: psql "$(pgleaderboard url)"
     """
-    with one_line():
-        settings = Settings.load()
-        with app.database(settings, simulated=app.is_simulated(settings, False)) as found:
-            typer.echo(found.direct_url)
+    from pgleaderboard import app
+    from pgleaderboard.settings import Settings
+
+    with app.database(Settings.load()) as database:
+        typer.echo(database.direct_url)
 
 
 @cli.command()
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any that is free.")] = 7777,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 7777,
     boards: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Serve the ZIPs of this folder instead of invented boards."),
     ] = None,
     replay: Annotated[
-        bool, typer.Option("--replay", help="With --boards: oldest first, one further at each request.")
+        bool, typer.Option("--replay", help="With --boards: the oldest first, the next at each request.")
     ] = False,
     unknown: Annotated[list[str] | None, typer.Option(help="A slug to answer with 404; may be repeated.")] = None,
 ) -> None:
-    """Play Kaggle alone, until Ctrl-C.
+    """Run only the simulator, until Ctrl-C.
 
     Example: pgleaderboard simulate --boards ./zips & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
     """
-    with one_line():
-        simulator = Simulator(
-            host=host,
-            port=port,
-            boards_dir=boards,
-            replay=replay,
-            unknown=frozenset(unknown or ()),
-            **({} if boards else {"epoch": app.today()}),  # type: ignore[arg-type]
-        )
-        try:
-            simulator.start()
-        except OSError as error:
-            fail(f"cannot listen on {host}:{port}: {error.strerror}")
-        typer.echo(f"PGLEADERBOARD_KAGGLE_URL={simulator.url}")
-        sys.stdout.flush()
-        stop = threading.Event()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: stop.set())
-        stop.wait()
-        simulator.stop()
+    from pgleaderboard import app
+    from pgleaderboard.simulator import Simulator
+
+    options: dict[str, Any] = {} if boards else {"epoch": app.today()}
+    simulator = Simulator(
+        host=host, port=port, boards_dir=boards, replay=replay, unknown=frozenset(unknown or ()), **options
+    )
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in the simulator's threads, too
+    try:
+        simulator.start()
+    except OSError as error:
+        fail(f"cannot listen on {host}:{port}: {error.strerror}")
+    print(f"PGLEADERBOARD_KAGGLE_URL={simulator.url}", flush=True)
+    signal.sigwait(signals)
+    simulator.stop()

@@ -1,5 +1,5 @@
-"""What readers ask of the database: a question in, a dataclass out.
+"""The queries of screens and commands, each of which returns a dataclass.
 
-Nothing here relies on a session, so that it works through a pooler in transaction mode too, and only what a reader or
-an editor may ask is asked.
+But for `news` they rely on no session, so that they work through a pooler in transaction mode. The
+rights of a reader or an editor suffice.
 """

@@ -1,4 +1,4 @@
-"""What every question has in common: one moment for all that it reads, and words for what the database refuses."""
+"""What all queries share: one snapshot for a whole answer, and errors for people."""
 
 from __future__ import annotations
 
@@ -16,30 +16,28 @@ _NOT_OURS = (pg.InvalidSchemaName, pg.UndefinedTable, pg.UndefinedFunction, pg.U
 
 @contextmanager
 def in_words(connection: Connection) -> Iterator[None]:
-    """Turn what the database refuses into one line for the user, with the nearest right word."""
+    """Turn an error of the database into one line for the user."""
     try:
         yield
     except _NOT_OURS as error:
         raise NeedsPerson(
-            f'database "{connection.info.dbname}" holds no leaderboards of this version: run `pgleaderboard migrate` '
+            f'database "{connection.info.dbname}" has no leaderboards of this version: run `pgleaderboard migrate` '
             f"({error.diag.message_primary})"
         ) from error
     except (pg.NoDataFound, pg.CheckViolation) as error:
-        raise NeedsPerson(_said(error)) from error
+        raise NeedsPerson(_one_line(error)) from error
     except (pg.LockNotAvailable, pg.QueryCanceled) as error:
-        raise Transient(_said(error)) from error
+        raise Transient(_one_line(error)) from error
 
 
-def _said(error: psycopg.Error) -> str:
-    words = error.diag
-    return "; ".join(
-        " ".join(each.split()) for each in (words.message_primary, words.message_detail, words.message_hint) if each
-    )
+def _one_line(error: psycopg.Error) -> str:
+    parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+    return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
-    """Everything asked within sees the same moment."""
+    """All queries within see the same moment."""
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
         yield

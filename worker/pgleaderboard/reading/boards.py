@@ -1,4 +1,4 @@
-"""Boards, now and at any moment, and the ranks of teams through time."""
+"""Boards, now and in the past, and the ranks of teams through time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import LiteralString
 
 from pgleaderboard.database.connect import Connection, column, objects, row, rows, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, known_slug, nearest
 
+_STEPS: LiteralString = "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history"
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of a board. rank: None for a benchmark. rank_then: None where the team was not there then."""
+    """A row of a board. rank: None for a benchmark. rank_then: a day ago, None for a new team."""
 
     rank: int | None
     team_id: int
@@ -32,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class BoardNow:
-    """A board at a moment. since: what the ranks are compared with; None where there is nothing to compare."""
+    """A board at a moment. since: the moment of rank_then; None without an earlier board."""
 
     slug: str
     competition_id: int
@@ -57,9 +60,9 @@ class Step:
 
 
 def board(connection: Connection, slug: str, at: datetime | None, event: str | None, top: int | None) -> BoardNow:
-    """A board now or at a moment, compared with a day before, or with the first one known where that is later.
+    """A board now or at a moment, compared with a day before, or with the first known board where that is later.
 
-    event: only teams with somebody who takes part in it. top: so many ranked teams, and the benchmarks between them.
+    event: only teams with a participant of it. top: the first N ranked teams, and the benchmarks between them.
     """
     with snapshot(connection):
         known = known_slug(connection, slug)
@@ -81,7 +84,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             connection,
             """
             SELECT n.rank, n.team_id, n.team_name, n.score, n.submission_count, n.last_submission_at,
-                   n.member_usernames, n.is_benchmark, t.rank, kaggle.medal(n.rank, n.teams),
+                   n.member_usernames, n.is_benchmark, t.rank AS rank_then, kaggle.medal(n.rank, n.teams),
                    n.board, n.synced_at, n.teams
             FROM (SELECT *, count(a.rank) OVER () AS teams
                   FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity'))
@@ -97,13 +100,8 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             top=top if roster is None else None,
         )
         if not found:
-            problem = value(
-                connection,
-                "SELECT coalesce(problem, last_error, 'its sync is ' || sync_state) FROM kaggle.sync_status "
-                "WHERE competition_id = %s",
-                competition_id,
-            )
-            return BoardNow(known, competition_id, None, now, None, None, 0, (), problem if at is None else None)
+            problem = _problem(connection, competition_id) if at is None else None
+            return BoardNow(known, competition_id, None, now, None, None, 0, (), problem)
         people = dict(
             rows(
                 connection,
@@ -120,8 +118,18 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
     return BoardNow(known, competition_id, kind, now, synced_at, since, teams, _cut(entries, top))
 
 
+def _problem(connection: Connection, competition_id: int) -> str | None:
+    problem: str | None = value(
+        connection,
+        "SELECT coalesce(problem, last_error, 'its sync is ' || sync_state) FROM kaggle.sync_status "
+        "WHERE competition_id = %s",
+        competition_id,
+    )
+    return problem
+
+
 def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> set[str] | None:
-    """Who takes part in an event, in lower case; None = everybody."""
+    """The participants of an event, in lower case; None = everybody."""
     event_id, event_slug = known_event(connection, event)
     if not value(
         connection,
@@ -139,7 +147,7 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
 
 
 def _cut(entries: list[Entry], top: int | None) -> list[Entry]:
-    """The first so many ranked teams, and the benchmarks between them."""
+    """The first N ranked teams, and the benchmarks between them."""
     if top is None:
         return entries
     ranked = 0
@@ -152,28 +160,16 @@ def _cut(entries: list[Entry], top: int | None) -> list[Entry]:
 
 def rank_history_of_teams(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[Step]:
     """The ranks of teams through time."""
-    return objects(
-        connection,
-        Step,
-        "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%s, VARIADIC %s::bigint[])",
-        slug,
-        list(team_ids),
-    )
+    return objects(connection, Step, _STEPS + "(%s, VARIADIC %s::bigint[])", slug, list(team_ids))
 
 
 def rank_history_of_user(connection: Connection, slug: str, username: str) -> list[Step]:
     """The ranks of a user through time, from team to team."""
-    return objects(
-        connection,
-        Step,
-        "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%s, %s::text)",
-        slug,
-        username,
-    )
+    return objects(connection, Step, _STEPS + "(%s, %s::text)", slug, username)
 
 
 def vanished(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[tuple[int, datetime]]:
-    """When teams vanished from a board, perhaps to come back: the ends of versions that none follows."""
+    """When teams vanished from a board, perhaps to come back: the ends of versions without a successor."""
     return rows(
         connection,
         """
@@ -191,7 +187,7 @@ def vanished(connection: Connection, slug: str, team_ids: Sequence[int]) -> list
 
 
 def top_teams(connection: Connection, slug: str, top: int) -> list[int]:
-    """The first so many teams now."""
+    """The first N teams now."""
     return column(
         connection,
         "SELECT team_id FROM kaggle.leaderboard "
@@ -201,28 +197,31 @@ def top_teams(connection: Connection, slug: str, top: int) -> list[int]:
     )
 
 
-def teams_called(connection: Connection, slug: str, given: str) -> list[int]:
-    """The teams of a name now, else of a TeamId ever. Raises NeedsPerson with the nearest name if there is none."""
-    found = rows(
+def teams_called(connection: Connection, slug: str, name: str) -> list[int]:
+    """The current teams of a name, else the team of a TeamId, past ones included.
+
+    Raises NeedsPerson with the nearest name if there is none.
+    """
+    teams = rows(
         connection,
         "SELECT team_id, team_name FROM kaggle.leaderboard "
         "WHERE competition_id = kaggle.find_competition(%s) AND NOT is_benchmark",
         slug,
     )
-    named = [team_id for team_id, name in found if name.strip().lower() == given.strip().lower()]
+    named = [team.team_id for team in teams if team.team_name.strip().lower() == name.strip().lower()]
     if named:
         return named
-    if given.isdecimal():
-        return [int(given)]
-    hint = nearest(given, [name for _, name in found]) or "say its name as on the board, or its TeamId"
-    raise NeedsPerson(f"no team {given!r} on {slug}: {hint}")
+    if name.isdecimal():
+        return [int(name)]
+    hint = nearest(name, [team.team_name for team in teams]) or "use its name on the board, or its TeamId"
+    raise NeedsPerson(f"no team {name!r} on {slug}: {hint}")
 
 
 def observed_at(connection: Connection, slug: str) -> datetime | None:
-    """Up to when a board is known."""
-    found: datetime | None = value(
+    """The moment of the last sync of a board."""
+    synced_at: datetime | None = value(
         connection,
         "SELECT synced_at FROM kaggle.sync_status WHERE competition_id = kaggle.find_competition(%s)",
         slug,
     )
-    return found
+    return synced_at

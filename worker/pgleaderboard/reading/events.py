@@ -32,7 +32,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Standing:
-    """An event's standing. shown_at: the moment it holds for, None = now. at: the database's clock."""
+    """An event's standing. shown_at: the moment of the boards, None = now. at: the database's clock."""
 
     slug: str
     title: str
@@ -45,7 +45,7 @@ class Standing:
 
 
 def standing(connection: Connection, event: str, at: datetime | None, top: int | None) -> Standing:
-    """An event's standing: as readers see it (as of frozen_at, or of its end), or as it was at a moment."""
+    """An event's standing as readers see it (as of frozen_at, or of its end), or at a moment."""
     with snapshot(connection):
         event_id, slug = known_event(connection, event)
         shown = row(
@@ -59,11 +59,11 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
             at,
             event_id,
         )
-        # The view is empty for a moment that was pruned; the function says which board it was.
+        # For a pruned moment the view is empty; the function names the board.
         places = objects(
             connection,
             Place,
-            _OF_A_PLACE + "kaggle.event_standings_as_of(%s, coalesce(%s, 'infinity'))",
+            _OF_A_PLACE + "kaggle.event_standings_as_of(%s, coalesce(%s::timestamptz, 'infinity'))",
             slug,
             shown.at,
         )

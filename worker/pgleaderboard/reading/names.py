@@ -1,4 +1,4 @@
-"""What people call competitions and events. A name that is mistyped is answered with the nearest right one."""
+"""Names of competitions and events as people type them. The answer to a mistyped name is the nearest right one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pgleaderboard.errors import NeedsPerson
 
 
 def slugs(connection: Connection) -> list[str]:
-    """All slugs that are followed."""
+    """The slugs of all followed competitions."""
     return column(
         connection,
         "SELECT kaggle_competition_id FROM kaggle.competitions WHERE kaggle_competition_id IS NOT NULL ORDER BY 1",
@@ -18,40 +18,40 @@ def slugs(connection: Connection) -> list[str]:
 
 
 def event_slugs(connection: Connection) -> list[str]:
-    """All events."""
+    """The slugs of all events."""
     return column(connection, "SELECT slug FROM kaggle.events ORDER BY 1")
 
 
-def known_slug(connection: Connection, given: str) -> str:
-    """The slug, as it is stored, of a competition that is followed. Raises NeedsPerson with the nearest one."""
-    found: str | None = value(
+def known_slug(connection: Connection, name: str) -> str:
+    """The stored slug of a followed competition, from a slug or URL. Raises NeedsPerson with the nearest one."""
+    slug: str | None = value(
         connection,
         "SELECT kaggle_competition_id FROM kaggle.competitions "
         "WHERE lower(kaggle_competition_id) = lower(kaggle.slug_of(%s))",
-        given,
+        name,
     )
-    if found is None:
-        raise NeedsPerson(f"no competition {given!r} is followed: {instead_of(connection, given)}")
-    return found
+    if slug is None:
+        raise NeedsPerson(f"no competition {name!r} is followed: {instead_of(connection, name)}")
+    return slug
 
 
-def known_event(connection: Connection, given: str) -> tuple[int, str]:
+def known_event(connection: Connection, name: str) -> tuple[int, str]:
     """Id and slug of an event. Raises NeedsPerson with the nearest one."""
-    found = rows(connection, "SELECT id, slug FROM kaggle.events WHERE slug = lower(%s)", given)
-    if not found:
-        there = event_slugs(connection)
-        hint = nearest(given, there) or ("SELECT slug FROM kaggle.events lists them" if there else "there is none")
-        raise NeedsPerson(f"no event {given!r}: {hint}")
-    return found[0].id, found[0].slug
+    events = rows(connection, "SELECT id, slug FROM kaggle.events WHERE slug = lower(%s)", name)
+    if not events:
+        known = event_slugs(connection)
+        hint = nearest(name, known) or ("SELECT slug FROM kaggle.events lists them" if known else "there is none")
+        raise NeedsPerson(f"no event {name!r}: {hint}")
+    return events[0].id, events[0].slug
 
 
-def instead_of(connection: Connection, given: str) -> str:
-    """What the user may have meant by a slug that is not followed, or how to follow it."""
-    return nearest(given, slugs(connection)) or f"`pgleaderboard add {given}` follows it"
+def instead_of(connection: Connection, name: str) -> str:
+    """The nearest followed slugs to one that is not followed, else how to follow it."""
+    return nearest(name, slugs(connection)) or f"follow it with `pgleaderboard add {name}`"
 
 
-def nearest(given: str, words: Sequence[str]) -> str | None:
-    """A question after the words that are most like a mistyped one, None where there is none."""
-    by_lower = {word.lower(): word for word in words}
-    found = get_close_matches(given.lower(), by_lower, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(by_lower[each] for each in found)}?" if found else None
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """A question with the known names closest to a mistyped one, None where there is none."""
+    by_lower = {word.lower(): word for word in known}
+    matches = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(by_lower[match] for match in matches)}?" if matches else None

@@ -1,4 +1,4 @@
-"""How the syncs stand, and what people ask of them."""
+"""The state of the syncs, and requests of people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_slug
 
-_RUNS_TOLD = 5
+_LAST_RUNS = 5
 _OF_A_RUN: LiteralString = (
     "SELECT r.id, r.reason, r.started_at, r.finished_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved, "
     "r.error FROM "
@@ -23,7 +23,7 @@ _OF_A_RUN: LiteralString = (
 
 @dataclass(frozen=True)
 class Status:
-    """A row of kaggle.sync_status, and who leads. slug is None for a competition that is not on Kaggle yet."""
+    """A row of kaggle.sync_status, and the leader. slug: None for a competition that is not on Kaggle yet."""
 
     slug: str | None
     title: str | None
@@ -54,7 +54,7 @@ class Worker:
 
 @dataclass(frozen=True)
 class Run:
-    """What kaggle.sync_runs has of an attempt."""
+    """A row of kaggle.sync_runs."""
 
     id: int
     reason: str
@@ -71,7 +71,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Overview:
-    """How everything stands. at: the database's clock. runs: the last ones, where one competition was asked for."""
+    """The state of all syncs, or of one. at: the database's clock. runs: the last ones of one competition."""
 
     at: datetime
     workers: Sequence[Worker]
@@ -82,7 +82,7 @@ class Overview:
 
 
 def overview(connection: Connection, slug: str | None = None) -> Overview:
-    """How all competitions stand, or one of them with its last runs."""
+    """The state of all competitions, or of one with its last runs."""
     with snapshot(connection):
         wanted = known_slug(connection, slug) if slug is not None else None
         competitions = objects(
@@ -110,7 +110,7 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
                 _OF_A_RUN + "kaggle.sync_runs r "
                 "WHERE r.competition_id = kaggle.find_competition(%s) ORDER BY r.id DESC LIMIT %s",
                 wanted,
-                _RUNS_TOLD,
+                _LAST_RUNS,
             )
         )
         workers = objects(connection, Worker, "SELECT id, version, started_at, seen_at FROM kaggle.workers ORDER BY id")
@@ -126,17 +126,17 @@ def failing(connection: Connection) -> list[str]:
     )
 
 
-def ask_for_syncs(connection: Connection, wanted: Sequence[str]) -> None:
-    """Ask for a sync of each, all or none. Raises NeedsPerson for an unknown slug."""
+def request_syncs(connection: Connection, slugs: Sequence[str]) -> None:
+    """Request a sync of all or none of them. Raises NeedsPerson for an unknown slug."""
     with connection.transaction():
-        for slug in wanted:
+        for slug in slugs:
             connection.execute("SELECT kaggle.sync_now(%s)", (slug,))
 
 
 def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> tuple[bool, str, datetime | None]:
     """Switch automatic syncs on or off. Returns whether that was a change, the status, and the start date.
 
-    Raises Transient where somebody's transaction holds the row for longer than 10 s.
+    Raises Transient where another transaction holds the row for longer than 10 s.
     """
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
@@ -155,9 +155,9 @@ def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> tuple[bool
 
 
 def wait_while_running(connection: Connection, slug: str, timeout: timedelta) -> bool:
-    """Wait until no sync of it runs. Returns whether one did; raises Transient when the time is over.
+    """Wait until no sync of a competition is running. Returns whether one was; raises Transient when the time is over.
 
-    Ends that changed nothing are not notified, so this looks again and again, as kaggle.wait_for_sync does.
+    A sync without changes is not notified, so this polls, as kaggle.wait_for_sync does.
     """
     until = time.monotonic() + timeout.total_seconds()
     has_run = False
@@ -166,12 +166,12 @@ def wait_while_running(connection: Connection, slug: str, timeout: timedelta) ->
     ):
         has_run = True
         if time.monotonic() >= until:
-            raise Transient("its sync still runs")
+            raise Transient("its sync is still running")
         time.sleep(0.05)
     return has_run
 
 
 def wait(connection: Connection, slug: str, timeout: timedelta) -> Run:
-    """Wait for the sync that was asked for. Raises Transient when the time is over."""
-    (found,) = objects(connection, Run, _OF_A_RUN + "kaggle.wait_for_sync(%s, %s) r", slug, timeout)
-    return found
+    """Wait for the requested sync. Raises Transient when the time is over."""
+    (run,) = objects(connection, Run, _OF_A_RUN + "kaggle.wait_for_sync(%s, %s) r", slug, timeout)
+    return run

@@ -1,6 +1,6 @@
 """Draws ranks or scores through time: into a file with matplotlib, in a terminal with plotext, of the extra `plot`.
 
-What is drawn are steps: a team keeps its place until a sync has seen it elsewhere. Where it is gone its line stops.
+Lines are steps: a team keeps its place until a sync sees it elsewhere. The line of a team that vanished stops.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from rich.text import Text
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
 from pgleaderboard.reading.boards import Step
-from pgleaderboard.screens.tables import foreign
+from pgleaderboard.screens.table import foreign
 
 SUFFIXES = (".png", ".svg")
 _LONGEST_LABEL = 24  # cells
 _COLOURS = (33, 208, 40, 196, 201, 51, 226, 245, 99, 130)  # of the 256 of a terminal
 _NO_BREAK = "\u00a0"
-_INSTALL = "plots need more than is installed: pip install 'pgleaderboard[plot]'"
+_INSTALL = "plots need more packages: pip install 'pgleaderboard[plot]'"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line: a value from each moment on; None = nothing from there on."""
+    """A value from each moment on; None = no value from there on."""
 
     label: str
     points: Sequence[tuple[datetime, float | None]]
 
     def pieces(self) -> list[list[tuple[datetime, float]]]:
-        """Its corners, piece by piece without a gap."""
+        """Its corners, in pieces without a gap."""
         pieces: list[list[tuple[datetime, float]]] = [[]]
         last: float | None = None
         for at, value in self.points:
@@ -60,7 +60,7 @@ class Line:
 def line_of(
     label: str, steps: Sequence[Step], gone: Sequence[tuple[int, datetime]], until: datetime, *, by_score: bool
 ) -> Line | None:
-    """The line of a team or a user. gone: when a team vanished. None where there is nothing to draw."""
+    """The line of a team or a user. gone: when a team vanished. None without a value to draw."""
     points: list[tuple[datetime, float | None]] = []
     changes = [(step.at, 1, step.team_id, step) for step in steps] + [(at, 0, team, None) for team, at in gone]
     team: int | None = None
@@ -99,7 +99,7 @@ def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> No
         raise NeedsPerson(_INSTALL) from error
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pgleaderboard"}), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a letter that its font lacks is a box in the picture
+        warnings.simplefilter("ignore", UserWarning)  # a letter without a glyph is a box in the picture
         figure = Figure(figsize=(9, 5), dpi=110)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -149,7 +149,7 @@ def _last(line: Line, by_score: bool) -> str:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """The same heights, from 0 to 1, moved apart as little as labels need, in the same order."""
+    """Move heights, from 0 to 1, apart as little as labels need, in the same order."""
     order = sorted(range(len(heights)), key=lambda n: heights[n])
     gap = min(gap, 1 / max(1, len(order) - 1))
     placed: dict[int, float] = {}
@@ -167,15 +167,15 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
 def terminal(
     title: str, lines: Sequence[Line], *, by_score: bool, width: int, height: int, colours: bool
 ) -> tuple[str, Text]:
-    """The same in characters, and which line is whose. Raises NeedsPerson where plotext is not installed."""
+    """The plot in characters, and its legend. Raises NeedsPerson where plotext is not installed."""
     try:
         import plotext
     except ImportError as error:
         raise NeedsPerson(_INSTALL) from error
     of_line = [_COLOURS[n % len(_COLOURS)] for n in range(len(lines))]
-    # Without colours a legend could not tell the lines apart; what stands at their right end does, best first.
+    # The legend holds the last values, best first: they tell the lines apart without colours, too.
     legend = Text()
-    for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda each: each[0].end, reverse=by_score):
+    for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=by_score):
         entry = f"\u2501 {_last(line, by_score)} {foreign(line.label)}".replace(" ", _NO_BREAK)
         legend.append("   " if legend else "").append(entry, f"color({colour})")
     plotext.clear_figure()

@@ -1,0 +1,93 @@
+"""Checks of the competitions: failing syncs, missing rows, boards of the future, and the sync condition."""
+
+from __future__ import annotations
+
+from pgleaderboard.database.connect import Connection, row, rows, value
+from pgleaderboard.doctor.database import CLOCK_WARNING
+from pgleaderboard.doctor.finding import Finding, Findings, ok, problem, warning
+
+SHOWN = 20  # competitions with a line of their own
+
+
+def syncs(connection: Connection) -> Findings:
+    """The last error of each failing competition."""
+    failing = rows(
+        connection,
+        """
+        SELECT coalesce(v.kaggle_competition_id, v.title) AS name, v.consecutive_failures AS times,
+               v.last_error, v.next_sync_at, s.last_error_kind AS kind
+        FROM kaggle.sync_status v JOIN kaggle_internal.sync_state s USING (competition_id)
+        WHERE v.consecutive_failures > 0
+        ORDER BY s.last_error_kind = 'transient', v.competition_id
+        """,
+    )
+    for each in failing[:SHOWN]:
+        retry = f", next try {each.next_sync_at:%H:%M:%S %Z}" if each.next_sync_at else ""
+        yield Finding(
+            "syncs",
+            "warning" if each.kind == "transient" else "problem",
+            f"{each.name} is failing ({each.times} in a row{retry}): {each.last_error}",
+            {
+                "transient": "nothing: it is retried automatically",
+                "person": f"when that is fixed: SELECT kaggle.sync_now('{each.name}')",
+            }.get(each.kind, "please report it with the worker's log"),
+        )
+    if len(failing) > SHOWN:
+        yield warning("syncs", f"{len(failing) - SHOWN} more are failing", "SELECT * FROM kaggle.sync_status")
+    if not failing:
+        yield ok("syncs", "no competition is failing")
+
+
+def missing(connection: Connection) -> Findings:
+    """Competitions whose row is gone though no trigger saw its deletion."""
+    for each in rows(
+        connection,
+        """
+        SELECT s.competition_id, s.missing_since, s.missing_since + kaggle_internal.grace_for_missing() AS removal,
+               (SELECT string_agg(DISTINCT b.slug, ', ') FROM kaggle.boards b WHERE b.competition_id = s.competition_id)
+               AS slugs
+        FROM kaggle_internal.sync_state s WHERE s.missing_since IS NOT NULL ORDER BY s.competition_id
+        """,
+    ):
+        yield warning(
+            "syncs",
+            f"competition {each.competition_id} ({each.slugs or 'without a board'}) has been missing since "
+            f"{each.missing_since:%Y-%m-%d %H:%M:%S %Z}, and no trigger saw its deletion: its boards, history and runs "
+            f"are removed at {each.removal:%Y-%m-%d %H:%M:%S %Z}",
+            "insert its row again under the same id before then; nothing, if it was deleted on purpose",
+        )
+
+
+def ahead(connection: Connection) -> Findings:
+    """Boards that were synced while the database's clock was ahead."""
+    for board in rows(
+        connection,
+        "SELECT slug, kind, observed_at FROM kaggle.boards "
+        "WHERE observed_at > clock_timestamp() + make_interval(secs => %s) ORDER BY observed_at DESC, slug LIMIT %s",
+        CLOCK_WARNING,
+        SHOWN,
+    ):
+        yield warning(
+            "clock",
+            f"the {board.kind} board of {board.slug} is dated {board.observed_at:%Y-%m-%d %H:%M:%S %Z}, in the future",
+            "nothing: it is right, and so are later syncs; set the database's clock by NTP",
+        )
+
+
+def condition(connection: Connection) -> Findings:
+    """The user's own sync condition."""
+    name = value(connection, "SELECT function FROM kaggle_internal.sync_condition")
+    if name is None:
+        return
+    remedy = "correct it, or SELECT kaggle.set_sync_condition(NULL) as the owner of the functions of schema kaggle"
+    failures = row(
+        connection,
+        "SELECT count(*) AS times, min(condition_says) AS error FROM kaggle_internal.sync_state "
+        "WHERE condition_says <> 'no'",
+    )
+    if value(connection, "SELECT kaggle_internal.bound_condition() IS NULL"):
+        yield problem("condition", f"{name} does not exist", remedy)
+    elif failures.times:
+        yield problem("condition", f"{name} fails for {failures.times} competitions: {failures.error}", remedy)
+    else:
+        yield ok("condition", f"{name} answers")

@@ -1,0 +1,71 @@
+"""A finding of a check, and the target of all checks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pgleaderboard.kaggle.client import Kaggle
+from pgleaderboard.kaggle.credential import Credential
+
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a check. remedy: what to do, None where nothing is to be done."""
+
+    check: str
+    level: Level
+    message: str
+    remedy: str | None = None
+
+
+Findings = Iterator[Finding]
+
+
+def ok(check: str, message: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check, "ok", message)
+
+
+def warning(check: str, message: str, remedy: str) -> Finding:
+    """Something to know: syncs go on."""
+    return Finding(check, "warning", message, remedy)
+
+
+def problem(check: str, message: str, remedy: str) -> Finding:
+    """Something to fix: syncs fail or are wrong until then."""
+    return Finding(check, "problem", message, remedy)
+
+
+def some(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The set-up under examination.
+
+    url: the database, perhaps through a pooler. direct_url: the same one without; has_direct_url: it is set.
+    kaggle: None where credential_error says why there is none. clock: seconds since 1970 on this machine.
+    """
+
+    url: str
+    direct_url: str
+    has_direct_url: bool
+    kaggle: Kaggle | None
+    which_kaggle: str
+    credential: Credential | None
+    credential_error: str | None
+    needs_credential: bool
+    requests_per_minute: int
+    clock: Callable[[], float] = time.time
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the credential."""
+        return self.kaggle.fingerprint if self.kaggle else ""

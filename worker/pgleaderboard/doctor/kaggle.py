@@ -1,0 +1,53 @@
+"""The check of Kaggle and its credential."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pgleaderboard.database.connect import Connection, value
+from pgleaderboard.doctor.finding import Findings, Target, ok, problem, warning
+from pgleaderboard.errors import PgleaderboardError, Transient
+from pgleaderboard.sync.store import take_grant
+
+
+def kaggle(target: Target, connection: Connection | None) -> Findings:
+    """Which credential, from where, and whether Kaggle accepts it, by one small request of the budget.
+
+    connection: None where no database keeps a budget.
+    """
+    remedy = "create one at https://www.kaggle.com/settings (API) and set KAGGLE_API_TOKEN"
+    if target.credential_error:
+        yield problem("credential", target.credential_error, f"correct or remove that file, or {remedy}")
+        return
+    if target.credential is None and target.needs_credential:
+        yield problem("credential", "no Kaggle credential found", remedy)
+        return
+    assert target.kaggle is not None
+    if connection is not None:
+        wake_at = take_grant(connection, target.fingerprint, target.requests_per_minute)
+        until: datetime | None = value(
+            connection,
+            "SELECT blocked_until FROM kaggle_internal.kaggle_budget "
+            "WHERE credential = %s AND blocked_until > clock_timestamp()",
+            target.fingerprint,
+        )
+        if until:
+            yield warning(
+                "kaggle",
+                f"Kaggle asked for a pause of all requests until {until:%Y-%m-%d %H:%M:%S %Z}",
+                "nothing, it passes; if it comes again, lower PGLEADERBOARD_REQUESTS_PER_MINUTE",
+            )
+            return
+        if wake_at is not None:  # a busy worker has the grants, and so knows whether the credential is valid
+            yield ok("kaggle", f"{target.which_kaggle}; no request was made, the worker uses the budget")
+            return
+    try:
+        target.kaggle.search("titanic")
+    except Transient as error:
+        finding = warning if error.throttled else problem
+        message = f"{target.which_kaggle}: {error}"
+        yield finding("kaggle", message, "wait, it may pass; or check PGLEADERBOARD_KAGGLE_URL")
+    except PgleaderboardError as error:
+        yield problem("credential", f"{target.which_kaggle}: {error}", remedy)
+    else:
+        yield ok("kaggle", f"{target.which_kaggle}; it answers")

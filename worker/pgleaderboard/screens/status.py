@@ -1,0 +1,176 @@
+"""Draws the state of the syncs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rich.text import Text
+
+from pgleaderboard.reading.syncs import Overview, Run, Status
+from pgleaderboard.screens.files import as_json, fields_of
+from pgleaderboard.screens.table import Column, counted, duration, foreign, moment, number, table, wrapped
+
+HEARTBEAT_LIMIT = timedelta(seconds=30)  # a worker without a heartbeat for as long is gone, see kaggle.workers
+_STYLES = {"running": "cyan", "queued": "cyan", "failing": "bold red", "off": "dim", "idle": "green"}
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """The state of all competitions, or of one with its last runs."""
+
+    overview: Overview
+
+    @property
+    def wake_in(self) -> float | None:
+        """Until a sync falls due, a pause ends or a worker's heartbeat is too old; a minute at most, for the ages.
+
+        A second while a sync is queued or running: a sync without changes is not notified.
+        """
+        overview = self.overview
+        if any(row.sync_state in ("queued", "running") for row in overview.competitions):
+            return 1.0
+        moments = [overview.blocked_until, *(row.next_sync_at for row in overview.competitions)]
+        moments += [worker.seen_at + HEARTBEAT_LIMIT for worker in overview.workers]
+        return min([60.0, *((at - overview.at).total_seconds() for at in moments if at and at > overview.at)])
+
+    def concerns(self, news: dict[str, Any]) -> bool:
+        """A change of a board on the screen, every new job, and every worker that starts or stops."""
+        if news.get("type") in ("job_inserted", "status"):
+            return True
+        slug = str(news.get("kaggle_competition_id")).lower()
+        return self.overview.runs is None or slug in {str(row.slug).lower() for row in self.overview.competitions}
+
+    def draw(self, width: int | None, height: int | None) -> list[Text]:
+        """Workers and Kaggle, then a line for each competition, the failing ones first; or one competition in full."""
+        lines = [*wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red"), Text()]
+        if self.overview.runs is not None:
+            row = self.overview.competitions[0]
+            return [*lines, *self._competition(row, width), *_runs(self.overview.runs, width)]
+        return lines + self._competitions(width)
+
+    def _summary(self) -> str:
+        overview = self.overview
+        workers = len(overview.workers)
+        parts = [counted(workers, "worker") if workers else "no worker is running: pgleaderboard work"]
+        if overview.runs is None:
+            parts.append(counted(len(overview.competitions), "competition"))
+            for state in ("queued", "running", "failing"):
+                count = sum(row.sync_state == state for row in overview.competitions)
+                if count or state != "failing":
+                    parts.append(f"{count} {state}")
+        if overview.blocked_until and overview.blocked_until > overview.at:
+            parts.append(f"Kaggle asked for a pause until {moment(overview.blocked_until, seconds=True)} UTC")
+        elif overview.next_request_at and overview.next_request_at > overview.at:
+            parts.append(f"next request to Kaggle in {duration(overview.next_request_at - overview.at)}")
+        else:
+            parts.append("Kaggle: ready")
+        return " \u00b7 ".join(parts)
+
+    def _next(self, row: Status) -> str:
+        if row.sync_state in ("running", "queued"):
+            return "now"
+        if row.next_sync_at is None:
+            return "-"
+        return "now" if row.next_sync_at <= self.overview.at else f"in {duration(row.next_sync_at - self.overview.at)}"
+
+    def _competitions(self, width: int | None) -> list[Text]:
+        if not self.overview.competitions:
+            return wrapped("no competition is followed: pgleaderboard add titanic", width)
+        columns = (
+            Column("COMPETITION", flexible=16),
+            Column("STATE"),
+            Column("TEAMS", right=True),
+            Column("LEADER", flexible=12, optional=True),
+            Column("AGE", right=True),
+            Column("NEXT", right=True),
+        )
+        failing_first = sorted(self.overview.competitions, key=lambda row: row.sync_state != "failing")
+        cells = [
+            (
+                (foreign(row.slug or row.title or ""), ""),
+                (row.sync_state, _STYLES[row.sync_state]),
+                (number(row.teams), ""),
+                (foreign(row.leader or ""), ""),
+                ("never" if row.synced_at is None else duration(self.overview.at - row.synced_at), ""),
+                (self._next(row), ""),
+            )
+            for row in failing_first
+        ]
+        return _with_remarks(table(columns, cells, width), [_problem(row) for row in failing_first], "red", width)
+
+    def _competition(self, row: Status, width: int | None) -> list[Text]:
+        at, scheduled = self.overview.at, row.next_sync_at
+        on_request = f"only on request ({'paused' if row.sync_state == 'off' else row.status})"
+        age = row.synced_at and f"{moment(row.synced_at, seconds=True)} UTC ({duration(at - row.synced_at)} ago)"
+        labelled = (
+            ("", f"{row.slug}{f': {foreign(row.title)}' if row.title else ''}", "bold"),
+            ("state", f"{row.sync_state} ({row.status})", _STYLES[row.sync_state]),
+            ("board", f"{row.board}, {row.teams} teams" if row.board else "none yet", ""),
+            ("as of", age, ""),
+            ("leader", f"{foreign(row.leader)}, {number(row.leader_score)}" if row.leader is not None else "", ""),
+            ("next", f"{moment(scheduled, seconds=True)} UTC ({self._next(row)})" if scheduled else on_request, ""),
+            ("problem", foreign(_problem(row)), "red"),
+        )
+        return [
+            line
+            for label, text, style in labelled
+            if text
+            for line in wrapped(f"{label:<9}{text}" if label else text, width, style, " " * 9)
+        ]
+
+    def json(self) -> Iterator[str]:
+        """One document."""
+        overview = self.overview
+        document: dict[str, Any] = {
+            "at": overview.at,
+            "workers": [fields_of(worker) for worker in overview.workers],
+            "queued": sum(row.sync_state == "queued" for row in overview.competitions),
+            "running": sum(row.sync_state == "running" for row in overview.competitions),
+            "next_request_at": overview.next_request_at,
+            "blocked_until": overview.blocked_until,
+            "competitions": [fields_of(row) for row in overview.competitions],
+        }
+        if overview.runs is not None:
+            document["runs"] = [fields_of(run) for run in overview.runs]
+        return as_json(document)
+
+
+def _runs(runs: Sequence[Run], width: int | None) -> list[Text]:
+    if not runs:
+        return []
+    columns = [Column(title) for title in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME")]
+    cells = [
+        (
+            (moment(run.started_at, seconds=True), ""),
+            (f"{(run.finished_at - run.started_at).total_seconds():.1f} s", ""),
+            (run.reason, ""),
+            (run.outcome, "red" if run.outcome == "failed" else ""),
+        )
+        for run in runs
+    ]
+    return [Text(), *_with_remarks(table(columns, cells, width), [result(run) for run in runs], "dim", width)]
+
+
+def _with_remarks(lines: Iterator[Text], remarks: Sequence[str], style: str, width: int | None) -> list[Text]:
+    """A table whose rows are followed by a remark, where there is one."""
+    drawn = [next(lines)]
+    for line, remark in zip(lines, remarks, strict=True):
+        drawn += [line, *(wrapped(f"  {foreign(remark)}", width, style, "  ") if remark else ())]
+    return drawn
+
+
+def _problem(row: Status) -> str:
+    problem = row.problem or row.last_error or ""
+    return f"{problem} ({row.consecutive_failures} times)" if problem and row.consecutive_failures > 1 else problem
+
+
+def result(run: Run) -> str:
+    """The error of a run, or what it changed; empty for a run that was skipped."""
+    if run.error or run.outcome not in ("changed", "unchanged"):
+        return run.error or ""
+    counts = {"added": run.added, "removed": run.removed, "updated": run.updated, "moved": run.moved}
+    changes = [f"{count} {what}" for what, count in counts.items() if count and run.outcome == "changed"]
+    return ", ".join([f"{run.teams} teams", *changes])
