@@ -20,10 +20,11 @@ demo: $(VENV)/runtime ## Show the whole of it with invented boards, in a throwaw
 test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreSQL)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/dev ## Check format, lint and types
+check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache > $(VENV)/imports || { sed -n '/^Broken contracts/,$$p' $(VENV)/imports; exit 1; }
 
 chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and count what is wrong afterwards
 	@$(BIN)/python -m tests.chaos $(ARGS)

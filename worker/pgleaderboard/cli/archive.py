@@ -131,16 +131,15 @@ def _wait_for_budget(settings: Settings, client: Kaggle, *, simulated: bool) -> 
     """
     if simulated or not (settings.url or (settings.home / "data").is_dir()):
         return
-    import psycopg
-
     from pgleaderboard import app
+    from pgleaderboard.database.connect import DatabaseError
     from pgleaderboard.sync.store import take_grant
 
     wake_at: datetime | None = None
     until = datetime.now(UTC) + _LONGEST_WAIT_FOR_BUDGET
     # Without a database that answers there is nothing to share.
     with (
-        contextlib.suppress(psycopg.Error, PgleaderboardError),
+        contextlib.suppress(DatabaseError, PgleaderboardError),
         app.session(settings, direct=True, check=True) as connection,
     ):
         while wake_at := take_grant(connection, client.fingerprint, settings.requests_per_minute):
@@ -195,7 +194,7 @@ def uninstall_(
     with session(verbose, direct=True) as connection:
         there = uninstall.look(connection)
         say(
-            f'schemas kaggle and procrastinate of database "{connection.info.dbname}": '
+            f'schemas kaggle, kaggle_internal and procrastinate of database "{connection.info.dbname}": '
             f"{there.competitions} competitions, {there.boards} boards, {there.versions} versions of entries"
         )
         if not yes:

@@ -27,14 +27,12 @@ def _complete(listing: str) -> Callable[[str], list[str]]:
     """Completion by a function of reading.names; nothing where the database does not answer at once."""
 
     def words(incomplete: str) -> list[str]:
-        import psycopg
-
         from pgleaderboard import app
-        from pgleaderboard.database.connect import connect
+        from pgleaderboard.database.connect import DatabaseError, connect
         from pgleaderboard.reading import names
         from pgleaderboard.settings import Settings
 
-        with contextlib.suppress(psycopg.Error, PgleaderboardError, OSError):
+        with contextlib.suppress(DatabaseError, PgleaderboardError, OSError):
             url = app.reachable_url(Settings.load())
             if url is not None:
                 with connect(url, connect_timeout=2) as connection:
@@ -98,13 +96,11 @@ def errors_in_one_line() -> Iterator[None]:
 def _explained(error: Exception) -> str | None:
     if isinstance(error, PgleaderboardError):
         return str(error)
-    import psycopg
+    from pgleaderboard.database.connect import ConnectionLost, DatabaseError, message_of
 
-    from pgleaderboard.database.connect import message_of
-
-    if not isinstance(error, psycopg.Error):
+    if not isinstance(error, DatabaseError):
         return None
-    if not isinstance(error, psycopg.OperationalError):
+    if not isinstance(error, ConnectionLost):
         return f"the database refused: {message_of(error)}"
     reason = " ".join(str(error).split())
     if reason.startswith(("connection", "failed to resolve")):

@@ -13,6 +13,7 @@ import typer
 from pgleaderboard import logs
 from pgleaderboard.cli.console import Verbose, settings_for
 from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.kaggle.credential import find_credential
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -58,7 +59,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
     credential, unreadable, simulated = None, None, False
     try:
-        credential = app.find_credential(settings)
+        credential = find_credential(settings)
         simulated = app.is_simulated(settings, False)
     except NeedsPerson as error:
         unreadable = str(error)

@@ -174,21 +174,19 @@ def psql(context: typer.Context) -> None:
 
     Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
     """
-    from psycopg.conninfo import make_conninfo
-
     from pgleaderboard import app
     from pgleaderboard.database import cluster
-    from pgleaderboard.database.connect import parts_of
+    from pgleaderboard.database.connect import without_password
     from pgleaderboard.settings import Settings
 
     settings = Settings.load()
     with app.database(settings) as database:
         program = cluster.psql(settings.postgres_bin)
-        parts = parts_of(database.direct_url)
+        dsn, password = without_password(database.direct_url)
         # The password goes by the environment: other users can read a command line.
-        environment = os.environ | {"PGPASSWORD": str(parts.pop("password", os.environ.get("PGPASSWORD", "")))}
+        environment = os.environ | ({"PGPASSWORD": password} if password else {})
         # psql answers Ctrl-C itself; its exit status is ours.
-        status = subprocess.call([str(program), make_conninfo(**parts), *context.args], env=environment)
+        status = subprocess.call([str(program), dsn, *context.args], env=environment)
     raise typer.Exit(status)
 
 

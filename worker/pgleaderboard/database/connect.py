@@ -12,6 +12,8 @@ from psycopg.rows import class_row, namedtuple_row, scalar_row
 from pgleaderboard.errors import NeedsPerson
 
 Connection = psycopg.Connection[Any]
+DatabaseError = psycopg.Error
+ConnectionLost = psycopg.OperationalError  # the database is out of reach, or has become so
 T = TypeVar("T")
 
 
@@ -51,6 +53,13 @@ def conninfo(url: str, purpose: str, *, connect_timeout: int = 10) -> str:
     }
     # psycopg returns bytes from a database in SQL_ASCII otherwise.
     return make_conninfo(**(ours | parts_of(url)), client_encoding="UTF8")
+
+
+def without_password(url: str) -> tuple[str, str | None]:
+    """Split a URL or DSN into a DSN that other users may see and the password, None where there is none."""
+    parts = parts_of(url)
+    password: str | None = parts.pop("password", None)
+    return make_conninfo(**parts), password
 
 
 def connect(url: str, purpose: str = "", *, connect_timeout: int = 10) -> Connection:

@@ -44,8 +44,8 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
         connection,
         """
         SELECT w.id, w.version, w.credential, extract(epoch FROM clock_timestamp() - w.seen_at)::float8 AS silent,
-               EXISTS (SELECT FROM kaggle.workers a WHERE a.id = w.id) AS alive
-        FROM kaggle_internal.worker_processes w ORDER BY w.id
+               a.id IS NOT NULL AS alive, a.problem
+        FROM kaggle_internal.worker_processes w LEFT JOIN kaggle.workers a ON a.id = w.id ORDER BY w.id
         """,
     )
     for worker in registered:
@@ -67,13 +67,17 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
                 f"worker {worker.id} uses another Kaggle credential than this program",
                 "restart it after changing a credential, which it reads at its start",
             )
+        if worker.problem:
+            yield warning(
+                "workers",
+                f"worker {worker.id}: {worker.problem}",
+                "give all workers the same settings, and restart them",
+            )
     silent = [worker.silent for worker in registered if worker.alive]
     if silent:
         yield ok("workers", f"{len(silent)} running, last heartbeat {min(silent):.0f} s ago")
         return
-    waiting = value(
-        connection, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(%s, true)", fingerprint
-    )
+    waiting = value(connection, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(NULL, true)")
     yield Finding(
         "workers",
         "problem" if waiting else "warning",
@@ -114,9 +118,8 @@ def _long_waits(connection: Connection, fingerprint: str) -> Findings:
     )
     waiting, oldest = row(
         connection,
-        "SELECT count(DISTINCT competition_id), clock_timestamp() - min(since) FROM kaggle_internal.wanted(%s, false) "
-        "WHERE task = 'sync' AND since < clock_timestamp() - %s::interval",
-        fingerprint,
+        "SELECT count(DISTINCT competition_id), clock_timestamp() - min(since) "
+        "FROM kaggle_internal.wanted(NULL, false) WHERE task = 'sync' AND since < clock_timestamp() - %s::interval",
         STUCK_AFTER,
     )
     if waiting and alive and not paused:

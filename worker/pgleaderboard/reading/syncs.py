@@ -50,6 +50,7 @@ class Worker:
     version: str
     started_at: datetime
     seen_at: datetime
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
                 _LAST_RUNS,
             )
         )
-        workers = objects(connection, Worker, "SELECT id, version, started_at, seen_at FROM kaggle.workers ORDER BY id")
+        workers = objects(
+            connection, Worker, "SELECT id, version, started_at, seen_at, problem FROM kaggle.workers ORDER BY id"
+        )
     return Overview(now.at, workers, competitions, now.next_request_at, now.blocked_until, runs)
 
 

@@ -45,7 +45,11 @@ class StatusView:
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """Workers and Kaggle, then a line for each competition, the failing ones first; or one competition in full."""
-        lines = [*wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red"), Text()]
+        lines = [*wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red")]
+        for worker in self.overview.workers:
+            if worker.problem:
+                lines += wrapped(f"worker {worker.id}: {worker.problem}", width, "yellow")
+        lines.append(Text())
         if self.overview.runs is not None:
             row = self.overview.competitions[0]
             return [*lines, *self._competition(row, width), *_runs(self.overview.runs, width)]

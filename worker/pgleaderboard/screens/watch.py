@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NoReturn
 
-import psycopg
 from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
-from pgleaderboard.database.connect import Connection, connect
+from pgleaderboard.database.connect import Connection, ConnectionLost, connect
 from pgleaderboard.logs import harmless
 from pgleaderboard.reading.asking import in_words
 from pgleaderboard.reading.news import listen, news
@@ -34,7 +33,7 @@ _LOOK_EVERY = 1.0  # seconds between looks at the size of the window
 def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoReturn:
     """Show a view until Ctrl-C: in place on a terminal, else each time below the last. SIGTERM ends the program.
 
-    Raises psycopg.OperationalError where the first connection fails, and the errors of `read`.
+    Raises ConnectionLost where the first connection fails, and the errors of `read`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the terminal is restored
     connection = connect(url)
@@ -43,7 +42,7 @@ def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoR
             try:
                 with contextlib.closing(connection):
                     _follow(connection, read, display)
-            except psycopg.OperationalError as error:
+            except ConnectionLost as error:
                 connection = _reconnected(url, error, display)
 
 
@@ -62,7 +61,7 @@ def _follow(connection: Connection, read: Callable[[Connection], View], display:
             display.fit()
 
 
-def _reconnected(url: str, error: psycopg.OperationalError, display: _Display) -> Connection:
+def _reconnected(url: str, error: ConnectionLost, display: _Display) -> Connection:
     lost_at = time.monotonic()
     pause = 0.2
     while True:
@@ -71,7 +70,7 @@ def _reconnected(url: str, error: psycopg.OperationalError, display: _Display) -
         pause = min(2 * pause, 5.0)
         try:
             connection = connect(url)
-        except psycopg.OperationalError as again:
+        except ConnectionLost as again:
             error = again
             continue
         display.say(f"reconnected after {time.monotonic() - lost_at:.0f} s")
