@@ -239,7 +239,7 @@ def test_kaggle_cannot_echo_the_token_into_a_table(
 # Each case is a process of its own, forked after the imports.
 DRIVER = """
 import json, os, sys
-from worker import cli
+from pgleaderboard.cli import main as cli
 for number, (arguments, given) in enumerate(json.load(sys.stdin)):
     with open(f"{sys.argv[1]}/{number}", "w") as said:
         child = os.fork()
