@@ -38,14 +38,14 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _at(given: str | None, *, watch: bool) -> datetime | None:
-    if given is None:
+def _moment(at: str | None, *, watch: bool) -> datetime | None:
+    if at is None:
         return None
     if watch:
         raise typer.BadParameter("--at and --watch cannot be combined: the past does not change")
     from pgleaderboard.archives.files import moment_of
 
-    return moment_of(given)
+    return moment_of(at)
 
 
 def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:
@@ -147,13 +147,13 @@ def board(
     from pgleaderboard.reading import boards
     from pgleaderboard.screens.board import BoardView
 
-    moment = _at(at, watch=watch)
+    moment = _moment(at, watch=watch)
 
     def read(connection: Connection) -> View:
-        found = boards.board(connection, slug, moment, event, top)
-        if found.kind is None and not watch:
-            fail(f"{found.slug} had no board yet at {at}" if at else f"{found.slug} has no board yet: {found.problem}")
-        return BoardView(found)
+        shown = boards.board(connection, slug, moment, event, top)
+        if shown.kind is None and not watch:
+            fail(f"{shown.slug} had no board yet at {at}" if at else f"{shown.slug} has no board yet: {shown.problem}")
+        return BoardView(shown)
 
     _present(read, verbose, watch=watch, csv=csv, json=json)
 
@@ -176,7 +176,7 @@ def standings(
     from pgleaderboard.reading import events
     from pgleaderboard.screens.standing import StandingView
 
-    moment = _at(at, watch=watch)
+    moment = _moment(at, watch=watch)
 
     def read(connection: Connection) -> View:
         return StandingView(events.standing(connection, event, moment, top))

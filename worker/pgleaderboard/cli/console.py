@@ -17,6 +17,7 @@ from pgleaderboard.errors import PgleaderboardError
 
 # A command imports what it needs when it runs: `--help` and completion answer at once.
 if TYPE_CHECKING:
+    from psycopg.errors import Diagnostic
     from rich.console import Console
 
     from pgleaderboard.database.connect import Connection
@@ -94,6 +95,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> str | None:
+    """The line for a user; None for a fault of ours."""
     if isinstance(error, PgleaderboardError):
         return str(error)
     from pgleaderboard.database.connect import ConnectionLost, DatabaseError, message_of
@@ -112,8 +114,8 @@ def show_notices(connection: Connection) -> None:
     """Show the database's notices on stderr, e.g. that no worker is running; the same one once."""
     shown: set[str] = set()
 
-    def show(notice: object) -> None:
-        line = f"{getattr(notice, 'severity', '')}: {getattr(notice, 'message_primary', '')}"
+    def show(notice: Diagnostic) -> None:
+        line = f"{notice.severity}: {notice.message_primary}"
         if line not in shown:
             shown.add(line)
             typer.echo(line, err=True)

@@ -39,15 +39,15 @@ def doctor(
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    found = []
+    results = []
     for finding in _findings(settings_for(verbose)):
-        found.append(finding)
+        results.append(finding)
         if not as_json:
             console.print(_drawn(finding, console.width if console.is_terminal else None))
-    is_well = all(finding.level != "problem" for finding in found)
+    is_well = all(finding.level != "problem" for finding in results)
     if as_json:
         # `said` is the name that scripts rely on.
-        listed = [{"check": f.check, "level": f.level, "said": f.message, "remedy": f.remedy} for f in found]
+        listed = [{"check": f.check, "level": f.level, "said": f.message, "remedy": f.remedy} for f in results]
         typer.echo(json.dumps({"ok": is_well, "findings": listed}, indent=2))
     if not is_well:
         raise typer.Exit(1)

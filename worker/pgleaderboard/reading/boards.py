@@ -80,7 +80,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             at=at,
         )
         roster = _roster(connection, event, competition_id, known) if event is not None else None
-        found = rows(
+        listed = rows(
             connection,
             """
             SELECT n.rank, n.team_id, n.team_name, n.score, n.submission_count, n.last_submission_at,
@@ -99,7 +99,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             since=since,
             top=top if roster is None else None,
         )
-        if not found:
+        if not listed:
             problem = _problem(connection, competition_id) if at is None else None
             return BoardNow(known, competition_id, None, now, None, None, 0, (), problem)
         people = dict(
@@ -109,12 +109,12 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             )
         )
     entries = []
-    for *facts, _, _, _ in found:
+    for *facts, _, _, _ in listed:
         entry = Entry(*facts)
         members = [name.lower() for name in entry.member_usernames]
         if roster is None or not roster.isdisjoint(members):
             entries.append(replace(entry, participants=[people[name] for name in members if name in people]))
-    kind, synced_at, teams = found[0][-3:]
+    kind, synced_at, teams = listed[0][-3:]
     return BoardNow(known, competition_id, kind, now, synced_at, since, teams, _cut(entries, top))
 
 

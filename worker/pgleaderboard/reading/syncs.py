@@ -143,7 +143,7 @@ def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> tuple[bool
     """
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '10s'")
-        found = rows(
+        updated = rows(
             connection,
             "UPDATE kaggle.competitions c SET auto_sync = %(wanted)s "
             "FROM (SELECT o.id, o.auto_sync FROM kaggle.competitions o "
@@ -152,9 +152,9 @@ def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> tuple[bool
             wanted=wanted,
             slug=slug,
         )
-    if not found:
+    if not updated:
         raise NeedsPerson(f"no competition {slug!r} is followed")
-    return found[0].is_change, found[0].status, found[0].start_date
+    return updated[0].is_change, updated[0].status, updated[0].start_date
 
 
 def wait_while_running(connection: Connection, slug: str, timeout: timedelta) -> bool:
