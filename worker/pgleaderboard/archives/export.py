@@ -7,11 +7,11 @@ import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import LiteralString
 
-import psycopg
 from psycopg import errors as pg
 
+from pgleaderboard.database.connect import Connection, column, rows
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.names import instead_of
 from pgleaderboard.sync.board import BYTE_ORDER_MARK, BoardKind, name_of
@@ -19,9 +19,7 @@ from pgleaderboard.sync.board import BYTE_ORDER_MARK, BoardKind, name_of
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
 
 
-def export(
-    connection: psycopg.Connection[Any], slug: str, folder: Path, *, every: bool, advance: Callable[[int, int], None]
-) -> int:
+def export(connection: Connection, slug: str, folder: Path, *, every: bool, advance: Callable[[int, int], None]) -> int:
     """Write the current board, or all boards at each of their changes, as ZIP files.
 
     connection: in autocommit. advance: called with the numbers of new files and of completed files. Returns the
@@ -29,14 +27,13 @@ def export(
     """
     try:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may rebuild the board
-        boards = connection.execute(
-            "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)", (slug, every)
-        ).fetchall()
+        query: LiteralString = "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)"
+        boards = rows(connection, query, slug, every)
         advance(len(boards), 0)
         folder.mkdir(parents=True, exist_ok=True)
         for board_id, stored_slug, kind, at in boards:
-            lines = connection.execute("SELECT line FROM kaggle_internal.board_as_csv(%s, %s) AS line", (board_id, at))
-            write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for (line,) in lines))
+            lines = column(connection, "SELECT kaggle_internal.board_as_csv(%s, %s)", board_id, at)
+            write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for line in lines))
             advance(0, 1)
         return len(boards)
     except pg.NoDataFound as error:
