@@ -255,7 +255,7 @@ def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
 
 
 _SETTINGS = settings(
-    max_examples=int(SEQUENCES or 40),
+    max_examples=int(SEQUENCES or 25),
     derandomize=SEQUENCES is None,
     deadline=None,
     database=None,

@@ -258,18 +258,20 @@ def downloads(simulator: Simulator) -> list[str]:
 
 def test_three_workers_keep_to_one_budget(db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
     """Three workers with plenty to do send no more than their common budget, by a real clock."""
-    rate, seconds = 1200, 1.0
+    rate = 1200
     add(db, *(f"competition-{number}" for number in range(120)))
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
     with ExitStack() as stack:
         began = time.monotonic()
         for _ in range(3):
             stack.enter_context(worker(requests_per_minute=rate))
-        while time.monotonic() - began < seconds:
+        for _ in range(600):
+            if len(simulator.requests) > 20:
+                break
             db.execute("SELECT pg_sleep(0.05)")
         asked = len(simulator.requests)
         elapsed = time.monotonic() - began
-    assert 1 < asked <= elapsed * rate / 60.5 + 1
+    assert 20 < asked <= elapsed * rate / 60.5 + 1  # a slow machine only makes the bound higher
 
 
 def test_by_hand_first_then_asked_then_due_then_metadata(

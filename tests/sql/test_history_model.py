@@ -180,7 +180,7 @@ def _play(syncs: Syncs, slugs: tuple[str, str], first: int, steps: list[Any]) ->
 
 
 @settings(
-    max_examples=int(SEQUENCES or 500),
+    max_examples=int(SEQUENCES or 120),
     derandomize=SEQUENCES is None,
     deadline=None,
     database=None,

@@ -148,7 +148,7 @@ def test_where_a_person_stands(db: Connection, compete: Callable[..., Syncs]) ->
 TEAMS = st.lists(st.integers(1, 40), unique=True, max_size=40)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.tuples(TEAMS, TEAMS, TEAMS, TEAMS).filter(lambda drawn: drawn[1]))
 @example(([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6, 7], [8, 7, 1, 3, 5, 4, 9], [8, 7, 1, 3, 5, 4, 9]))
 @example((list(range(1, 41)), list(range(1, 41)), list(range(40, 0, -1)), list(range(40, 0, -1))))

@@ -278,7 +278,7 @@ INTERVAL = timedelta(hours=1)
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,

@@ -382,7 +382,7 @@ def naive(contests: list[Contest], roster: dict[str, bool], since: datetime | No
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
     st.lists(contests(), min_size=1, max_size=3),

@@ -15,7 +15,9 @@ from tests.support.asking import (
     value,
 )
 from tests.support.faults import Simulator
-from tests.support.statements import CHANGING, MANY, Write, insert_rows, update_rows
+from tests.support.statements import CHANGING, Write, insert_rows, update_rows
+
+MANY = 1_000
 
 
 @CHANGING
@@ -40,7 +42,7 @@ def test_a_competition_that_becomes_ongoing_is_synced_at_once(db: Connection, wo
 
 
 @CHANGING
-def test_ten_thousand_that_become_ongoing_ask_once_each(db: Connection, write: Write) -> None:
+def test_a_thousand_that_become_ongoing_ask_once_each(db: Connection, write: Write) -> None:
     """One request each and one job, as for an insert."""
     insert_rows(db, MANY, "upcoming")
     assert value(db, "SELECT count(*) FROM procrastinate.procrastinate_jobs") == 0
@@ -59,7 +61,7 @@ def test_a_kaggle_id_that_is_added_is_synced_at_once(db: Connection, worker: Mak
         assert synced(db) == ("linked", "changed")
 
 
-def test_ten_thousand_kaggle_ids_added_ask_once_each(db: Connection) -> None:
+def test_a_thousand_kaggle_ids_added_ask_once_each(db: Connection) -> None:
     """One request each and one job."""
     db.execute(
         "INSERT INTO kaggle.competitions (title, status) SELECT 'T' || n, 'ongoing' FROM generate_series(1, %s) n",
@@ -117,7 +119,7 @@ def test_auto_sync_switched_on_is_synced_at_once(db: Connection, worker: MakeWor
         assert synced(db) == ("auto_sync", "changed")
 
 
-def test_ten_thousand_switched_on_ask_once_each(db: Connection) -> None:
+def test_a_thousand_switched_on_ask_once_each(db: Connection) -> None:
     """One request each and one job."""
     db.execute(
         "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) "
