@@ -129,7 +129,7 @@ def worker(url: str, simulator: Simulator) -> MakeWorker:
 def many_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker sweeps all the time, and each sweep also looks for what arrived without triggers."""
     monkeypatch.setattr("pgleaderboard.process.session.SWEEP_EVERY", 0.1)
-    monkeypatch.setattr("pgleaderboard.process.supervisor.THOROUGH_EVERY", 0.0)
+    monkeypatch.setattr("pgleaderboard.process.session.THOROUGH_EVERY", 0.0)
 
 
 @pytest.fixture
