@@ -46,7 +46,7 @@ SELECT (SELECT count(*) FROM kaggle.workers) AS workers,
        (SELECT count(*) FROM procrastinate.procrastinate_jobs
         WHERE queue_name = 'kaggle' AND status IN ('todo', 'doing')) AS jobs,
        (SELECT extract(epoch FROM clock_timestamp() - min(since))::float8
-        FROM kaggle_internal.wanted(%(credential)s, false) WHERE task = 'sync') AS oldest_wish,
+        FROM kaggle_internal.wanted(NULL, false) WHERE task = 'sync') AS oldest_wish,
        (SELECT greatest(0, extract(epoch FROM max(blocked_until) - clock_timestamp()))::float8
         FROM kaggle_internal.kaggle_budget
         WHERE credential = %(credential)s AND blocked_until > clock_timestamp()) AS pause

@@ -6,7 +6,7 @@
 | person    | a person must act     | every 5 minutes for an hour, then hourly                               |
 | ours      | a bug of this program | as transient                                                           |
 
-A change of the row, a request by hand and a new credential cause an attempt at once (sql/050_sync.sql).
+A change of the row, a request by hand and a new credential cause an attempt at once (sql/060_attempt_begin.sql).
 """
 
 from __future__ import annotations
