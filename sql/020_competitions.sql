@@ -120,25 +120,17 @@ CREATE OR REPLACE FUNCTION kaggle_internal.forget_what_kaggle_filled(before kagg
 RETURNS kaggle.competitions
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    untouched text[];
-    another boolean := lower(after.kaggle_competition_id) IS DISTINCT FROM lower(before.kaggle_competition_id);
+    is_another constant boolean := lower(after.kaggle_competition_id) IS DISTINCT FROM lower(before.kaggle_competition_id);
+    untouched constant text[] := ARRAY(
+        SELECT name FROM unnest(before.filled_by_kaggle) AS name
+        WHERE to_jsonb(after) -> name IS NOT DISTINCT FROM to_jsonb(before) -> name);
 BEGIN
-    IF another THEN
+    IF is_another THEN
         after.link_revision := nextval('link_revisions');
     END IF;
     IF current_setting('kaggle.filling', true) = 'on' THEN
         RETURN after;                     -- no user's edit: kaggle_internal.fill_from_kaggle is writing
-    END IF;
-    untouched := array_remove(ARRAY[
-        CASE WHEN after.title IS NOT DISTINCT FROM before.title THEN 'title' END,
-        CASE WHEN after.description IS NOT DISTINCT FROM before.description THEN 'description' END,
-        CASE WHEN after.start_date IS NOT DISTINCT FROM before.start_date THEN 'start_date' END,
-        CASE WHEN after.end_date IS NOT DISTINCT FROM before.end_date THEN 'end_date' END,
-        CASE WHEN after.evaluation_metric IS NOT DISTINCT FROM before.evaluation_metric THEN 'evaluation_metric' END,
-        CASE WHEN after.max_submissions_per_day IS NOT DISTINCT FROM before.max_submissions_per_day
-             THEN 'max_submissions_per_day' END], NULL);
-    untouched := ARRAY(SELECT name FROM unnest(before.filled_by_kaggle) AS name WHERE name = ANY (untouched));
-    IF NOT another OR after.kaggle_competition_id IS NULL THEN
+    ELSIF NOT is_another OR after.kaggle_competition_id IS NULL THEN
         after.filled_by_kaggle := untouched;
         RETURN after;
     END IF;
@@ -148,13 +140,7 @@ BEGIN
         after.status := NULL;             -- it was the former competition that had ended
     END IF;
     after.filled_by_kaggle := '{}';
-    IF 'title' = ANY (untouched) THEN after.title := NULL; END IF;
-    IF 'description' = ANY (untouched) THEN after.description := NULL; END IF;
-    IF 'start_date' = ANY (untouched) THEN after.start_date := NULL; END IF;
-    IF 'end_date' = ANY (untouched) THEN after.end_date := NULL; END IF;
-    IF 'evaluation_metric' = ANY (untouched) THEN after.evaluation_metric := NULL; END IF;
-    IF 'max_submissions_per_day' = ANY (untouched) THEN after.max_submissions_per_day := NULL; END IF;
-    RETURN after;
+    RETURN jsonb_populate_record(after, (SELECT jsonb_object_agg(name, NULL) FROM unnest(untouched) AS name));
 END $$;
 COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS
     'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';

@@ -11,15 +11,24 @@ COMMENT ON FUNCTION kaggle_internal.owner_of_functions() IS 'The role that migra
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.bound_condition() RETURNS regprocedure
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT min(d.refobjid)::regprocedure FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
-    WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_proc'::regclass
-      AND d.objid = to_regprocedure('kaggle_internal.sync_condition_holds(kaggle.competitions)')
-      AND p.proowner = owner_of_functions()
-    HAVING count(*) = 1
-$$;
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    condition constant regprocedure := (
+        SELECT min(d.refobjid) FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid
+        WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_proc'::regclass
+          AND d.objid = to_regprocedure('kaggle_internal.sync_condition_holds(kaggle.competitions)')
+          AND p.proowner = owner_of_functions()
+        HAVING count(*) = 1);
+BEGIN
+    IF (SELECT p.proowner FROM pg_proc p WHERE p.oid = condition) <> owner_of_functions()::oid THEN
+        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
+            MESSAGE = format('%s does not belong to %s, with whose rights it would run', condition, owner_of_functions()),
+            HINT = format('ALTER FUNCTION %s OWNER TO %s;', condition, owner_of_functions());
+    END IF;
+    RETURN condition;
+END $$;
 COMMENT ON FUNCTION kaggle_internal.bound_condition() IS
-    'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE.';
+    'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE. Raises insufficient_privilege where it belongs to somebody else than our own functions.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.set_sync_condition(condition regprocedure) RETURNS void
@@ -58,26 +67,10 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_in_use',
             MESSAGE = format('%s was replaced meanwhile', condition), HINT = 'Set it again.';
     END IF;
-    PERFORM refuse_foreign_condition();
     INSERT INTO sync_condition (function) VALUES (given.name || '(kaggle.competitions)');
 END $$;
 COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS
     'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions, returns a boolean, and belongs to the owner of the functions of schema kaggle, who alone may call this. It runs with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it.';
-
-
-CREATE OR REPLACE FUNCTION kaggle_internal.refuse_foreign_condition() RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    condition constant regprocedure := bound_condition();
-BEGIN
-    IF (SELECT p.proowner FROM pg_proc p WHERE p.oid = condition) IS DISTINCT FROM owner_of_functions()::oid THEN
-        RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege',
-            MESSAGE = format('%s does not belong to %s, with whose rights it would run', condition, owner_of_functions()),
-            HINT = format('ALTER FUNCTION %s OWNER TO %s;', condition, owner_of_functions());
-    END IF;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.refuse_foreign_condition() IS
-    'Raises insufficient_privilege where the sync condition belongs to somebody else than our own functions.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ask_condition(competition_id bigint) RETURNS text
@@ -91,7 +84,6 @@ BEGIN
     ELSIF bound_condition() IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'undefined_function', MESSAGE = format('%s does not exist', name);
     END IF;
-    PERFORM refuse_foreign_condition();
     SELECT sync_condition_holds(c) INTO allows FROM competitions c WHERE c.id = ask_condition.competition_id;
     RETURN CASE WHEN allows THEN 'yes' ELSE 'no' END;
 END $$;

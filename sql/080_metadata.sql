@@ -47,6 +47,7 @@ RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     c competitions;
+    filling jsonb;         -- columns and their values, but for the dates
     filled text[];
 BEGIN
     SELECT * INTO c FROM competitions p WHERE p.id = fill_from_kaggle.competition_id
@@ -61,25 +62,14 @@ BEGIN
     END IF;
 
     -- A column may be filled while it is empty or follows Kaggle already.
-    filled := c.filled_by_kaggle;
-    IF (c.title IS NULL OR 'title' = ANY (filled)) AND nullif(title, '') IS NOT NULL THEN
-        c.title := replace(title, chr(65533), '');
-        filled := array_append(array_remove(filled, 'title'), 'title');
-    END IF;
-    IF (c.description IS NULL OR 'description' = ANY (filled)) AND nullif(description, '') IS NOT NULL THEN
-        c.description := description;
-        filled := array_append(array_remove(filled, 'description'), 'description');
-    END IF;
-    IF (c.evaluation_metric IS NULL OR 'evaluation_metric' = ANY (filled))
-       AND nullif(evaluation_metric, '') IS NOT NULL THEN
-        c.evaluation_metric := evaluation_metric;
-        filled := array_append(array_remove(filled, 'evaluation_metric'), 'evaluation_metric');
-    END IF;
-    IF (c.max_submissions_per_day IS NULL OR 'max_submissions_per_day' = ANY (filled))
-       AND max_daily_submissions > 0 THEN
-        c.max_submissions_per_day := max_daily_submissions;
-        filled := array_append(array_remove(filled, 'max_submissions_per_day'), 'max_submissions_per_day');
-    END IF;
+    SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO filling
+    FROM jsonb_each(jsonb_strip_nulls(jsonb_build_object(
+        'title', replace(nullif(title, ''), chr(65533), ''), 'description', nullif(description, ''),
+        'evaluation_metric', nullif(evaluation_metric, ''),
+        'max_submissions_per_day', CASE WHEN max_daily_submissions > 0 THEN max_daily_submissions END)))
+    WHERE key = ANY (c.filled_by_kaggle) OR to_jsonb(c) -> key = 'null';
+    c := jsonb_populate_record(c, filling);
+    filled := ARRAY(SELECT jsonb_object_keys(filling) UNION SELECT unnest(c.filled_by_kaggle));
     -- A date that would contradict the other one is not filled.
     IF (c.end_date IS NULL OR 'end_date' = ANY (filled)) AND deadline IS NOT NULL
        AND (c.start_date IS NULL OR 'start_date' = ANY (filled) OR deadline >= c.start_date) THEN

@@ -242,7 +242,7 @@ def test_the_schema_may_belong_to_an_administrator(empty_database: str) -> None:
     with psycopg.connect(empty_database, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
         try:
-            for schema in ("kaggle", "procrastinate"):
+            for schema in ("kaggle", "kaggle_internal", "procrastinate"):
                 admin.execute(f"CREATE SCHEMA {schema}")
                 admin.execute(f"GRANT CREATE, USAGE ON SCHEMA {schema} TO {role}")
             told: list[str] = []
@@ -251,11 +251,12 @@ def test_the_schema_may_belong_to_an_administrator(empty_database: str) -> None:
                 ("reader", "kaggle"),
                 ("editor", "kaggle"),
                 ("worker", "kaggle"),
+                ("worker", "kaggle_internal"),
                 ("worker", "procrastinate"),
             ):
                 grant = f"GRANT USAGE ON SCHEMA {schema} TO pgleaderboard_{name}"
                 assert f"this user may not grant it, the owner of the schema must: {grant}" in told
-            for schema in ("kaggle", "procrastinate"):
+            for schema in ("kaggle", "kaggle_internal", "procrastinate"):
                 admin.execute(f"GRANT USAGE ON SCHEMA {schema} TO {role} WITH GRANT OPTION")
             told.clear()
             migrate.migrate(url, report=told.append, again=True)

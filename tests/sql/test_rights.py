@@ -94,7 +94,6 @@ WORKER_CALLS = EDITOR_CALLS | {
     "sequences_behind",
     "owner_of_functions",
     "bound_condition",
-    "refuse_foreign_condition",
     "block_budget",
     "let_dates_act_on",
     "merged_after",
