@@ -235,7 +235,7 @@ def test_the_owner_of_its_schema_puts_no_other_in_its_place(
     db.execute("RESET ROLE")
 
 
-def test_the_schema_may_belong_to_an_administrator(empty_database: str) -> None:
+def test_the_schema_may_belong_to_an_administrator(empty_database: str, template: str) -> None:
     """What counts is who owns our functions, to set a condition and to ask it; the roles may use the schema."""
     role = f"plain_{secrets.token_hex(4)}"
     url = make_conninfo(empty_database, user=role, password="plain")
