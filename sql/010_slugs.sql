@@ -6,8 +6,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = rule, MESSAGE = what, HINT = wanted,
         SCHEMA = 'kaggle';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.refuse(text, text, text) IS
-    'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
+COMMENT ON FUNCTION kaggle_internal.refuse(text, text, text) IS 'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.slug_of(given text) RETURNS text
@@ -33,8 +32,7 @@ BEGIN
     END IF;
     RETURN slug;
 END $$;
-COMMENT ON FUNCTION kaggle.slug_of(text) IS
-    'The slug of a competition given as its slug or its URL (kaggle.com/competitions/SLUG/..., kaggle.com/c/SLUG); capitals are kept. Raises check_violation on anything else.';
+COMMENT ON FUNCTION kaggle.slug_of(text) IS 'The slug of a competition given as its slug or its URL (kaggle.com/competitions/SLUG/..., kaggle.com/c/SLUG); capitals are kept. Raises check_violation on anything else.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.find_competition(kaggle_competition_id text) RETURNS bigint
@@ -54,5 +52,4 @@ BEGIN
     END IF;
     RETURN found_id;
 END $$;
-COMMENT ON FUNCTION kaggle.find_competition(text) IS
-    'The id of the competition with this slug (without regard to case) or URL; raises no_data_found.';
+COMMENT ON FUNCTION kaggle.find_competition(text) IS 'The id of the competition with this slug (without regard to case) or URL; raises no_data_found.';

@@ -21,5 +21,4 @@ BEGIN
                           current_user);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.refuse_hidden_rows() IS
-    'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role. Call it after the reading, and before anything is concluded.';
+COMMENT ON FUNCTION kaggle_internal.refuse_hidden_rows() IS 'Raises insufficient_privilege where row level security hides rows of a table that the worker relies on from the present role. Call it after the reading, and before anything is concluded.';

@@ -7,8 +7,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                 WHEN start_date > clock_timestamp() THEN 'upcoming'
                 ELSE 'ongoing' END
 $$;
-COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS
-    'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
+COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS 'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.status_after_dates_moved(
@@ -20,8 +19,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
         WHEN start_moved AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
         ELSE status END
 $$;
-COMMENT ON FUNCTION kaggle_internal.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS
-    'The status after a date was moved or passed: a passed end completes, a passed start begins; a date that did not move says nothing.';
+COMMENT ON FUNCTION kaggle_internal.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS 'The status after a date was moved or passed: a passed end completes, a passed start begins; a date that did not move says nothing.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigger
@@ -112,8 +110,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_competition() IS
-    'Trigger: fills defaults, turns a URL into its slug, lets the dates act on the status, and refuses bad values with a hint.';
+COMMENT ON FUNCTION kaggle_internal.complete_competition() IS 'Trigger: fills defaults, turns a URL into its slug, lets the dates act on the status, and refuses bad values with a hint.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.forget_what_kaggle_filled(before kaggle.competitions, after kaggle.competitions)
@@ -142,14 +139,12 @@ BEGIN
     after.filled_by_kaggle := '{}';
     RETURN jsonb_populate_record(after, (SELECT jsonb_object_agg(name, NULL) FROM unnest(untouched) AS name));
 END $$;
-COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS
-    'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';
+COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS 'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';
 
 
 CREATE OR REPLACE TRIGGER complete_competition BEFORE INSERT OR UPDATE ON kaggle.competitions
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_competition();
-COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS
-    'Fills defaults, turns a URL into its slug, lets the dates act on the status.';
+COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS 'Fills defaults, turns a URL into its slug, lets the dates act on the status.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
@@ -179,8 +174,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_event() IS
-    'Trigger: fills defaults and lets the dates give the status, unless the same statement sets another.';
+COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults and lets the dates give the status, unless the same statement sets another.';
 
 CREATE OR REPLACE TRIGGER complete_event BEFORE INSERT OR UPDATE ON kaggle.events
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event();

@@ -27,5 +27,4 @@ BEGIN
             json_build_object('type', 'job_inserted', 'job_id', waiting)::text);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.queue_job(text, bigint, integer) IS
-    'The only way into the queue: makes sure that a job of this task (sync, describe, remove, sweep) for this competition (null for the last two) starts after the caller has committed.';
+COMMENT ON FUNCTION kaggle_internal.queue_job(text, bigint, integer) IS 'The only way into the queue: makes sure that a job of this task (sync, describe, remove, sweep) for this competition (null for the last two) starts after the caller has committed.';

@@ -2,8 +2,7 @@
 
 CREATE OR REPLACE FUNCTION kaggle_internal.presence_key() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS 'SELECT 1801545580';
-COMMENT ON FUNCTION kaggle_internal.presence_key() IS
-    'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
+COMMENT ON FUNCTION kaggle_internal.presence_key() IS 'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_alive(worker kaggle_internal.worker_processes) RETURNS boolean
@@ -14,8 +13,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                      AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
 $$;
-COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS
-    'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
+COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS 'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
@@ -31,8 +29,7 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_i
          FROM alive o WHERE o.follow_up <> w.follow_up ORDER BY o.id LIMIT 1))
     FROM alive w
 $$;
-COMMENT ON FUNCTION kaggle_internal.live_workers() IS
-    'The workers that are alive; for people, who see no credential here. problem: what a worker was configured with contradicts another one.';
+COMMENT ON FUNCTION kaggle_internal.live_workers() IS 'The workers that are alive; for people, who see no credential here. problem: what a worker was configured with contradicts another one.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(
@@ -49,8 +46,7 @@ BEGIN
     PERFORM tell_status();
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS
-    'Announces a worker with what it was configured with, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
+COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS 'Announces a worker with what it was configured with, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.registered_worker(worker_id bigint) RETURNS kaggle_internal.worker_processes
@@ -66,8 +62,7 @@ BEGIN
     END IF;
     RETURN worker;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS
-    'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
+COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS 'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
@@ -77,5 +72,4 @@ BEGIN
     PERFORM abandon_runs(unregister_worker.worker_id);
     PERFORM tell_status();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.unregister_worker(bigint) IS
-    'Removes a worker that ends; what it still ran is begun anew by others.';
+COMMENT ON FUNCTION kaggle_internal.unregister_worker(bigint) IS 'Removes a worker that ends; what it still ran is begun anew by others.';

@@ -11,8 +11,7 @@ BEGIN
         PERFORM queue_job('sweep', NULL, priority);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.queue_syncs(bigint[], integer) IS
-    'Makes sure that a job comes for the requests of these competitions; null or an empty array is none.';
+COMMENT ON FUNCTION kaggle_internal.queue_syncs(bigint[], integer) IS 'Makes sure that a job comes for the requests of these competitions; null or an empty array is none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ask_for_sync(competition_ids bigint[], reasons text[], priority integer)
@@ -24,8 +23,7 @@ BEGIN
     FROM unnest(competition_ids, reasons) AS a (id, reason) LEFT JOIN competitions c ON c.id = a.id ORDER BY a.id;
     PERFORM queue_syncs(competition_ids, priority);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.ask_for_sync(bigint[], text[], integer) IS
-    'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
+COMMENT ON FUNCTION kaggle_internal.ask_for_sync(bigint[], text[], integer) IS 'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.notice_if_no_worker() RETURNS void
@@ -58,8 +56,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS
-    'Trigger: a competition with a Kaggle id that is ongoing is synced at once.';
+COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS 'Trigger: a competition with a Kaggle id that is ongoing is synced at once.';
 
 CREATE OR REPLACE TRIGGER competitions_inserted AFTER INSERT ON kaggle.competitions
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_inserted();
@@ -104,8 +101,7 @@ BEGIN
     PERFORM ask_for_sync(ids, reasons, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS
-    'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited. What is switched off is dropped when its job comes.';
+COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS 'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited. What is switched off is dropped when its job comes.';
 
 CREATE OR REPLACE TRIGGER competitions_updated AFTER UPDATE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -121,8 +117,7 @@ BEGIN
     PERFORM queue_syncs(array_agg(o.id), 5) FROM old_rows o;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_deleted() IS
-    'Trigger: notes the link revisions that were deleted, and has the worker remove the boards, history and runs of them.';
+COMMENT ON FUNCTION kaggle_internal.competitions_deleted() IS 'Trigger: notes the link revisions that were deleted, and has the worker remove the boards, history and runs of them.';
 
 CREATE OR REPLACE TRIGGER competitions_deleted AFTER DELETE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_deleted();
@@ -136,8 +131,7 @@ BEGIN
     PERFORM queue_job('sweep', NULL, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_truncated() IS
-    'Trigger: notes in one row the link revision up to which everything was deleted, and has the worker remove it. It takes no lock that a sync could hold; ids that come again (RESTART IDENTITY) come with later revisions.';
+COMMENT ON FUNCTION kaggle_internal.competitions_truncated() IS 'Trigger: notes in one row the link revision up to which everything was deleted, and has the worker remove it. It takes no lock that a sync could hold; ids that come again (RESTART IDENTITY) come with later revisions.';
 
 CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.competitions
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_truncated();
@@ -148,8 +142,7 @@ CREATE OR REPLACE FUNCTION kaggle_internal.tell_status() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT pg_notify('kaggle_status', '{"type": "status"}')
 $$;
-COMMENT ON FUNCTION kaggle_internal.tell_status() IS
-    'Tells who watches kaggle.sync_status, on the channel kaggle_status, that something else than a board has changed.';
+COMMENT ON FUNCTION kaggle_internal.tell_status() IS 'Tells who watches kaggle.sync_status, on the channel kaggle_status, that something else than a board has changed.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.competitions_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -170,5 +163,4 @@ BEGIN
     PERFORM ask_for_sync(ARRAY[find_competition(sync_now.kaggle_competition_id)], ARRAY['manual'], 10);
     PERFORM notice_if_no_worker();
 END $$;
-COMMENT ON FUNCTION kaggle.sync_now(text) IS
-    'Asks for a sync now, whatever the status, ahead of what was not asked for by hand. Takes a slug or a URL; begins when the caller commits.';
+COMMENT ON FUNCTION kaggle.sync_now(text) IS 'Asks for a sync now, whatever the status, ahead of what was not asked for by hand. Takes a slug or a URL; begins when the caller commits.';

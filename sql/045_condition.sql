@@ -27,8 +27,7 @@ BEGIN
     END IF;
     RETURN condition;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.bound_condition() IS
-    'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE. Raises insufficient_privilege where it belongs to somebody else than our own functions.';
+COMMENT ON FUNCTION kaggle_internal.bound_condition() IS 'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE. Raises insufficient_privilege where it belongs to somebody else than our own functions.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.set_sync_condition(condition regprocedure) RETURNS void
@@ -69,8 +68,7 @@ BEGIN
     END IF;
     INSERT INTO sync_condition (function) VALUES (given.name || '(kaggle.competitions)');
 END $$;
-COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS
-    'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions, returns a boolean, and belongs to the owner of the functions of schema kaggle, who alone may call this. It runs with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it.';
+COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS 'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions, returns a boolean, and belongs to the owner of the functions of schema kaggle, who alone may call this. It runs with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ask_condition(competition_id bigint) RETURNS text
@@ -87,5 +85,4 @@ BEGIN
     SELECT sync_condition_holds(c) INTO allows FROM competitions c WHERE c.id = ask_condition.competition_id;
     RETURN CASE WHEN allows THEN 'yes' ELSE 'no' END;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.ask_condition(bigint) IS
-    'What the sync condition says of a competition: yes or no (null is no); raises what it raises. For the worker, which gives it a time-out.';
+COMMENT ON FUNCTION kaggle_internal.ask_condition(bigint) IS 'What the sync condition says of a competition: yes or no (null is no); raises what it raises. For the worker, which gives it a time-out.';

@@ -5,8 +5,7 @@ LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- 60.5 s instead of 60: grants at the exact spacing would put one too many into some 60 s.
     SELECT CASE WHEN requests_per_minute > 0 THEN make_interval(secs => 60.5 / requests_per_minute) END
 $$;
-COMMENT ON FUNCTION kaggle_internal.grant_spacing(integer) IS
-    'Time between two requests to Kaggle at so many a minute; null without a limit.';
+COMMENT ON FUNCTION kaggle_internal.grant_spacing(integer) IS 'Time between two requests to Kaggle at so many a minute; null without a limit.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.next_grant(credential text, requests_per_minute integer) RETURNS timestamptz
@@ -24,8 +23,7 @@ BEGIN
     RETURN (SELECT greatest(CASE WHEN spacing IS NOT NULL THEN b.next_grant_at END, b.blocked_until)
             FROM kaggle_budget b WHERE b.credential = next_grant.credential);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.next_grant(text, integer) IS
-    'When the next request of this credential may go out; null where none ever has. It is at most one spacing away, or the pause that Kaggle asked for, though the clock may have been ahead for a while.';
+COMMENT ON FUNCTION kaggle_internal.next_grant(text, integer) IS 'When the next request of this credential may go out; null where none ever has. It is at most one spacing away, or the pause that Kaggle asked for, though the clock may have been ahead for a while.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.take_grant(
@@ -50,8 +48,7 @@ BEGIN
         wake_at := next_grant(credential, requests_per_minute);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.take_grant(text, integer) IS
-    'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
+COMMENT ON FUNCTION kaggle_internal.take_grant(text, integer) IS 'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.block_budget(credential text, block_for interval) RETURNS void
@@ -62,5 +59,4 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     DO UPDATE SET blocked_until = excluded.blocked_until, blocked_for = excluded.blocked_for
     WHERE b.blocked_until < excluded.blocked_until
 $$;
-COMMENT ON FUNCTION kaggle_internal.block_budget(text, interval) IS
-    'Kaggle asks for a pause (429): no request of this credential goes out for so long.';
+COMMENT ON FUNCTION kaggle_internal.block_budget(text, interval) IS 'Kaggle asks for a pause (429): no request of this credential goes out for so long.';

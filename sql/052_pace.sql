@@ -15,8 +15,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     FROM (SELECT clock_timestamp() - completed_at AS since,
                  coalesce(sync_pace.follow_up, ARRAY['2 hours', '1 day', '30 days']::interval[]) AS phases) AS since_end
 $$;
-COMMENT ON FUNCTION kaggle_internal.sync_pace(kaggle.competitions, timestamptz, interval[]) IS
-    'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as worker_processes.follow_up says, since the private board and removals follow; null = none.';
+COMMENT ON FUNCTION kaggle_internal.sync_pace(kaggle.competitions, timestamptz, interval[]) IS 'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as worker_processes.follow_up says, since the private board and removals follow; null = none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
@@ -28,5 +27,4 @@ LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
         WHEN 'deleted' THEN false
         ELSE (competition).auto_sync AND (competition).status = 'ongoing' END
 $$;
-COMMENT ON FUNCTION kaggle_internal.request_holds(text, kaggle.competitions) IS
-    'Whether a request is still wanted as the row stands now: switching off cancels what has not begun, except what was asked for by hand.';
+COMMENT ON FUNCTION kaggle_internal.request_holds(text, kaggle.competitions) IS 'Whether a request is still wanted as the row stands now: switching off cancels what has not begun, except what was asked for by hand.';

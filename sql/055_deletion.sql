@@ -12,14 +12,12 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT max(r.link_revision) FROM sync_requests r
     WHERE r.reason = 'deleted' AND (r.competition_id = deleted_until.competition_id OR r.competition_id IS NULL)
 $$;
-COMMENT ON FUNCTION kaggle_internal.deleted_until(bigint) IS
-    'The link revision up to which rows with this id were deleted, as far as that is still to be acted on; null = none was.';
+COMMENT ON FUNCTION kaggle_internal.deleted_until(bigint) IS 'The link revision up to which rows with this id were deleted, as far as that is still to be acted on; null = none was.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.grace_for_missing() RETURNS interval
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$ SELECT interval '1 hour' $$;
-COMMENT ON FUNCTION kaggle_internal.grace_for_missing() IS
-    'How long a competition may be missing, without a trigger that saw its deletion, before it counts as deleted.';
+COMMENT ON FUNCTION kaggle_internal.grace_for_missing() IS 'How long a competition may be missing, without a trigger that saw its deletion, before it counts as deleted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_deleted(state kaggle_internal.sync_state) RETURNS boolean
@@ -35,8 +33,7 @@ BEGIN
     END IF;
     RETURN is_gone AND coalesce(state.missing_since + grace_for_missing() < clock_timestamp(), false);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.is_deleted(kaggle_internal.sync_state) IS
-    'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now; the same row is back where its revision was deleted.';
+COMMENT ON FUNCTION kaggle_internal.is_deleted(kaggle_internal.sync_state) IS 'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now; the same row is back where its revision was deleted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
@@ -71,8 +68,7 @@ BEGIN
     END IF;
     RETURN false;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.remove_deleted(bigint, integer) IS
-    'Detaches the boards of a deleted competition, and removes at most so many of its runs, at last its state and requests. True: call it again. The boards are left to kaggle_internal.remove_detached.';
+COMMENT ON FUNCTION kaggle_internal.remove_deleted(bigint, integer) IS 'Detaches the boards of a deleted competition, and removes at most so many of its runs, at last its state and requests. True: call it again. The boards are left to kaggle_internal.remove_detached.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.remove_detached(at_most integer DEFAULT 10000) RETURNS boolean
@@ -97,8 +93,7 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS
-    'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
+COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
 
 
 -- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
@@ -113,8 +108,7 @@ LANGUAGE sql STABLE ROWS 10 SET search_path = kaggle, kaggle_internal, pg_temp S
       AND (c.link_revision > (SELECT until FROM truncation)
            OR c.id IS NULL AND (SELECT NOT row_security_active('kaggle.competitions')))
 $$;
-COMMENT ON FUNCTION kaggle_internal.truncated_states() IS
-    'States that are left from before kaggle.competitions was truncated, whose rows have not been brought back.';
+COMMENT ON FUNCTION kaggle_internal.truncated_states() IS 'States that are left from before kaggle.competitions was truncated, whose rows have not been brought back.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.note_missing() RETURNS SETOF bigint
@@ -139,5 +133,4 @@ BEGIN
     )
     SELECT n.competition_id FROM noted n WHERE n.missing_since IS NOT NULL AND n.link_revision IS NOT NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.note_missing() IS
-    'Notes since when competitions are missing whose deletion no trigger saw, takes the note back where they are there again, and returns those newly noted.';
+COMMENT ON FUNCTION kaggle_internal.note_missing() IS 'Notes since when competitions are missing whose deletion no trigger saw, takes the note back where they are there again, and returns those newly noted.';

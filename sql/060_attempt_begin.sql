@@ -24,8 +24,7 @@ BEGIN
         condition_says = state.condition_says, missing_since = state.missing_since
     WHERE s.competition_id = state.competition_id AND s IS DISTINCT FROM state;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.save_state(kaggle_internal.sync_state) IS
-    'Writes the state of a competition whose row the caller holds.';
+COMMENT ON FUNCTION kaggle_internal.save_state(kaggle_internal.sync_state) IS 'Writes the state of a competition whose row the caller holds.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.hold_state(competition_id bigint) RETURNS kaggle_internal.sync_state
@@ -44,8 +43,7 @@ BEGIN
     END IF;
     RETURN state;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.hold_state(bigint) IS
-    'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
+COMMENT ON FUNCTION kaggle_internal.hold_state(bigint) IS 'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_sync(
@@ -179,5 +177,4 @@ BEGIN
     state.condition_says := NULL;
     PERFORM save_state(state);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.begin_sync(bigint, bigint, text, bigint) IS
-    'Begins an attempt if one is wanted now. condition_says: what kaggle_internal.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle_internal.remove_deleted).';
+COMMENT ON FUNCTION kaggle_internal.begin_sync(bigint, bigint, text, bigint) IS 'Begins an attempt if one is wanted now. condition_says: what kaggle_internal.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle_internal.remove_deleted).';

@@ -30,8 +30,7 @@ BEGIN
     EXECUTE (SELECT 'ALTER TABLE staged_rows_1 ' || string_agg(format('ADD COLUMN extra_%s text', n), ', ')
              FROM generate_series(1, extra_columns) n);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS
-    'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known, and the places that were given to rows that moved. Their names end in the version of their shape.';
+COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS 'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known, and the places that were given to rows that moved. Their names end in the version of their shape.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint) RETURNS text
@@ -78,8 +77,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS
-    'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
+COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS 'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
@@ -88,8 +86,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
       AND b.kind = linked_board.kind
 $$;
-COMMENT ON FUNCTION kaggle_internal.linked_board(kaggle.competitions, text) IS
-    'The public or private board of a competition under its present slug; null where there is none.';
+COMMENT ON FUNCTION kaggle_internal.linked_board(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; null where there is none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_of_run(run_id bigint, kind text) RETURNS bigint
@@ -108,8 +105,7 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN board.id;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS
-    'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
+COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS 'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.staged_order(board_id bigint) RETURNS bytea
@@ -125,8 +121,7 @@ BEGIN
             FROM pg_temp.staged_rows_1 s
             LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS
-    'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
+COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS 'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
@@ -141,8 +136,7 @@ BEGIN
     END IF;
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS
-    'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
+COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.merged_after(
@@ -156,8 +150,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                   CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
                   WHERE x.competition_id = merged_after.competition_id AND m.at < merged_after.observed_at)) END
 $$;
-COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) IS
-    'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
+COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) IS 'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
@@ -212,8 +205,7 @@ BEGIN
                         THEN 'changed' ELSE 'unchanged' END;
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint, bigint) IS
-    'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
+COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
@@ -222,8 +214,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT coalesce((SELECT min(h.first_seen_at) FROM leaderboard_history h
                      WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
 $$;
-COMMENT ON FUNCTION kaggle_internal.first_seen(bigint, bigint, timestamptz) IS
-    'When a team that appears now was first seen on this board: it may have been there before.';
+COMMENT ON FUNCTION kaggle_internal.first_seen(bigint, bigint, timestamptz) IS 'When a team that appears now was first seen on this board: it may have been there before.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
@@ -297,8 +288,7 @@ BEGIN
     INTO write_differences.added, write_differences.removed, write_differences.updated, write_differences.moved
     FROM difference;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz) IS
-    'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
+COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz) IS 'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
@@ -349,5 +339,4 @@ BEGIN
     FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
     WHERE e.board_id = spread_keys.board_id AND e.order_key = m.old_key;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.spread_keys(bigint, bigint, bigint) IS
-    'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';
+COMMENT ON FUNCTION kaggle_internal.spread_keys(bigint, bigint, bigint) IS 'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';

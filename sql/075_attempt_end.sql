@@ -19,8 +19,7 @@ BEGIN
                      WHEN competition.link_revision <> state.link_revision THEN 'linked elsewhere'
                      ELSE 'held' END;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint) IS
-    'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
+COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint) IS 'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.release_fence(state kaggle_internal.sync_state, tried boolean) RETURNS void
@@ -40,8 +39,7 @@ BEGIN
     END IF;
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.release_fence(kaggle_internal.sync_state, boolean) IS
-    'Ends the attempt that runs, and saves the state without it. What it was asked for is kept: tried (it waits for the retry), not tried (it is begun anew), or as it was (null).';
+COMMENT ON FUNCTION kaggle_internal.release_fence(kaggle_internal.sync_state, boolean) IS 'Ends the attempt that runs, and saves the state without it. What it was asked for is kept: tried (it waits for the retry), not tried (it is begun anew), or as it was (null).';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.end_run(
@@ -113,8 +111,7 @@ BEGIN
             'updated', run.updated, 'moved', run.moved)::text);
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS
-    'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
+COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS 'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
@@ -146,8 +143,7 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS
-    'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
+COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS 'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(
@@ -176,8 +172,7 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint) IS
-    'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
+COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint) IS 'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
@@ -193,8 +188,7 @@ BEGIN
     PERFORM spread_keys(widen_gap.board_id, low, needed);
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS
-    'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';
+COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS 'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fail_run(
@@ -219,8 +213,7 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, retry_in);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, bigint, text, text, interval, interval) IS
-    'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request with the credential of the worker (429). Returns failed, skipped or superseded.';
+COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, bigint, text, text, interval, interval) IS 'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request with the credential of the worker (429). Returns failed, skipped or superseded.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.abandon_run(state kaggle_internal.sync_state) RETURNS void
@@ -229,8 +222,7 @@ BEGIN
     PERFORM release_fence(state, NULL);
     PERFORM queue_job('sync', state.competition_id, 5);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.abandon_run(kaggle_internal.sync_state) IS
-    'Takes the fence from the attempt that runs and has it begun anew. The caller holds the row of sync_state.';
+COMMENT ON FUNCTION kaggle_internal.abandon_run(kaggle_internal.sync_state) IS 'Takes the fence from the attempt that runs and has it begun anew. The caller holds the row of sync_state.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.abandon_runs(worker_id bigint) RETURNS bigint
@@ -247,8 +239,7 @@ BEGIN
     END LOOP;
     RETURN abandoned;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS
-    'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
+COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS 'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
@@ -271,5 +262,4 @@ BEGIN
     state.last_error_kind := 'ours';
     PERFORM release_fence(state, true);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.let_go(bigint, bigint, interval, text) IS
-    'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';
+COMMENT ON FUNCTION kaggle_internal.let_go(bigint, bigint, interval, text) IS 'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';

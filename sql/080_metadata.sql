@@ -36,8 +36,7 @@ BEGIN
     WHERE s.competition_id = begin_describe.competition_id;
     action := 'describe';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS
-    'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
+COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS 'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fill_from_kaggle(
@@ -99,5 +98,4 @@ BEGIN
     WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS
-    'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). The dates act as if a user had set them.';
+COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). The dates act as if a user had set them.';

@@ -15,8 +15,7 @@ BEGIN
     SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.id = ANY (event_ids) FOR NO KEY UPDATE SKIP LOCKED);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.let_dates_act_on(bigint[], bigint[]) IS
-    'The dates of these competitions and events act on their status; the triggers do the rest.';
+COMMENT ON FUNCTION kaggle_internal.let_dates_act_on(bigint[], bigint[]) IS 'The dates of these competitions and events act on their status; the triggers do the rest.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act() RETURNS void
@@ -51,8 +50,7 @@ BEGIN
         END LOOP;
     END;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.let_dates_act() IS
-    'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
+COMMENT ON FUNCTION kaggle_internal.let_dates_act() IS 'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.rescue() RETURNS bigint
@@ -76,8 +74,7 @@ BEGIN
            WHERE p.id = j.worker_id AND p.last_heartbeat < now() - interval '30 seconds'));
     RETURN rescued;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.rescue() IS
-    'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
+COMMENT ON FUNCTION kaggle_internal.rescue() IS 'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
 
 
 -- statement_timestamp() where clock_timestamp() would do: an index can be searched for it. Plans are kept from a quiet
@@ -136,8 +133,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
     UNION ALL
     SELECT 'remove', NULL, -5, NULL, false WHERE thorough AND EXISTS (SELECT FROM boards b WHERE b.competition_id IS NULL)
 $$;
-COMMENT ON FUNCTION kaggle_internal.wanted(bigint, boolean) IS
-    'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
+COMMENT ON FUNCTION kaggle_internal.wanted(bigint, boolean) IS 'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.pull_back_schedules() RETURNS void
@@ -163,8 +159,7 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestl
                OR p.describe_at > clock_timestamp() + interval '1 day' AND p.describe_at < 'infinity')
         FOR UPDATE SKIP LOCKED)
 $$;
-COMMENT ON FUNCTION kaggle_internal.pull_back_schedules() IS
-    'What a clock that was ahead has set: a due time and a retry lie at most as far ahead as when they were set, a question for metadata at most a day, and what has happened lies not ahead.';
+COMMENT ON FUNCTION kaggle_internal.pull_back_schedules() IS 'What a clock that was ahead has set: a due time and a retry lie at most as far ahead as when they were set, a question for metadata at most a day, and what has happened lies not ahead.';
 
 
 -- A plan that is kept from a quiet time reads all jobs for each one, and so does that of procrastinate's foreign key.
@@ -199,8 +194,7 @@ BEGIN
            (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen)
     INTO queued, has_rest;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS
-    'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
+COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS 'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.sweep(
@@ -242,8 +236,7 @@ BEGIN
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS
-    'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
+COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
@@ -262,5 +255,4 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.prune_runs(interval, integer) IS
-    'Removes at most that many old runs that changed nothing, never a competition''s last one. Returns how many.';
+COMMENT ON FUNCTION kaggle_internal.prune_runs(interval, integer) IS 'Removes at most that many old runs that changed nothing, never a competition''s last one. Returns how many.';

@@ -64,5 +64,4 @@ BEGIN
         PERFORM pg_sleep(least(0.02, greatest(0, extract(epoch FROM until - clock_timestamp()))));
     END LOOP;
 END $$;
-COMMENT ON FUNCTION kaggle.wait_for_sync(text, interval) IS
-    'Waits for the first finished run, failed or not, that covers what was asked before the call, and returns it; at once if there is one. Raises on time-out, on an unknown slug, above READ COMMITTED, and in the transaction that made the request: COMMIT first.';
+COMMENT ON FUNCTION kaggle.wait_for_sync(text, interval) IS 'Waits for the first finished run, failed or not, that covers what was asked before the call, and returns it; at once if there is one. Raises on time-out, on an unknown slug, above READ COMMITTED, and in the transaction that made the request: COMMIT first.';

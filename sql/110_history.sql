@@ -16,8 +16,7 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
          ) f
     WHERE (f.board).observed_from < f.shown_until
 $$;
-COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS
-    'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
+COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
@@ -29,8 +28,7 @@ BEGIN
             HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.refuse_pruned(kaggle.boards, timestamptz) IS
-    'Raises no_data_found, naming the horizon, for a moment of a board that was pruned.';
+COMMENT ON FUNCTION kaggle_internal.refuse_pruned(kaggle.boards, timestamptz) IS 'Raises no_data_found, naming the horizon, for a moment of a board that was pruned.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.find_board(kaggle_competition_id text, at timestamptz DEFAULT 'infinity')
@@ -51,8 +49,7 @@ BEGIN
     PERFORM refuse_pruned(board, find_board.at);
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS
-    'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
+COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS 'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.versions(board_id bigint, at timestamptz)
@@ -83,8 +80,7 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
                 AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at
               OFFSET 0) h) v
 $$;
-COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS
-    'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
+COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.leaderboard_as_of(kaggle_competition_id text, at timestamptz)
@@ -101,8 +97,7 @@ BEGIN
            v.last_submission_at, v.member_usernames, v.is_benchmark, b.kind, v.first_seen_at, v.valid_from, seen_at
     FROM versions(b.id, $2) v ORDER BY v.order_key, v.team_id;
 END $$;
-COMMENT ON FUNCTION kaggle.leaderboard_as_of(text, timestamptz) IS
-    'The board as Kaggle showed it at a moment, in Kaggle''s order, benchmarks in their place; the columns of kaggle.leaderboard. Empty before the first sync.';
+COMMENT ON FUNCTION kaggle.leaderboard_as_of(text, timestamptz) IS 'The board as Kaggle showed it at a moment, in Kaggle''s order, benchmarks in their place; the columns of kaggle.leaderboard. Empty before the first sync.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.team_rank(kaggle_competition_id text, team_id bigint) RETURNS bigint
@@ -115,8 +110,7 @@ BEGIN
             FROM leaderboard_entries e
             WHERE e.board_id = board.id AND e.team_id = team_rank.team_id AND NOT e.is_benchmark);
 END $$;
-COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS
-    'One team''s rank now, without ranking the board. Null for a team that is not there and for a benchmark.';
+COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS 'One team''s rank now, without ranking the board. Null for a team that is not there and for a benchmark.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.teams_of(board_id bigint, name text) RETURNS bigint[]
@@ -134,8 +128,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
           AND strpos(lower(array_to_string(h.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
           AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
 $$;
-COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS
-    'The teams of a board that a user (in lower case) is or was a member of.';
+COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS 'The teams of a board that a user (in lower case) is or was a member of.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
@@ -233,8 +226,7 @@ BEGIN
           FROM told o WINDOW w AS (PARTITION BY o.team_id ORDER BY o.nth)) t
     WHERE t.is_news ORDER BY t.moment, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS
-    'One board''s part of rank_history, up to the moment at which another took its place.';
+COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS 'One board''s part of rank_history, up to the moment at which another took its place.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
@@ -248,8 +240,7 @@ BEGIN
     SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, $2, NULL) r
     ORDER BY r.at, r.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS
-    'Rank and facts of teams at each sync that changed them; teams is how many were ranked then. The public board''s past up to the private one, which begins with a row for each of its teams, as leaderboard_as_of has it. A team that is gone has no row until it is back. After pruning, the first row of a team tells how it stood at the horizon.';
+COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS 'Rank and facts of teams at each sync that changed them; teams is how many were ranked then. The public board''s past up to the private one, which begins with a row for each of its teams, as leaderboard_as_of has it. A team that is gone has no row until it is back. After pruning, the first row of a team tells how it stood at the horizon.';
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, kaggle_username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
@@ -262,8 +253,7 @@ BEGIN
     SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, '{}', $2) r
     ORDER BY r.at, r.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.rank_history(text, text) IS
-    'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
+COMMENT ON FUNCTION kaggle.rank_history(text, text) IS 'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
@@ -285,8 +275,7 @@ BEGIN
     WHERE t.rank IS DISTINCT FROM n.rank
     ORDER BY t.rank - n.rank DESC NULLS LAST, n.rank, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.movers(text, timestamptz) IS
-    'Whose rank is another than at a moment: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
+COMMENT ON FUNCTION kaggle.movers(text, timestamptz) IS 'Whose rank is another than at a moment: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
@@ -329,8 +318,7 @@ BEGIN
     WHERE a.valid_from = run.observed_at OR a.team_id IS NULL
     ORDER BY a.order_key NULLS LAST, b.order_key;
 END $$;
-COMMENT ON FUNCTION kaggle.changes(bigint) IS
-    'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed, nor what history_interval merged into an earlier version.';
+COMMENT ON FUNCTION kaggle.changes(bigint) IS 'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed, nor what history_interval merged into an earlier version.';
 
 
 -- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
@@ -345,8 +333,7 @@ RETURN CASE
     WHEN CASE WHEN teams < 250 THEN rank * 5 <= teams * 2 WHEN teams < 1000 THEN rank <= 100
               ELSE rank * 10 <= teams END THEN 'bronze'
 END;
-COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS
-    'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). What Kaggle does with fractions is not published: here a rank must lie within the share, so that of 15 teams the top 10 % is one. On a public board it is only an indication.';
+COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS 'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). What Kaggle does with fractions is not published: here a rank must lie within the share, so that of 15 teams the top 10 % is one. On a public board it is only an indication.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
@@ -370,8 +357,7 @@ BEGIN
     FULL JOIN (SELECT * FROM versions(private.id, 'infinity') WHERE NOT is_benchmark) n USING (team_id)
     ORDER BY n.rank NULLS LAST, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.shakeup(text) IS
-    'Each team''s last public and its private rank, once the private board has come; places_climbed is positive upwards.';
+COMMENT ON FUNCTION kaggle.shakeup(text) IS 'Each team''s last public and its private rank, once the private board has come; places_climbed is positive upwards.';
 
 
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
@@ -403,5 +389,4 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
-COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS
-    'Removes at most that many versions that ended longer ago than this; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. Waits for nobody: what others hold is left for the next time.';
+COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS 'Removes at most that many versions that ended longer ago than this; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. Waits for nobody: what others hold is left for the next time.';

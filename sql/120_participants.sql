@@ -22,8 +22,7 @@ BEGIN
     END IF;
     RETURN name;
 END $$;
-COMMENT ON FUNCTION kaggle.username_of(text) IS
-    'The Kaggle username given as itself, as @NAME or as the URL of its profile; capitals are kept. Raises check_violation on anything else.';
+COMMENT ON FUNCTION kaggle.username_of(text) IS 'The Kaggle username given as itself, as @NAME or as the URL of its profile; capitals are kept. Raises check_violation on anything else.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_participant() RETURNS trigger
@@ -39,8 +38,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_participant() IS
-    'Trigger: turns a profile''s URL or @NAME into the name, and meets a row that is there in another spelling.';
+COMMENT ON FUNCTION kaggle_internal.complete_participant() IS 'Trigger: turns a profile''s URL or @NAME into the name, and meets a row that is there in another spelling.';
 
 CREATE OR REPLACE TRIGGER complete_participant BEFORE INSERT OR UPDATE ON kaggle.participants
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_participant();
@@ -64,13 +62,11 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_event_participant() IS
-    'Trigger: fills defaults; takes the spelling of kaggle.participants, and adds a name that is not there.';
+COMMENT ON FUNCTION kaggle_internal.complete_event_participant() IS 'Trigger: fills defaults; takes the spelling of kaggle.participants, and adds a name that is not there.';
 
 CREATE OR REPLACE TRIGGER complete_event_participant BEFORE INSERT OR UPDATE ON kaggle.event_participants
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event_participant();
-COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS
-    'Takes the spelling of kaggle.participants, and adds a name that is not there.';
+COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS 'Takes the spelling of kaggle.participants, and adds a name that is not there.';
 
 
 -- ORDER BY keeps the subquery as it stands: first the two indexes are asked for a name, then the few entries joined.

@@ -7,8 +7,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
       AND coalesce(b.observed_from, '-infinity') <= known_board.at
     ORDER BY b.kind LIMIT 1               -- private, once it is there, before public
 $$;
-COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz) IS
-    'The board that a competition showed at a moment: the private one once it was there; null before the first sync.';
+COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz) IS 'The board that a competition showed at a moment: the private one once it was there; null before the first sync.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
@@ -21,8 +20,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
          ORDER BY r.observed_at DESC LIMIT 1)     -- not by id: a backfill's run is younger than its moment
     ELSE false END
 $$;
-COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS
-    'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
+COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
@@ -37,8 +35,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
               ORDER BY r.observed_at DESC LIMIT 1)
     END
 $$;
-COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS
-    'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
+COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS 'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
@@ -115,8 +112,7 @@ BEGIN
     FROM summed s
     ORDER BY place, lower(s.kaggle_username COLLATE "C");
 END $$;
-COMMENT ON FUNCTION kaggle_internal.standing(bigint, timestamptz) IS
-    'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
+COMMENT ON FUNCTION kaggle_internal.standing(bigint, timestamptz) IS 'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.check_standing(event_id bigint, at timestamptz) RETURNS text
@@ -127,8 +123,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, 
     CROSS JOIN LATERAL (SELECT known_board(c, check_standing.at) AS board OFFSET 0) b
     WHERE x.event_id = check_standing.event_id AND is_pruned(b.board, check_standing.at)
 $$;
-COMMENT ON FUNCTION kaggle_internal.check_standing(bigint, timestamptz) IS
-    'Why the standing of an event at a moment can no longer be told: a board that was pruned beyond it; null = it can.';
+COMMENT ON FUNCTION kaggle_internal.check_standing(bigint, timestamptz) IS 'Why the standing of an event at a moment can no longer be told: a board that was pruned beyond it; null = it can.';
 
 
 CREATE OR REPLACE VIEW kaggle.event_standings AS
@@ -181,5 +176,4 @@ BEGIN
            s.competitions_entered, s.last_submission_at
     FROM standing(event.id, $2) s;
 END $$;
-COMMENT ON FUNCTION kaggle.event_standings_as_of(text, timestamptz) IS
-    'The standing of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_standings. Who is registered, and what counts, is as it is now.';
+COMMENT ON FUNCTION kaggle.event_standings_as_of(text, timestamptz) IS 'The standing of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_standings. Who is registered, and what counts, is as it is now.';

@@ -70,5 +70,4 @@ BEGIN
     LEFT JOIN competitions c ON lower(c.kaggle_competition_id) = lower(t.slug)
     ORDER BY g.place;
 END $$;
-COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS
-    'Follows every competition of a list of slugs or URLs, and counts them in an event if one is given, with its dates and status. A row for each in the order given; outcome: created, linked (was there, now counts in the event too), already there, or rejected: why. Raises on an unknown event.';
+COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS 'Follows every competition of a list of slugs or URLs, and counts them in an event if one is given, with its dates and status. A row for each in the order given; outcome: created, linked (was there, now counts in the event too), already there, or rejected: why. Raises on an unknown event.';

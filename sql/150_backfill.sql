@@ -30,8 +30,7 @@ EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION USING ERRCODE = 'object_in_use',
         MESSAGE = format('another backfill of %s is running', slug);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.begin_backfill(text) IS
-    'Finds the competition and keeps other backfills of it away for as long as this session lives. Raises no_data_found for an unknown slug, object_in_use while another one runs.';
+COMMENT ON FUNCTION kaggle_internal.begin_backfill(text) IS 'Finds the competition and keeps other backfills of it away for as long as this session lives. Raises no_data_found for an unknown slug, object_in_use while another one runs.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.known_moments(board_id bigint, after timestamptz)
@@ -48,8 +47,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                       AND r.outcome IN ('changed', 'unchanged') AND r.observed_at = b.observed_at)
     ORDER BY 1
 $$;
-COMMENT ON FUNCTION kaggle_internal.known_moments(bigint, timestamptz) IS
-    'When the board was seen after a moment, by which run, and whether it had changed.';
+COMMENT ON FUNCTION kaggle_internal.known_moments(bigint, timestamptz) IS 'When the board was seen after a moment, by which run, and whether it had changed.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.staged_is_known(board_id bigint, at timestamptz) RETURNS boolean
@@ -77,8 +75,7 @@ BEGIN
             FROM versions(staged_is_known.board_id, staged_is_known.at) v) v USING (place)
         WHERE s.team_id IS DISTINCT FROM v.team_id OR s.facts *<> v.facts);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.staged_is_known(bigint, timestamptz) IS
-    'Whether the staged rows are the board as it is known at a moment at which it was seen. Where history_interval merges versions only the number of teams can tell.';
+COMMENT ON FUNCTION kaggle_internal.staged_is_known(bigint, timestamptz) IS 'Whether the staged rows are the board as it is known at a moment at which it was seen. Where history_interval merges versions only the number of teams can tell.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.hold_competition(competition_id bigint, link_revision bigint)
@@ -98,8 +95,7 @@ BEGIN
     END IF;
     RETURN competition;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.hold_competition(bigint, bigint) IS
-    'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another link revision.';
+COMMENT ON FUNCTION kaggle_internal.hold_competition(bigint, bigint) IS 'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another link revision.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs
@@ -113,8 +109,7 @@ BEGIN
     INSERT INTO sync_runs VALUES (run.*);
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS
-    'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
+COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.append_board(
@@ -135,8 +130,7 @@ BEGIN
                    append_board.digest, append_board.replaced_characters, key_gap),
         board.competition_id);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint, bigint) IS
-    'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
+COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.open_rebuild(board_id bigint, at timestamptz) RETURNS bigint
@@ -170,8 +164,7 @@ BEGIN
     END IF;
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.open_rebuild(bigint, timestamptz) IS
-    'Begins to write a board anew: another board with what is known until a moment. Returns its id; nobody else sees it before close_rebuild and COMMIT.';
+COMMENT ON FUNCTION kaggle_internal.open_rebuild(bigint, timestamptz) IS 'Begins to write a board anew: another board with what is known until a moment. Returns its id; nobody else sees it before close_rebuild and COMMIT.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.clear_staging() RETURNS void
@@ -191,8 +184,7 @@ BEGIN
            array_to_string(v.member_usernames, ',')
     FROM versions(stage_known.board_id, stage_known.at) v ORDER BY v.order_key, v.team_id;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.stage_known(bigint, timestamptz) IS
-    'Stages a board as it is known at a moment, as if its file had been read again.';
+COMMENT ON FUNCTION kaggle_internal.stage_known(bigint, timestamptz) IS 'Stages a board as it is known at a moment, as if its file had been read again.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.replay_run(run_id bigint, board_id bigint, at timestamptz, key_gap bigint)
@@ -223,8 +215,7 @@ BEGIN
             MESSAGE = 'a run was pruned meanwhile', HINT = 'Run it again.';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz, bigint) IS
-    'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
+COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz, bigint) IS 'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.close_rebuild(old_id bigint, new_id bigint, known_history_from timestamptz)
@@ -246,5 +237,4 @@ BEGIN
     UPDATE boards b SET slug = old.slug, digest = old.digest, observed_at = old.observed_at WHERE b.id = new_id;
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.close_rebuild(bigint, bigint, timestamptz) IS
-    'Puts a board that was written anew in the place of the old one. The caller holds the competition and has replayed every run. Raises object_in_use if the history was pruned since it was read.';
+COMMENT ON FUNCTION kaggle_internal.close_rebuild(bigint, bigint, timestamptz) IS 'Puts a board that was written anew in the place of the old one. The caller holds the competition and has replayed every run. Raises object_in_use if the history was pruned since it was read.';

@@ -16,8 +16,7 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
                      csv_field(array_to_string(v.member_usernames, ',')))
     FROM versions(board_as_csv.board_id, board_as_csv.at) v ORDER BY v.order_key, v.team_id
 $$;
-COMMENT ON FUNCTION kaggle_internal.board_as_csv(bigint, timestamptz) IS
-    'The rows of Kaggle''s file for a board as it was at a moment, without the header.';
+COMMENT ON FUNCTION kaggle_internal.board_as_csv(bigint, timestamptz) IS 'The rows of Kaggle''s file for a board as it was at a moment, without the header.';
 
 
 CREATE OR REPLACE FUNCTION kaggle_internal.boards_to_export(kaggle_competition_id text, every boolean)
@@ -43,5 +42,4 @@ BEGIN
     WHERE b.competition_id = shown.competition_id AND lower(b.slug) = lower(shown.slug)
     ORDER BY m.at, b.kind DESC;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.boards_to_export(text, boolean) IS
-    'The boards of a slug that can be written to files: the one that is shown now, or every one that is known at each moment at which it changed.';
+COMMENT ON FUNCTION kaggle_internal.boards_to_export(text, boolean) IS 'The boards of a slug that can be written to files: the one that is shown now, or every one that is known at each moment at which it changed.';

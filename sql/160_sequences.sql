@@ -30,8 +30,7 @@ LANGUAGE sql STABLE ROWS 1 SET search_path = kaggle, kaggle_internal, pg_temp AS
         ) AS u (name, highest)) s
     WHERE s.last_value < s.highest
 $$;
-COMMENT ON FUNCTION kaggle_internal.sequences_behind() IS
-    'Sequences that would issue a number that is in use: the last one issued (0 = none), and the highest in use. Numbers in rows that this role does not see are not counted.';
+COMMENT ON FUNCTION kaggle_internal.sequences_behind() IS 'Sequences that would issue a number that is in use: the last one issued (0 = none), and the highest in use. Numbers in rows that this role does not see are not counted.';
 
 DO $$
 BEGIN
