@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL = 0.03
@@ -33,13 +34,17 @@ class Scale:
         return in_short if self.short else in_full
 
 
-def wait_for(probe: Callable[[], object], seconds: float, what: Callable[[], str] | str) -> None:
-    """Look until the probe gives something true; Broken, telling what was waited for, if it does not in time."""
+T = TypeVar("T")
+
+
+def wait_for(probe: Callable[[], T], seconds: float, what: Callable[[], str] | str) -> T:
+    """Look until the probe gives something true, and return it; Broken, telling what was waited for, if it does not."""
     until = time.monotonic() + seconds
-    while not probe():
+    while not (answer := probe()):
         if time.monotonic() > until:
             raise Broken(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(POLL)
+    return answer
 
 
 class Worker:

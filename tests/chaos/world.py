@@ -391,11 +391,15 @@ class World:
         """Ask for one sync and wait for it. Returns the seconds it took."""
         begun = time.monotonic()
         # One whose fetch is held would only be waited for.
-        idle = self.sql(
-            "SELECT c.id FROM kaggle.competitions c WHERE kaggle_competition_id <> %s AND NOT EXISTS"
-            " (SELECT FROM kaggle_internal.sync_state s"
-            " WHERE s.competition_id = c.id AND s.running_run_id IS NOT NULL)",
-            BIG,
+        idle = wait_for(
+            lambda: self.sql(
+                "SELECT c.id FROM kaggle.competitions c WHERE kaggle_competition_id <> %s AND NOT EXISTS"
+                " (SELECT FROM kaggle_internal.sync_state s"
+                " WHERE s.competition_id = c.id AND s.running_run_id IS NOT NULL)",
+                BIG,
+            ),
+            60 * self.scale.patience,
+            "a competition that no attempt runs for",
         )
         (competition_id,) = self.random.choice(idle)
         self.edit(competition_id, "sync_now")
