@@ -49,6 +49,7 @@ class Terminal:
     def _lead() -> None:
         """A session of its own, of which the terminal is the controlling one: less reads its keys there."""
         os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def _size(self, columns: int, lines: int) -> None:
