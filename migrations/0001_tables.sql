@@ -201,7 +201,7 @@ CREATE TABLE kaggle_internal.worker_processes (
     id         bigint      GENERATED ALWAYS AS IDENTITY,
     version    text        NOT NULL,
     credential text        NOT NULL,
-    requests_per_minute integer NOT NULL,
+    requests_per_minute integer NOT NULL DEFAULT 0,
     follow_up  interval[],
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
