@@ -162,7 +162,7 @@ def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = Non
     credential, url = find_credential(settings), settings.kaggle_url
     with contextlib.ExitStack() as stack:
         if simulated:
-            from pgleaderboard.simulator import Simulator
+            from pgleaderboard.simulator.server import Simulator
 
             url = stack.enter_context(Simulator(epoch=today())).url
             which = "" if credential else "no Kaggle credential found: using "

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from pgleaderboard.sync import board
 
 TODAY = ("Rank", "TeamId", "TeamName", "LastSubmissionDate", "Score", "SubmissionCount", "TeamMemberUserNames")
