@@ -1,4 +1,4 @@
-"""The three questions to Kaggle: a competition's board, its description, and a search."""
+"""The three requests to Kaggle: a competition's board, its description, and a search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO
 
 import requests
 
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.kaggle.errors import FAILURES, explain
 from pgleaderboard.kaggle.session import Session
@@ -68,7 +68,7 @@ class Kaggle:
 
     @property
     def fingerprint(self) -> str:
-        """The credential's; empty without a credential."""
+        """The credential's fingerprint, empty without a credential."""
         return self._credential.fingerprint if self._credential else ""
 
     def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
@@ -100,7 +100,7 @@ class Kaggle:
                 )
 
     def describe(self, slug: str) -> Description:
-        """Ask for a competition's title, dates and the like. Raises as `download_leaderboard` does."""
+        """Request a competition's title, dates and the like. Raises as `download_leaderboard` does."""
         from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
 
         request = ApiGetCompetitionRequest()
@@ -117,7 +117,7 @@ class Kaggle:
             )
 
     def search(self, text: str) -> tuple[list[Hit], bool]:
-        """Ask for the first page of the competitions that match, in Kaggle's order.
+        """Request the first page of the competitions that match, in Kaggle's order.
 
         Returns them, and whether there are more. Raises as `download_leaderboard` does.
         """
@@ -143,7 +143,7 @@ class Kaggle:
     def _session(self, slug: str | None) -> Iterator[Session]:
         """Lend a session for one request under the deadline, and turn its failures into errors for the user.
 
-        slug: the competition, None if the request is not about one.
+        slug: the request's competition, None without one.
         """
         if self._credential is None:
             raise NeedsPerson(
@@ -154,26 +154,16 @@ class Kaggle:
             session = self._idle.pop()
         except IndexError:
             session = Session(self._url, self._credential, self._timeout, self._answered)
-        late = Transient(f"Kaggle did not finish within {self._deadline:g} s")
-        with session.sockets.deadline(self._deadline):
-            try:
-                session.sign_in()
-                yield session
-            except (PgleaderboardError, *FAILURES) as error:
-                known = isinstance(error, PgleaderboardError)
-                explained = error if known else explain(error, slug, self._timeout, session.redact)
-                session.close()
-                if session.sockets.is_late:
-                    raise late from error
-                if known:
-                    raise
-                raise explained from error
-            except BaseException:
-                session.close()
-                raise
-        if session.sockets.is_late:  # a body without a length ends without an error when it is cut
+        try:
+            with session.sockets.deadline(self._deadline):
+                try:
+                    session.sign_in()
+                    yield session
+                except FAILURES as error:
+                    raise explain(error, slug, self._timeout, session.redact) from error
+        except BaseException:
             session.close()
-            raise late
+            raise
         self._idle.append(session)
 
 
