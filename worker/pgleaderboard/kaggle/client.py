@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
@@ -40,6 +40,7 @@ class Hit:
     teams: int | None
 
 
+@dataclass(eq=False)
 class Kaggle:
     """Requests to Kaggle, from any number of threads at once.
 
@@ -48,28 +49,19 @@ class Kaggle:
     answered: called with the status of each answer, "none" if there was no answer.
     """
 
-    def __init__(
-        self,
-        url: str,
-        credential: Credential | None,
-        *,
-        timeout: float,
-        deadline: float,
-        limit: int,
-        answered: Callable[[str], object] | None = None,
-    ) -> None:
-        self._url = url
-        self._credential = credential
-        self._timeout = timeout
-        self._deadline = deadline
-        self._limit = limit
-        self._answered = answered or (lambda _: None)
-        self._idle: list[Session] = []
+    url: str
+    credential: Credential | None
+    _: KW_ONLY
+    timeout: float
+    deadline: float
+    limit: int
+    answered: Callable[[str], object] | None = None
+    _idle: list[Session] = field(default_factory=list, init=False)
 
     @property
     def fingerprint(self) -> str:
         """The credential's fingerprint, empty without a credential."""
-        return self._credential.fingerprint if self._credential else ""
+        return self.credential.fingerprint if self.credential else ""
 
     def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
         """Write the ZIP of a competition's whole board into an open file.
@@ -86,9 +78,9 @@ class Kaggle:
             with response:
                 for chunk in response.iter_content(_CHUNK):
                     received += len(chunk)
-                    if received > self._limit:
+                    if received > self.limit:
                         raise NeedsPerson(
-                            f"Kaggle's download for {slug} exceeds {self._limit // 2**20} MB; "
+                            f"Kaggle's download for {slug} exceeds {self.limit // 2**20} MB; "
                             "PGLEADERBOARD_MAX_DOWNLOAD_MB allows more"
                         )
                     into.write(chunk)
@@ -145,7 +137,7 @@ class Kaggle:
 
         slug: the request's competition, None without one.
         """
-        if self._credential is None:
+        if self.credential is None:
             raise NeedsPerson(
                 "no Kaggle credential found: set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, "
                 "or put kaggle.json into ~/.kaggle (https://www.kaggle.com/settings, API)"
@@ -153,14 +145,14 @@ class Kaggle:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = Session(self._url, self._credential, self._timeout, self._answered)
+            session = Session(self.url, self.credential, self.timeout, self.answered)
         try:
-            with session.sockets.deadline(self._deadline):
+            with session.sockets.deadline(self.deadline):
                 try:
                     session.sign_in()
                     yield session
                 except FAILURES as error:
-                    raise explain(error, slug, self._timeout, session.redact) from error
+                    raise explain(error, slug, self.timeout, session.redact) from error
         except BaseException:
             session.close()
             raise

@@ -79,7 +79,7 @@ class Sockets:
 class Adapter(HTTPAdapter):
     """Sends requests with a time-out, adds new connections to `sockets`, and reports the status of answers."""
 
-    def __init__(self, timeout: float, sockets: Sockets, answered: Callable[[str], object]) -> None:
+    def __init__(self, timeout: float, sockets: Sockets, answered: Callable[[str], object] | None) -> None:
         self._timeout = timeout
         self._answered = answered
         self._sockets = sockets
@@ -127,4 +127,5 @@ class Adapter(HTTPAdapter):
             status = str(answer.status_code)
             return answer
         finally:
-            self._answered(status)
+            if self._answered:
+                self._answered(status)
