@@ -17,7 +17,7 @@ import pytest
 from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from tests.support.aliases import Connection
 from tests.support.boards import csv_of, teams, zip_of
 from tests.support.faults import Simulator, Status

@@ -12,7 +12,7 @@ import random
 import zipfile
 from pathlib import Path
 
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv

@@ -20,7 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.process.health import Health, State
-from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
+from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, serving
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
 from tests.support.aliases import Connection, MakeWorker
@@ -47,11 +47,11 @@ def scrape(url: str) -> dict[str, float]:
 
 
 @pytest.fixture
-def watched(url: str) -> Iterator[tuple[MetricsServer, Health]]:
+def watched(url: str) -> Iterator[tuple[str, Health]]:
     """A server beside a worker that a test plays."""
     health = Health(State.WORKING, "", time.monotonic())
-    with MetricsServer("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), health) as server:
-        yield server, health
+    with serving("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), health) as metrics_url:
+        yield metrics_url, health
 
 
 def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simulator: Simulator) -> None:
@@ -72,14 +72,14 @@ def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simula
         )
     )
     values = DatabaseValues(url, kaggle.fingerprint, 600)
-    with MetricsServer("127.0.0.1", 0, metrics, values, supervisor.health) as server, running(supervisor):
+    with serving("127.0.0.1", 0, metrics, values, supervisor.health) as metrics_url, running(supervisor):
         for slug in (SLUG, OTHER):
             insert(db, slug)
             synced(db, slug)
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
         assert synced(db) == ("manual", "unchanged")
         eventually(db, True, "SELECT bool_or(title IS NOT NULL) FROM kaggle.competitions")
-        found = scrape(server.url)
+        found = scrape(metrics_url)
     for line in kaggle._idle:
         line.close()
     expected = {
@@ -103,7 +103,7 @@ def test_a_worker_counts_and_the_database_tells(url: str, db: Connection, simula
     assert 0 < found["pgleaderboard_oldest_board_age_seconds"] < 60
 
 
-def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, Health], db: Connection) -> None:
+def test_what_the_database_tells_without_a_worker(watched: tuple[str, Health], db: Connection) -> None:
     """A board that should be there and is not ages; a wish waits; a pause is told."""
     insert(db)
     insert(db, OTHER, auto_sync=False)
@@ -112,7 +112,7 @@ def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, 
     db.execute(
         "INSERT INTO kaggle_internal.kaggle_budget (credential, blocked_until) VALUES ('', now() + interval '5 min')"
     )
-    found = scrape(watched[0].url)
+    found = scrape(watched[0])
     assert found["pgleaderboard_oldest_board_age_seconds"] == pytest.approx(3600, abs=60)
     assert found["pgleaderboard_oldest_wait_seconds"] == pytest.approx(600, abs=60)
     assert found["pgleaderboard_kaggle_pause_seconds"] == pytest.approx(300, abs=60)
@@ -120,29 +120,29 @@ def test_what_the_database_tells_without_a_worker(watched: tuple[MetricsServer, 
     assert (found["pgleaderboard_workers"], found["pgleaderboard_queue_jobs"]) == (0, 1)
 
 
-def test_a_database_that_does_not_answer(url: str, db: Connection, watched: tuple[MetricsServer, Health]) -> None:
+def test_a_database_that_does_not_answer(url: str, db: Connection, watched: tuple[str, Health]) -> None:
     """One that is gone, and one where a lock is in the way, are told in a scrape that still succeeds."""
     nowhere = DatabaseValues(make_conninfo(url, dbname="nothing_here"), "", 30)
-    with MetricsServer("127.0.0.1", 0, Metrics(), nowhere, HEALTHY) as server:
-        found = scrape(server.url)
+    with serving("127.0.0.1", 0, Metrics(), nowhere, HEALTHY) as metrics_url:
+        found = scrape(metrics_url)
     assert found["pgleaderboard_database_up"] == 0
     assert "pgleaderboard_workers" not in found
     assert found["pgleaderboard_syncs_total{outcome=failed}"] == 0
     with db.transaction():
         db.execute("LOCK TABLE kaggle_internal.sync_state IN ACCESS EXCLUSIVE MODE")
-        assert scrape(watched[0].url)["pgleaderboard_database_up"] == 0
-    assert scrape(watched[0].url)["pgleaderboard_database_up"] == 1
+        assert scrape(watched[0])["pgleaderboard_database_up"] == 0
+    assert scrape(watched[0])["pgleaderboard_database_up"] == 1
 
 
 def test_a_scrape_that_hangs_stops_no_sync(db: Connection, worker: MakeWorker) -> None:
     """Clients that say nothing, and a scrape whose database accepts and says nothing, leave a worker at its work."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         values = DatabaseValues(f"postgresql://me@127.0.0.1:{mute.getsockname()[1]}/mine", "", 30)
-        with MetricsServer("127.0.0.1", 0, Metrics(), values, HEALTHY) as server, worker():
-            host, port = server.url.removeprefix("http://").split(":")
+        with serving("127.0.0.1", 0, Metrics(), values, HEALTHY) as metrics_url, worker():
+            host, port = metrics_url.removeprefix("http://").split(":")
             silent = [socket.create_connection((host, int(port))) for _ in range(20)]
             found: list[dict[str, float]] = []
-            scraping = threading.Thread(target=lambda: found.append(scrape(server.url)))
+            scraping = threading.Thread(target=lambda: found.append(scrape(metrics_url)))
             scraping.start()
             insert(db)
             assert synced(db) == ("inserted", "changed")
@@ -152,12 +152,12 @@ def test_a_scrape_that_hangs_stops_no_sync(db: Connection, worker: MakeWorker) -
     assert found[0]["pgleaderboard_database_up"] == 0
 
 
-def test_health(watched: tuple[MetricsServer, Health]) -> None:
+def test_health(watched: tuple[str, Health]) -> None:
     """Alive as long as it beats; ready as long as it works, else 503 with the reason; nothing else is there."""
     server, health = watched
 
     def ask(path: str) -> tuple[int, str]:
-        answer = requests.get(server.url + path, timeout=30)
+        answer = requests.get(server + path, timeout=30)
         return answer.status_code, answer.text
 
     assert ask("/healthz") == (200, "alive\n")
@@ -167,7 +167,7 @@ def test_health(watched: tuple[MetricsServer, Health]) -> None:
     health.beat_at -= DEAD_AFTER
     assert ask("/healthz")[0] == 503
     assert ask("/")[0] == 404
-    assert requests.post(f"{server.url}/metrics", timeout=30).status_code == 501
+    assert requests.post(f"{server}/metrics", timeout=30).status_code == 501
 
 
 def test_the_worker_process_serves_them(url: str, simulator: Simulator) -> None:

@@ -1,13 +1,10 @@
-"""Real boards, served by `pgleaderboard simulate`, end up in kaggle.leaderboard exactly."""
+"""Real boards, served from a folder, end up in kaggle.leaderboard exactly."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +21,8 @@ from tests.support.boards import (
     shown,
     versions_at,
 )
-from tests.support.kaggle import make_kaggle
+from tests.support.faults import Simulator
+from tests.support.kaggle import close, make_kaggle
 
 FILES = {
     "titanic": "titanic-publicleaderboard-2025-06-03T15_28_00.zip",
@@ -46,29 +44,16 @@ def real(name: str) -> list[Entry]:
 
 
 @pytest.fixture
-def synced(worker: MakeWorker, tmp_path: Path) -> Synced:
-    """Makes a simulator of the real boards, as a command, and a worker that asks it."""
+def synced(worker: MakeWorker) -> Synced:
+    """Makes a simulator of the real boards, and a worker that asks it."""
 
     @contextmanager
-    def make(*options: str) -> Iterator[None]:
-        with subprocess.Popen(
-            [sys.executable, "-m", "pgleaderboard", "simulate", "--boards", str(BOARDS), "--port", "0", *options],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        ) as command:
-            try:
-                assert command.stdout is not None
-                name, _, url = command.stdout.readline().strip().partition("=")
-                assert name == "PGLEADERBOARD_KAGGLE_URL"
-                kaggle = make_kaggle(url)
-                with worker(kaggle=kaggle):
-                    yield
-                for line in kaggle._idle:
-                    line.close()
-            finally:
-                command.terminate()
-            assert command.wait(10) == 0
+    def make(*, replay: bool = False) -> Iterator[None]:
+        with Simulator(boards_dir=BOARDS, replay=replay) as simulator:
+            kaggle = make_kaggle(simulator.url)
+            with worker(kaggle=kaggle):
+                yield
+            close(kaggle)
 
     return make
 
@@ -123,7 +108,7 @@ def test_real_boards_end_up_in_the_view(db: Connection, synced: Synced) -> None:
 def test_the_next_real_board_after_the_first(db: Connection, synced: Synced) -> None:
     """33 days on, the run says what became of the board; the first board can still be had from the history."""
     first, second = real(EARLIER), real(FILES["orbit-wars"])
-    with synced("--replay"):
+    with synced(replay=True):
         competition = compete(db, "orbit-wars")
         outcome, error, _, counted, first_at = wait(db, "orbit-wars")
         assert (outcome, error, counted) == ("changed", None, Counts(len(first), 0, 0, 0))

@@ -23,7 +23,7 @@ from pgleaderboard.archives import files as board_files
 from pgleaderboard.archives.backfill import ArchiveStore
 from pgleaderboard.archives.files import Overrides
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from pgleaderboard.sync import board
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.store import Applied, Begun, Store

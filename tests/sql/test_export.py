@@ -22,7 +22,7 @@ from pgleaderboard.archives.export import export
 from pgleaderboard.archives.files import Overrides
 from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from pgleaderboard.simulator.names import ODD_TEAM_NAMES
 from pgleaderboard.sync import board
 from tests.support.aliases import Connection

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 
 BOARDS = Path(__file__).resolve().parents[3] / "shared" / "boards"  # those of Kaggle, where they are at hand
 

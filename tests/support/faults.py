@@ -6,69 +6,143 @@ gate = simulator.faults.hold("titanic")
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from functools import partial
-from typing import Any, TypeVar
+from http.client import responses
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
-from pgleaderboard import simulator
-from pgleaderboard.simulator import Answer, Request, zip_board
+from pgleaderboard.simulator import server
+from pgleaderboard.simulator.boards import zip_board
+from tests.support.folder import FolderBoards
 
 _F = TypeVar("_F", bound="Fault")
 _SIGNED = re.compile(r"/signed/([\w-]+)\.zip(\?.*)?")
+_STOP_SECONDS = 2.0
 
 
-class Simulator(simulator.Simulator):
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer. Its `headers` override the default ones."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str | None = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def head(self, *, keep: bool) -> bytes:
+        """Status line and headers. keep: whether the connection stays open."""
+        defaults = {
+            "Date": formatdate(usegmt=True),
+            "Content-Type": self.content_type,
+            "Content-Length": str(len(self.body)),
+            "Connection": None if keep else "close",
+        }
+        overridden = {name.lower() for name in self.headers}
+        fields = dict(self.headers) | {n: v for n, v in defaults.items() if v and n.lower() not in overridden}
+        lines = [f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+class Request(NamedTuple):
+    """A request for one of Kaggle's methods, or a GET, whose slug is its path."""
+
+    method: str
+    slug: str
+    headers: dict[str, str]
+
+
+class Simulator(server.Simulator):
     """A simulator with a queue of faults: a request plays the first fault that matches it.
 
-    auth_required: the only value of Authorization that is accepted, None = any.
+    auth_required: the only value of Authorization that is accepted, None = any. boards_dir, replay: as for
+    `FolderBoards`. requests: a log of all requests.
     """
 
-    def __init__(self, auth_required: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        auth_required: str | None = None,
+        boards_dir: Path | None = None,
+        replay: bool = False,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        if boards_dir is not None:
+            self.boards = FolderBoards(boards_dir, replay=replay)
         self.auth_required = auth_required
         self.faults = Faults()
+        self.requests: list[Request] = []
+        self._advanced = 0
+        self._connections: WeakKeyDictionary[socket.socket, threading.Thread] = WeakKeyDictionary()
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
 
     def start(self) -> None:
         """As above; faults hold requests back again after a stop."""
-        if self._stopping.is_set():
-            self._stopping = threading.Event()
+        self._stopping = threading.Event()
         super().start()
 
     def stop(self) -> None:
-        """As above; requests that a fault holds back are never answered."""
+        """As above; ends all connections. Requests that a fault holds back are never answered."""
         self._stopping.set()
         self.faults.release_all()
         super().stop()
+        with self._lock:
+            connections = dict(self._connections)
+        until = time.monotonic() + _STOP_SECONDS
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in connections.values():
+            thread.join(max(0.0, until - time.monotonic()))
+
+    @property
+    def step(self) -> int:
+        """As above, and the steps of `advance`."""
+        return super().step + self._advanced
+
+    def advance(self, steps: int = 1) -> None:
+        """Move all boards."""
+        self._advanced += steps
 
     def signed_url(self, slug: str) -> str:
         """The URL at which GET serves the board without a credential, as storage does."""
         return f"{self.url}/signed/{slug}.zip"
 
-    def respond(self, request: Request, connection: socket.socket, answer: Callable[[], Answer], keep: bool) -> bool:
+    def respond(self, handler: server.Handler, method: str, slug: str, answer: Callable[[], server.Answer]) -> None:
         """Play a fault if one matches."""
-        slug = request.slug
-        if request.method == "GET" and (signed := _SIGNED.fullmatch(slug)):
+        with self._lock:
+            self._connections[handler.connection] = threading.current_thread()
+        self.requests.append(Request(method, slug, dict(handler.headers.items())))
+        if method == "GET" and (signed := _SIGNED.fullmatch(slug)):
             slug = signed[1]
-            answer = partial(Answer, self.download(slug) or b"", content_type="application/zip")
-        elif self.auth_required not in (None, request.headers.get("Authorization")):
-            answer = partial(Answer.of_error, 401, "Unauthenticated")
-        fault = self.faults.take(slug, request.method)
+            answer = partial(server.Answer, self.download(slug) or b"", content_type="application/zip")
+        elif self.auth_required not in (None, handler.headers.get("Authorization")):
+            answer = partial(server.Answer.of_error, 401, "Unauthenticated")
+        fault = self.faults.take(slug, method)
         if fault is None:
-            return super().respond(request, connection, answer, keep)
-        wire = Wire(connection, self._stopping, keep=keep)
-        right = answer() if fault.needs_right else Answer()
+            super().respond(handler, method, slug, answer)
+            return
+        wire = Wire(handler.connection, self._stopping, keep=not handler.close_connection)
+        right = Answer(*answer()) if fault.needs_right else Answer()
         fault.arrived.set()
         if wire.closing.is_set():  # too late for release_all
-            return False
-        fault.play(wire, right)
-        return wire.keep
+            wire.keep = False
+        else:
+            fault.play(wire, right)
+        handler.close_connection = not wire.keep
 
 
 class Wire:
@@ -132,7 +206,8 @@ class Status(Fault):
     def play(self, wire: Wire, right: Answer) -> None:
         """Answer."""
         if self.body is None:
-            wire.answer(Answer.of_error(self.code, self.message or f"Simulated {self.code}", self.headers))
+            error = {"code": self.code, "message": self.message or f"Simulated {self.code}"}
+            wire.answer(Answer(json.dumps(error).encode(), self.code, headers=self.headers))
         else:
             wire.answer(Answer(_bytes(self.body), self.code, self.content_type, self.headers))
 

@@ -162,7 +162,7 @@ def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = Non
     credential, url = find_credential(settings), settings.kaggle_url
     with contextlib.ExitStack() as stack:
         if simulated:
-            from pgleaderboard.simulator import Simulator
+            from pgleaderboard.simulator.server import Simulator
 
             url = stack.enter_context(Simulator(epoch=today())).url
             which = "" if credential else "no Kaggle credential found: using "
@@ -212,7 +212,7 @@ def worker(settings: Settings, *, simulate: bool, port: int | None = None, once:
     simulated = is_simulated(settings, simulate)
     metrics = None
     if settings.metrics_port is not None and not once:
-        from pgleaderboard.process.metrics import DatabaseValues, Metrics, MetricsServer  # some MiB
+        from pgleaderboard.process.metrics import DatabaseValues, Metrics, serving  # some MiB
 
         metrics = Metrics()
     with contextlib.ExitStack() as stack:
@@ -221,9 +221,7 @@ def worker(settings: Settings, *, simulate: bool, port: int | None = None, once:
         made = supervisor(settings, chosen, client, simulated=simulated, metrics=metrics)
         if metrics and settings.metrics_port is not None:
             values = DatabaseValues(chosen.url, client.fingerprint, _budget(settings, simulated))
-            stack.enter_context(
-                MetricsServer(settings.metrics_host, settings.metrics_port, metrics, values, made.health)
-            )
+            stack.enter_context(serving(settings.metrics_host, settings.metrics_port, metrics, values, made.health))
         yield Worker(chosen, which, made)
 
 

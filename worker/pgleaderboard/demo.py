@@ -21,7 +21,7 @@ from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.process.supervisor import running
 from pgleaderboard.settings import Settings
-from pgleaderboard.simulator import Simulator
+from pgleaderboard.simulator.server import Simulator
 from pgleaderboard.sync.board import BYTE_ORDER_MARK
 
 # The story: each step is what an organiser would type.

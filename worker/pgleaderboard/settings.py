@@ -13,11 +13,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
 
-_OTHERS = ("database_url", "kaggle_api_token", "kaggle_username", "kaggle_key", "kaggle_config_dir")  # names of others
+_UNPREFIXED = ("database_url", "kaggle_api_token", "kaggle_username", "kaggle_key", "kaggle_config_dir")
 
 
 def _variable(field: str) -> str:
-    return field.upper() if field in _OTHERS else f"PGLEADERBOARD_{field.upper()}"
+    return field.upper() if field in _UNPREFIXED else f"PGLEADERBOARD_{field.upper()}"
 
 
 def _default_home() -> Path:
@@ -48,8 +48,7 @@ class Settings(BaseSettings):
         "`/var/lib/pgleaderboard` for root",
     )
     postgres_bin: Path | None = Field(
-        None,
-        description="another folder of PostgreSQL binaries for the embedded server. Not set: the Python package's",
+        None, description="folder of the embedded PostgreSQL's binaries. Not set: the Python package's"
     )
 
     kaggle_api_token: SecretStr | None = Field(None, description="Kaggle's token, or a file that holds one")
@@ -64,19 +63,12 @@ class Settings(BaseSettings):
     http_timeout: float = Field(30, gt=0, le=3600, description="seconds without a byte after which a request fails")
     download_deadline: float = Field(300, gt=0, le=86400, description="seconds for one whole download")
     max_download_mb: int = Field(512, ge=1, description="largest board, unpacked, in MB")
-    requests_per_minute: int = Field(
-        30, ge=0, le=60000, description="Kaggle requests of all workers together; 0 = no limit"
-    )
-    runs_days: float = Field(30, ge=0, le=36500, description="how long runs that changed nothing are kept")
+    requests_per_minute: int = Field(30, ge=0, le=60000, description="all workers' Kaggle requests; 0 = no limit")
+    runs_days: float = Field(30, ge=0, le=36500, description="days that runs without a change are kept")
     history_days: float | None = Field(
-        None, ge=0, le=36500, description="how long closed versions of entries are kept. Not set: for ever"
+        None, ge=0, le=36500, description="days that closed versions of entries are kept. Not set: for ever"
     )
-    after_end_hours: float = Field(
-        2,
-        ge=0,
-        le=876000,
-        description="how long after its final sync a completed competition is still synced every `sync_interval`",
-    )
+    after_end_hours: float = Field(2, ge=0, le=876000, description="hours at `sync_interval` after the final sync")
     after_end_hourly_days: float = Field(1, ge=0, le=36500, description="days of hourly syncs after that")
     after_end_daily_days: float = Field(30, ge=0, le=36500, description="days of daily syncs after that")
     log_format: Literal["text", "json"] = Field("text", description="format of the log")
@@ -84,12 +76,9 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=65535,
-        description="port on which the worker serves `/metrics`, `/healthz` and `/readyz`; 0 = any free one, "
-        "logged. Not set: none",
+        description="port of `/metrics`, `/healthz` and `/readyz`; 0 = any free one. Not set: none",
     )
-    metrics_host: str = Field(
-        "127.0.0.1", description="address of that port. There is no password: open it to other machines with care"
-    )
+    metrics_host: str = Field("127.0.0.1", description="address of that port; no password protects it")
 
     @field_validator("database_url", "direct_url")
     @classmethod

@@ -114,7 +114,7 @@ def test_describe_maps_what_kaggle_says(simulator: Simulator, slug: str) -> None
     """Title, text, dates (UTC), metric and the daily limit, each where it belongs."""
     said = make_kaggle(simulator.url).describe(slug)
 
-    real = competition(slug, 0)
+    real = competition(slug)
     assert (said.title, said.description) == (real["title"], real["description"])
     assert (said.evaluation_metric, said.max_daily_submissions) == (real["evaluationMetric"], 5)
     assert said.deadline == datetime.fromisoformat(real["deadline"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from pgleaderboard.simulator import zip_board
+from pgleaderboard.simulator.boards import zip_board
 from tests.support.faults import Drip, Half, Page, Redirect, Reset, Silent, Simulator, Status, Zipped
 from tests.support.simulators import ask, unzip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -61,43 +60,23 @@ class TestProtocol:
         assert [request.method for request in simulator.requests] == ["DownloadLeaderboard", "GetCompetition"]
         assert simulator.requests[0].headers["Authorization"] == "Bearer not-a-secret"
 
-    def test_the_sdk_searches_and_pages(self, simulator: Simulator) -> None:
-        """A search filters, and page tokens lead through everything once."""
+    def test_the_sdk_searches(self, simulator: Simulator) -> None:
+        """A search filters; without words the first page comes, and the answer says that there are more."""
         with sdk(simulator) as client:
             api = client.competitions.competition_api_client
             search = ApiListCompetitionsRequest()
             search.search = "Titanic"
-            found = [c.ref.rpartition("/")[2] for c in api.list_competitions(search).competitions]
+            hits = [c.ref.rpartition("/")[2] for c in api.list_competitions(search).competitions]
+            first_page = api.list_competitions(ApiListCompetitionsRequest())
 
-            everything, pages, token = [], 0, None
-            while token != "":
-                asked = ApiListCompetitionsRequest()
-                asked.page_size = 12
-                if token:
-                    asked.page_token = token
-                answer = api.list_competitions(asked)
-                everything += [c.ref for c in answer.competitions]
-                token, pages = answer.next_page_token, pages + 1
+        assert hits == ["titanic", "spaceship-titanic"]
+        assert (len(first_page.competitions), bool(first_page.next_page_token)) == (20, True)
 
-        assert found == ["titanic", "spaceship-titanic"]
-        assert len(everything) == len(set(everything)) == 32
-        assert pages == 3
-
-    def test_page_numbers_work_too(self, simulator: Simulator) -> None:
-        """The older `page` gives the same pages as the tokens; a bad token is refused."""
-        url = simulator.url + SERVICE + "ListCompetitions"
-        by_token = requests.post(url, json={"pageToken": "20"}, timeout=10).json()
-        by_number = requests.post(url, json={"page": 2}, timeout=10).json()
-
-        assert by_number == by_token
-        assert requests.post(url, json={"pageToken": "x"}, timeout=10).status_code == 400
-
-    @pytest.mark.parametrize("slug", ["unknown-contest", "Gone-For-Good", "", "../etc", "two words"])
+    @pytest.mark.parametrize("slug", ["unknown-contest", "Unknown-Contest", "", "../etc", "two words"])
     @pytest.mark.parametrize("method", ["DownloadLeaderboard", "GetCompetition"])
-    def test_unknown_slugs(self, slug: str, method: str) -> None:
+    def test_unknown_slugs(self, simulator: Simulator, slug: str, method: str) -> None:
         """A slug Kaggle does not know is a 404 in Kaggle's shape."""
-        with Simulator(unknown={"gone-for-good"}) as simulator:
-            answer = ask(simulator, slug, method)
+        answer = ask(simulator, slug, method)
 
         assert (answer.status_code, answer.json()["code"]) == (404, 404)
         assert answer.json()["message"]
@@ -137,12 +116,10 @@ class TestProtocol:
             assert ask(simulator, headers={"Authorization": "Bearer right"}).status_code == 200
 
     def test_the_log_of_requests(self, simulator: Simulator) -> None:
-        """Every request is kept with its time, method, slug and headers."""
-        before = time.monotonic()
+        """Every request is kept with its method, slug and headers."""
         ask(simulator, "Some-Slug", "GetCompetition", headers={"User-Agent": "me"})
 
         (seen,) = simulator.requests
-        assert before <= seen.time <= time.monotonic()
         assert (seen.method, seen.slug, seen.headers["User-Agent"]) == ("GetCompetition", "Some-Slug", "me")
 
     def test_it_says_nothing(
@@ -190,14 +167,9 @@ class TestLife:
     def test_down_and_up_again(self) -> None:
         """Stopped, it refuses connections; started again, it goes on where it was, at the same address."""
         simulator = Simulator(speed=0)
-        with pytest.raises(RuntimeError, match="port"):
-            _ = simulator.url
         with simulator:
             simulator.advance()
             before, url = ask(simulator).content, simulator.url
-            with pytest.raises(RuntimeError, match="already"):
-                simulator.start()
-        simulator.stop()
         with pytest.raises(requests.ConnectionError):
             ask(simulator)
         with simulator:

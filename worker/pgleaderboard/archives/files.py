@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from pgleaderboard.archives.backfill import Advance, ArchiveStore, Filling, Snapshot
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError
@@ -105,13 +104,13 @@ def read_file(file: Path, slug: str, overrides: Overrides, limit: int) -> Snapsh
     Raises NeedsPerson if it is not a board, or if neither its name nor the user gives its time and kind.
     """
     try:
-        with _opened(file, limit) as (member, stream):
+        with _opened(file, limit) as (member, chunks):
             names = [name for name in (member, file.name) if name]
             kind = overrides.kind or _kind_of(names, slug)
             at = overrides.at or next(filter(None, map(board.time_of, names)), None)
             if at is None:
                 raise NeedsPerson("no time in the file name; import it alone, with --at 2026-05-05T15:36:33")
-            return Snapshot(file.name, at, board.read_csv(stream, kind, at), partial(_rows, file, limit))
+            return Snapshot(file.name, at, board.read_csv(chunks, kind, at), partial(_rows, file, limit))
     except PgleaderboardError as error:
         raise NeedsPerson(f"{file.name}: {error}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -122,14 +121,11 @@ def read_file(file: Path, slug: str, overrides: Overrides, limit: int) -> Snapsh
 
 def _kind_of(names: list[str], slug: str) -> BoardKind:
     for name in names:
-        try:
+        if (named := board.slug_of(name)) is not None:
             kind = board.kind_of(name)
-        except NeedsPerson:
-            continue
-        named = board.slug_of(name)
-        if named and named.lower() != slug.lower():
-            raise NeedsPerson(f"looks like a board of {named}, not {slug}; add --board {kind} to import it anyway")
-        return kind
+            if named and named.lower() != slug.lower():
+                raise NeedsPerson(f"looks like a board of {named}, not {slug}; add --board {kind} to import it anyway")
+            return kind
     raise NeedsPerson(
         "cannot tell from the file name whether this is the public or the private board; "
         "add --board public or --board private"
@@ -137,24 +133,24 @@ def _kind_of(names: list[str], slug: str) -> BoardKind:
 
 
 @contextmanager
-def _opened(file: Path, limit: int) -> Iterator[tuple[str | None, IO[bytes]]]:
-    """Open and unpack a file. Yields the name of the ZIP's member (None without a ZIP) and the CSV's bytes."""
+def _opened(file: Path, limit: int) -> Iterator[tuple[str | None, Iterator[bytes]]]:
+    """Open and unpack a file. Yields the name of the ZIP's member (None without a ZIP) and the CSV's chunks."""
     with file.open("rb") as opened:
         magic = opened.read(4)
         opened.seek(0)
-        if magic == b"PK\x03\x04" or magic == b"PK\x05\x06":
+        if magic in (b"PK\x03\x04", b"PK\x05\x06"):
             with board.open_member(opened, limit) as member:
                 yield member
         elif magic.startswith(b"\x1f\x8b"):
             with gzip.open(opened) as unpacked:
-                yield None, board.LimitedReader(unpacked, limit)  # type: ignore[arg-type, misc]
+                yield None, board.chunks_of(unpacked, limit)  # type: ignore[arg-type]
         else:
-            yield None, board.LimitedReader(opened, limit)  # type: ignore[misc]
+            yield None, board.chunks_of(opened, limit)
 
 
 def _rows(file: Path, limit: int) -> Iterator[bytes]:
-    with _opened(file, limit) as (_, stream):
-        yield from board.csv_chunks(stream)
+    with _opened(file, limit) as (_, chunks):
+        yield from board.cleaned(chunks)
 
 
 def moment_of(text: str) -> datetime:

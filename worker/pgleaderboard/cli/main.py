@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -207,26 +206,15 @@ def url() -> None:
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one.")] = 7777,
-    boards: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Serve the ZIPs of this folder instead of invented boards."),
-    ] = None,
-    replay: Annotated[
-        bool, typer.Option("--replay", help="With --boards: the oldest first, the next at each request.")
-    ] = False,
-    unknown: Annotated[list[str] | None, typer.Option(help="A slug to answer with 404; may be repeated.")] = None,
 ) -> None:
     """Run only the simulator, until Ctrl-C.
 
-    Example: pgleaderboard simulate --boards ./zips & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
+    Example: pgleaderboard simulate & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
     """
     from pgleaderboard import app
-    from pgleaderboard.simulator import Simulator
+    from pgleaderboard.simulator.server import Simulator
 
-    options: dict[str, Any] = {} if boards else {"epoch": app.today()}
-    simulator = Simulator(
-        host=host, port=port, boards_dir=boards, replay=replay, unknown=frozenset(unknown or ()), **options
-    )
+    simulator = Simulator(host=host, port=port, epoch=app.today())
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in the simulator's threads, too
     try:

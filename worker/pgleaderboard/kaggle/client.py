@@ -1,16 +1,16 @@
-"""The three questions to Kaggle: a competition's board, its description, and a search."""
+"""The three requests to Kaggle: a competition's board, its description, and a search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import IO
 
 import requests
 
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.kaggle.errors import FAILURES, explain
 from pgleaderboard.kaggle.session import Session
@@ -40,6 +40,7 @@ class Hit:
     teams: int | None
 
 
+@dataclass(eq=False)
 class Kaggle:
     """Requests to Kaggle, from any number of threads at once.
 
@@ -48,28 +49,19 @@ class Kaggle:
     answered: called with the status of each answer, "none" if there was no answer.
     """
 
-    def __init__(
-        self,
-        url: str,
-        credential: Credential | None,
-        *,
-        timeout: float,
-        deadline: float,
-        limit: int,
-        answered: Callable[[str], object] | None = None,
-    ) -> None:
-        self._url = url
-        self._credential = credential
-        self._timeout = timeout
-        self._deadline = deadline
-        self._limit = limit
-        self._answered = answered or (lambda _: None)
-        self._idle: list[Session] = []
+    url: str
+    credential: Credential | None
+    _: KW_ONLY
+    timeout: float
+    deadline: float
+    limit: int
+    answered: Callable[[str], object] | None = None
+    _idle: list[Session] = field(default_factory=list, init=False)
 
     @property
     def fingerprint(self) -> str:
-        """The credential's; empty without a credential."""
-        return self._credential.fingerprint if self._credential else ""
+        """The credential's fingerprint, empty without a credential."""
+        return self.credential.fingerprint if self.credential else ""
 
     def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
         """Write the ZIP of a competition's whole board into an open file.
@@ -86,9 +78,9 @@ class Kaggle:
             with response:
                 for chunk in response.iter_content(_CHUNK):
                     received += len(chunk)
-                    if received > self._limit:
+                    if received > self.limit:
                         raise NeedsPerson(
-                            f"Kaggle's download for {slug} exceeds {self._limit // 2**20} MB; "
+                            f"Kaggle's download for {slug} exceeds {self.limit // 2**20} MB; "
                             "PGLEADERBOARD_MAX_DOWNLOAD_MB allows more"
                         )
                     into.write(chunk)
@@ -100,7 +92,7 @@ class Kaggle:
                 )
 
     def describe(self, slug: str) -> Description:
-        """Ask for a competition's title, dates and the like. Raises as `download_leaderboard` does."""
+        """Request a competition's title, dates and the like. Raises as `download_leaderboard` does."""
         from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
 
         request = ApiGetCompetitionRequest()
@@ -117,7 +109,7 @@ class Kaggle:
             )
 
     def search(self, text: str) -> tuple[list[Hit], bool]:
-        """Ask for the first page of the competitions that match, in Kaggle's order.
+        """Request the first page of the competitions that match, in Kaggle's order.
 
         Returns them, and whether there are more. Raises as `download_leaderboard` does.
         """
@@ -143,9 +135,9 @@ class Kaggle:
     def _session(self, slug: str | None) -> Iterator[Session]:
         """Lend a session for one request under the deadline, and turn its failures into errors for the user.
 
-        slug: the competition, None if the request is not about one.
+        slug: the request's competition, None without one.
         """
-        if self._credential is None:
+        if self.credential is None:
             raise NeedsPerson(
                 "no Kaggle credential found: set KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, "
                 "or put kaggle.json into ~/.kaggle (https://www.kaggle.com/settings, API)"
@@ -153,27 +145,17 @@ class Kaggle:
         try:
             session = self._idle.pop()
         except IndexError:
-            session = Session(self._url, self._credential, self._timeout, self._answered)
-        late = Transient(f"Kaggle did not finish within {self._deadline:g} s")
-        with session.sockets.deadline(self._deadline):
-            try:
-                session.sign_in()
-                yield session
-            except (PgleaderboardError, *FAILURES) as error:
-                known = isinstance(error, PgleaderboardError)
-                explained = error if known else explain(error, slug, self._timeout, session.redact)
-                session.close()
-                if session.sockets.is_late:
-                    raise late from error
-                if known:
-                    raise
-                raise explained from error
-            except BaseException:
-                session.close()
-                raise
-        if session.sockets.is_late:  # a body without a length ends without an error when it is cut
+            session = Session(self.url, self.credential, self.timeout, self.answered)
+        try:
+            with session.sockets.deadline(self.deadline):
+                try:
+                    session.sign_in()
+                    yield session
+                except FAILURES as error:
+                    raise explain(error, slug, self.timeout, session.redact) from error
+        except BaseException:
             session.close()
-            raise late
+            raise
         self._idle.append(session)
 
 

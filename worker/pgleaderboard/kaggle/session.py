@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -24,27 +25,27 @@ if TYPE_CHECKING:
 _oauth_file = threading.Lock()  # the SDK does not write the file in one piece
 
 
+@dataclass(eq=False)
 class Session:
-    """Signs in once, then serves any number of requests, one at a time. Parameters as for `client.Kaggle`."""
+    """Signs in once, then serves any number of requests, one at a time. Fields as of `client.Kaggle`."""
 
-    def __init__(self, url: str, credential: Credential, timeout: float, answered: Callable[[str], object]) -> None:
-        self.sockets = Sockets()
-        self._url = url
-        self._credential = credential
-        self._timeout = timeout
-        self._answered = answered
-        self._client: KaggleClient | None = None
-        self._token: str | None = None
+    url: str
+    credential: Credential
+    timeout: float
+    answered: Callable[[str], object] | None
+    sockets: Sockets = field(default_factory=Sockets, init=False)
+    _client: KaggleClient | None = field(default=None, init=False)
+    _token: str | None = field(default=None, init=False)
 
     def sign_in(self, refused_token: str | None = None) -> None:
         """Make the client unless there is one. Renews an OAuth token that has expired or was refused."""
         if self._client is not None:
             return
-        self._token = self._credential.token
-        if self._credential.oauth_file:
+        self._token = self.credential.token
+        if self.credential.oauth_file:
             with _oauth_file:
-                self._token = self._oauth_token(str(self._credential.oauth_file), refused_token)
-        self._client = self._new_client(self._credential.username, self._credential.key, self._token)
+                self._token = self._oauth_token(str(self.credential.oauth_file), refused_token)
+        self._client = self._new_client(self.credential.username, self.credential.key, self._token)
 
     def _oauth_token(self, file: str, refused_token: str | None) -> str:
         from kagglesdk import KaggleCredentials
@@ -65,7 +66,7 @@ class Session:
         try:
             return method(self._api)
         except requests.HTTPError as error:
-            if not (self._credential.oauth_file and error.response is not None and status_of(error.response) == 401):
+            if not (self.credential.oauth_file and error.response is not None and status_of(error.response) == 401):
                 raise
         self.close()
         self.sign_in(refused_token=self._token)
@@ -77,9 +78,9 @@ class Session:
         agent = f"pgleaderboard/{__version__}"
         client = KaggleClient(env=KaggleEnv.PROD, username=username, password=key, api_token=token, user_agent=agent)
         http = client.http_client()
-        http._endpoint = self._url  # the SDK knows only its own hosts
+        http._endpoint = self.url  # the SDK knows only its own hosts
         http._init_session()
-        adapter = Adapter(self._timeout, self.sockets, self._answered)
+        adapter = Adapter(self.timeout, self.sockets, self.answered)
         http._session.mount("https://", adapter)
         http._session.mount("http://", adapter)
         return client
@@ -91,7 +92,7 @@ class Session:
 
     def redact(self, text: str) -> str:
         """Replace the secrets of this session in a text."""
-        return self._credential.redact(text, self._token)
+        return self.credential.redact(text, self._token)
 
     def close(self) -> None:
         """Close the connections and drop the client."""

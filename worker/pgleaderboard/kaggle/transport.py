@@ -10,15 +10,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import NameResolutionError
 from urllib3.util.connection import allowed_gai_family
+
+from pgleaderboard.errors import Transient
 
 _MAX_SOCKETS = 4  # Kaggle's host and the one of its storage, each perhaps connected to anew
 
@@ -31,13 +31,12 @@ class Sockets:
 
     def __init__(self) -> None:
         self._deadline = 0.0  # on the clock of time.monotonic()
-        self._aborted = False
         self._duplicates: list[socket.socket] = []
         self._lock = threading.Lock()
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
-        """Shut the sockets down if the block lasts longer."""
+        """Shut the sockets down if the block lasts longer. Then raises Transient, whatever the block raised."""
         self._deadline = time.monotonic() + seconds
         timer = threading.Timer(seconds, self._abort)
         timer.daemon = True
@@ -46,37 +45,28 @@ class Sockets:
             yield
         finally:
             timer.cancel()
-
-    @property
-    def is_late(self) -> bool:
-        """Whether the deadline has passed."""
-        return self._aborted or time.monotonic() >= self._deadline
+            if self.time_left() <= 0:  # a body without a length ends without an error when it is cut
+                raise Transient(f"Kaggle did not finish within {seconds:g} s")
 
     def time_left(self) -> float:
-        """Seconds until the deadline. Raises ConnectionAbortedError after it."""
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise ConnectionAbortedError("aborted at the deadline")
-        return left
+        """Seconds until the deadline, at most 0 after it."""
+        return self._deadline - time.monotonic()
 
     def add(self, opened: socket.socket) -> None:
         """Keep a duplicate of a socket. Raises ConnectionAbortedError after the deadline."""
         with self._lock:
-            if self._aborted:
+            if self.time_left() <= 0:
                 opened.close()
                 raise ConnectionAbortedError("aborted at the deadline")
             self._duplicates.append(opened.dup())
-            while len(self._duplicates) > _MAX_SOCKETS:
+            if len(self._duplicates) > _MAX_SOCKETS:
                 self._duplicates.pop(0).close()
 
     def _abort(self) -> None:
         with self._lock:
-            self._aborted = True
             for duplicate in self._duplicates:
-                try:
+                with suppress(OSError):  # closed already
                     duplicate.shutdown(socket.SHUT_RDWR)  # a thread that reads from it gets an error at once
-                except OSError:
-                    continue  # closed already
 
     def close(self) -> None:
         """Close the duplicates."""
@@ -89,7 +79,7 @@ class Sockets:
 class Adapter(HTTPAdapter):
     """Sends requests with a time-out, adds new connections to `sockets`, and reports the status of answers."""
 
-    def __init__(self, timeout: float, sockets: Sockets, answered: Callable[[str], object]) -> None:
+    def __init__(self, timeout: float, sockets: Sockets, answered: Callable[[str], object] | None) -> None:
         self._timeout = timeout
         self._answered = answered
         self._sockets = sockets
@@ -100,8 +90,8 @@ class Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         sockets = self._sockets
 
-        def tracked(base: type[HTTPConnection]) -> type[HTTPConnection]:
-            class Tracked(base):  # type: ignore[misc, valid-type]
+        def tracked(base: Any) -> Any:
+            class Tracked(base):  # type: ignore[misc]
                 timeout: float
 
                 def _new_conn(self) -> socket.socket:
@@ -109,27 +99,23 @@ class Adapter(HTTPAdapter):
                         addresses = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
                     except socket.gaierror as error:
                         raise NameResolutionError(self.host, self, error) from error
-                    # The time-out counts for each address, the deadline for all of them.
-                    self.timeout = min(self.timeout, sockets.time_left() / len(addresses))
+                    # The time-out counts for each address, the deadline for all of them. 0 is refused.
+                    self.timeout = max(1e-3, min(self.timeout, sockets.time_left() / len(addresses)))
                     opened: socket.socket = super()._new_conn()
                     sockets.add(opened)
                     return opened
 
             return Tracked
 
-        class PlainPool(HTTPConnectionPool):
-            ConnectionCls = tracked(HTTPConnection)
-
-        class SecurePool(HTTPSConnectionPool):
-            ConnectionCls = tracked(HTTPSConnection)  # type: ignore[assignment]
-
-        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+        self.poolmanager.pool_classes_by_scheme = {
+            scheme: type("TrackedPool", (pool,), {"ConnectionCls": tracked(pool.ConnectionCls)})
+            for scheme, pool in self.poolmanager.pool_classes_by_scheme.items()
+        }
 
     def close(self) -> None:
         """Close the connections now: the manager only forgets them, and an error's traceback may keep them alive."""
-        pools = self.poolmanager.pools
-        for key in list(pools.keys()):
-            pools[key].close()
+        for key in self.poolmanager.pools.keys():  # noqa: SIM118 - no dict
+            self.poolmanager.pools[key].close()
         super().close()
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
@@ -141,4 +127,5 @@ class Adapter(HTTPAdapter):
             status = str(answer.status_code)
             return answer
         finally:
-            self._answered(status)
+            if self._answered:
+                self._answered(status)

@@ -15,11 +15,13 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 from random import Random
 from typing import Final
+from uuid import UUID
 
-from pgleaderboard.simulator.names import ODD_TEAM_NAMES, Users, deleted_team, deleted_user, team_name
+from pgleaderboard.simulator.names import ODD_TEAM_NAMES, Users, deleted_user, team_name
 
 HEADER: Final = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames"
 EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times on a board
@@ -32,8 +34,7 @@ _ID_SPACE: Final = 9_999_991  # a prime: a walk in steps of any size visits ever
 _HALF_INTEREST: Final = 500  # steps
 _TIE_BITS: Final = 32
 _BOARDS_KEPT: Final = 512
-_ZIPS_KEPT: Final = 2
-_BIG: Final = 50_000  # rows; from here on speed matters more than size
+_ZIPS_KEPT: Final = 8
 _EXACT: Final = re.compile(r"simulated-(\d{1,7})-teams", re.IGNORECASE)
 _EXACT_AT_MOST: Final = 1_000_000
 
@@ -123,19 +124,14 @@ class Board:
             last = self._teams[int(rng.random() * len(self._teams))]
             last.key = self._key(rng, 239_426_808_406_486_000 * self._unit)
 
-    @property
-    def teams(self) -> int:
-        """The number of ranked teams, without benchmarks."""
-        return len(self._teams)
-
     def advance(self) -> None:
         """Apply one step of submissions, new teams, renames and merges."""
         self.step += 1
         if not self._teams:
             return
         rng = self._rng(self.step)
-        scale = 1 + self.teams // 1000
-        for _ in range(1 + self.teams // 150):
+        scale = 1 + len(self._teams) // 1000
+        for _ in range(1 + len(self._teams) // 150):
             self._submit(rng, self._any(rng))
         for _ in range(int(rng.random() * 3 * scale)):
             self._any(rng).name = team_name(rng, self._any(rng).members[0])
@@ -144,14 +140,14 @@ class Board:
         if self._profile.exact:
             # A new team joins only where one has vanished.
             for _ in range(_about(rng, scale_now)):
-                if self._users.left() and self._merge(rng):
+                if self._users.left and self._merge(rng):
                     self._join(rng)
         else:
             for _ in range(_about(rng, 1.5 * scale_now)):
-                if self._users.left() and self.teams < self._profile.teams * 3 // 2:
+                if self._users.left and len(self._teams) < self._profile.teams * 3 // 2:
                     self._join(rng)
             for _ in range(_about(rng, 0.7 * scale_now)):
-                if self.teams > self._profile.teams:
+                if len(self._teams) > self._profile.teams:
                     self._merge(rng)
         if rng.random() < 0.1:
             self._change_sides(rng)
@@ -217,7 +213,7 @@ class Board:
     def _team(self, rng: Random, submitted: int) -> _Team:
         members = [self._users.new()]
         dice = rng.random()
-        while dice < 0.12 and len(members) < _MEMBERS_AT_MOST and self._users.left():
+        while dice < 0.12 and len(members) < _MEMBERS_AT_MOST and self._users.left:
             members.append(self._users.new())
             dice *= 2.2
         name = team_name(rng, members[0])
@@ -235,9 +231,9 @@ class Board:
 
     def _oddities(self, rng: Random) -> None:
         # A small board has no room for all of them.
-        odd = rng.sample(range(self.teams), min(self.teams // 2, len(ODD_TEAM_NAMES) + 5))
+        odd = rng.sample(range(len(self._teams)), min(len(self._teams) // 2, len(ODD_TEAM_NAMES) + 5))
         names = rng.sample(ODD_TEAM_NAMES, len(ODD_TEAM_NAMES))
-        gone = deleted_team(rng)
+        gone = f"[Deleted] {UUID(int=rng.getrandbits(128), version=4)}"
         for place, name in zip(odd, (gone, "[Deleted]", gone, "[Deleted]", None, *names), strict=False):
             team = self._teams[place]
             if name is None:  # one of several accounts is deleted; the team keeps its name
@@ -289,62 +285,34 @@ class SimulatedBoards:
     def __init__(self, epoch: datetime = EPOCH) -> None:
         self._epoch = epoch
         self._lock = threading.Lock()
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
+        self._boards: OrderedDict[str, Board] = OrderedDict()
+        self._zip = lru_cache(_ZIPS_KEPT)(self._make_zip)
 
-    def team_count(self, slug: str, step: int) -> int | None:
-        """The number of ranked teams at a step."""
-        cached = self._of(slug)
-        with cached.lock:
-            return cached.at(step).teams
-
-    def download(self, slug: str, step: int) -> bytes | None:
+    def download(self, slug: str, step: int) -> bytes:
         """The ZIP at a step."""
-        cached = self._of(slug)
-        with cached.lock:
-            if (slug, step) not in cached.zips:
-                csv = cached.at(step).csv(self._epoch)
-                now = self._epoch + timedelta(seconds=step * STEP_SECONDS)
-                cached.zips[slug, step] = zip_board(csv, f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
-                if len(cached.zips) > _ZIPS_KEPT:
-                    cached.zips.popitem(last=False)
-            return cached.zips[slug, step]
-
-    def _of(self, slug: str) -> _Cached:
         with self._lock:
-            cached = self._cached.setdefault(slug.lower(), _Cached(slug))
-            self._cached.move_to_end(slug.lower())
-            if len(self._cached) > _BOARDS_KEPT:
-                self._cached.popitem(last=False)
-            return cached
+            return self._zip(slug, step)
 
-
-class _Cached:
-    """A board at the last step requested, and its last ZIPs. Hold the lock to use it."""
-
-    def __init__(self, slug: str) -> None:
-        self.lock = threading.Lock()
-        self.zips: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._slug = slug
-        self._board: Board | None = None
-
-    def at(self, step: int) -> Board:
+    def _make_zip(self, slug: str, step: int) -> bytes:
+        board = self._boards.pop(slug.lower(), None)
         # A board only moves forward: for an earlier step it starts again.
-        if self._board is None or self._board.step > step:
-            self._board = Board(Profile.of(self._slug))
-        while self._board.step < step:
-            self._board.advance()
-        return self._board
+        if board is None or board.step > step:
+            board = Board(Profile.of(slug))
+        self._boards[slug.lower()] = board
+        if len(self._boards) > _BOARDS_KEPT:
+            self._boards.popitem(last=False)
+        while board.step < step:
+            board.advance()
+        now = self._epoch + timedelta(seconds=step * STEP_SECONDS)
+        return zip_board(board.csv(self._epoch), f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
 
 
 def zip_board(csv: bytes, name: str) -> bytes:
     """A ZIP with one DEFLATE member, as Kaggle sends it; the same bytes for the same arguments."""
     buffer = io.BytesIO()
-    level = 1 if csv.count(b"\n") > _BIG else 6
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         # ZipInfo's default date is 1980; with the current time every download would be different.
-        member = zipfile.ZipInfo(name)
-        member.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(member, csv, compresslevel=level)
+        archive.writestr(zipfile.ZipInfo(name), csv, zipfile.ZIP_DEFLATED, compresslevel=1)
     return buffer.getvalue()
 
 

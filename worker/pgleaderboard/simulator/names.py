@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+from itertools import count
+from math import gcd
 from random import Random
 from typing import Final
 
@@ -41,16 +42,11 @@ ODD_TEAM_NAMES: Final = (
 )
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Split a text at white space."""
-    return tuple(text.split())
-
-
-_FIRST: Final = words(
+_FIRST: Final = str.split(
     "Quiet Greedy Sparse Lazy Stacked Pruned Humble Frozen Random Shallow Residual Robust Bagged Noisy "
     "Convex Boosted Latent Tiny Hidden Cosine Smooth Masked Gated Warm Biased Linear Folded Sigmoid"
 )
-_SECOND: Final = words(
+_SECOND: Final = str.split(
     "Otters Tensors Gradients Forests Pandas Kernels Owls Ensembles Learners Splines Badgers Outliers "
     "Leaves Neurons Embeddings Hedgehogs Baselines Quokkas Residuals Folds Walruses Priors Lemurs"
 )
@@ -67,23 +63,14 @@ class Users:
     """The users of one board. `new()` never returns a name twice, even if case is ignored."""
 
     def __init__(self, seed: int, teams: int) -> None:
+        self._size = self.left = _CROWD if teams <= _CROWD_SERVES else _WORDS
         # The stride shares no factor with either size, so it visits every user once.
-        self._size = _CROWD if teams <= _CROWD_SERVES else _WORDS
-        self._stride = 1_299_709 + 5003 * 2 * (seed % 1000)
-        while self._stride % 2 == 0 or self._stride % 5 == 0 or self._stride % _CROWD == 0:
-            self._stride += 1
+        self._stride = next(n for n in count(1_299_709 + 10_006 * (seed % 1000)) if gcd(n, _WORDS * _CROWD) == 1)
         self._at = seed % self._size
-        self._given = 0
-
-    def left(self) -> int:
-        """The number of users that `new()` can still return."""
-        return self._size - self._given
 
     def new(self) -> str:
-        """The next user's name."""
-        if not self.left():
-            raise RuntimeError("no users left")
-        self._given += 1
+        """The next user's name. There are `left` of them."""
+        self.left -= 1
         self._at = (self._at + self._stride) % self._size
         return _username(self._at)
 
@@ -109,11 +96,6 @@ def _username(number: int) -> str:
 def deleted_user(rng: Random) -> str:
     """Kaggle's user name of a deleted account."""
     return f"del={rng.getrandbits(64):016x}"
-
-
-def deleted_team(rng: Random) -> str:
-    """Kaggle's team name of a deleted account, in its newer form."""
-    return f"[Deleted] {uuid.UUID(int=rng.getrandbits(128), version=4)}"
 
 
 def team_name(rng: Random, username: str) -> str:

@@ -14,7 +14,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,7 +41,8 @@ _COLUMNS = {
 }
 _REQUIRED = {"team_id": "TeamId", "team_name": "TeamName", "score": "Score"}
 EXTRA_COLUMNS = 12  # of a file, whose names are unknown, that the staging table has room for
-_KIND = re.compile(r"[-_](public|private)[-_]?leaderboard", re.IGNORECASE)
+# Greedy: the slug ends before the last such word.
+_NAME = re.compile(r"(.*)[-_](public|private)[-_]?leaderboard", re.IGNORECASE | re.DOTALL)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)(?:\.(\d{1,6})(?!\d))?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _MAX_HEADER = 64 * 1024
@@ -84,12 +85,12 @@ def kind_of(name: str) -> BoardKind:
 
     Raises NeedsPerson if the name does not contain it.
     """
-    kinds = _KIND.findall(name)
-    if not kinds:
+    match = _NAME.match(name)
+    if not match:
         raise NeedsPerson(
             f"cannot tell from the file name {_quoted(name)} whether this is the public or the private board"
         )
-    return "private" if kinds[-1].lower() == "private" else "public"
+    return "private" if match[2].lower() == "private" else "public"
 
 
 def time_of(name: str) -> datetime | None:
@@ -109,9 +110,9 @@ def time_of(name: str) -> datetime | None:
 
 
 def slug_of(name: str) -> str | None:
-    """Read the competition's slug from a file's name, None if it contains none."""
-    matches = list(_KIND.finditer(name))
-    return name[: matches[-1].start()] or None if matches else None
+    """Read the competition's slug from a file's name, perhaps empty. None if the name does not contain the kind."""
+    match = _NAME.match(name)
+    return match[1] if match else None
 
 
 def name_of(slug: str, kind: BoardKind, moment: datetime) -> str:
@@ -124,12 +125,11 @@ def layout_of(header: str) -> Layout:
 
     Raises NeedsPerson if a column is missing or doubled, or if there are too many.
     """
-    names = next(csv.reader([header]), [])
     columns: list[str] = []
     extra = 0
-    for name in names:
+    for name in next(csv.reader([header]), []):
         column = _COLUMNS.get(name.strip().lower())
-        if column is None:
+        if not column:
             extra += 1
             column = f"extra_{extra}"
         if column in columns:
@@ -142,16 +142,14 @@ def layout_of(header: str) -> Layout:
                 "Kaggle may have changed its format: look for a newer version of pgleaderboard"
             )
     if extra > EXTRA_COLUMNS:
-        raise NeedsPerson(f"the leaderboard has {extra} unknown columns; {EXTRA_COLUMNS} can be ignored")
+        raise NeedsPerson(f"the leaderboard has {extra} unknown columns; at most {EXTRA_COLUMNS} can be ignored")
     return Layout(tuple(columns), "rank" in columns)
 
 
 @contextmanager
-def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]]]:
-    """Open the one member of a downloaded ZIP.
+def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Open the one member of a downloaded ZIP. Yields its name and its chunks, as `chunks_of` does.
 
-    limit: the largest size of the unpacked member, in bytes.
-    Yields the member's name and its unpacked stream; a read beyond the limit raises NeedsPerson.
     Raises Transient for an invalid ZIP (a broken download), NeedsPerson for a valid one that holds no board.
     """
     try:
@@ -165,7 +163,7 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]
             if member.flag_bits & 0x1:
                 raise NeedsPerson("the file in Kaggle's ZIP is encrypted")
             with unpacked.open(member) as stream:
-                yield member.filename, LimitedReader(stream, limit)  # type: ignore[misc]
+                yield member.filename, chunks_of(stream, limit)
     except NeedsPerson:
         raise
     except _DAMAGED as error:
@@ -174,37 +172,25 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, IO[bytes]
         raise NeedsPerson(f"the file in Kaggle's ZIP cannot be unpacked: {error}") from error
 
 
-class LimitedReader:
-    """A stream of at most `limit` bytes: a ZIP bomb ends here."""
-
-    def __init__(self, stream: IO[bytes], limit: int) -> None:
-        self._stream = stream
-        self._left = limit
-        self._limit = limit
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes. Raises NeedsPerson beyond the limit."""
-        chunk = self._stream.read(size)
-        self._left -= len(chunk)
-        if self._left < 0:
+def chunks_of(stream: IO[bytes], limit: int) -> Iterator[bytes]:
+    """Yield an unpacked file in chunks. Raises NeedsPerson after `limit` bytes: a ZIP bomb ends here."""
+    left = limit
+    while chunk := stream.read(CHUNK):
+        left -= len(chunk)
+        if left < 0:
             raise NeedsPerson(
-                f"the leaderboard unpacks to more than {self._limit // 2**20} MB; "
-                "PGLEADERBOARD_MAX_DOWNLOAD_MB allows more"
+                f"the leaderboard unpacks to more than {limit // 2**20} MB; PGLEADERBOARD_MAX_DOWNLOAD_MB allows more"
             )
-        return chunk
+        yield chunk
 
 
 def read_zip(archive: IO[bytes], limit: int) -> Board:
-    """Read a downloaded ZIP to its end. limit: as for `open_member`.
-
-    Raises as `open_member`, `kind_of` and `layout_of` do.
-    """
-    archive.seek(0)
-    with open_member(archive, limit) as (name, stream):
-        return read_csv(stream, kind_of(name), time_of(name))
+    """Read a downloaded ZIP to its end. Raises as `open_member`, `chunks_of`, `kind_of` and `read_csv` do."""
+    with open_member(archive, limit) as (name, chunks):
+        return read_csv(chunks, kind_of(name), time_of(name))
 
 
-def read_csv(stream: IO[bytes], kind: BoardKind, taken_at: datetime | None) -> Board:
+def read_csv(chunks: Iterable[bytes], kind: BoardKind, taken_at: datetime | None) -> Board:
     """Read an unpacked board to its end.
 
     Raises Transient for an empty file, NeedsPerson for one that is not a board.
@@ -212,7 +198,7 @@ def read_csv(stream: IO[bytes], kind: BoardKind, taken_at: datetime | None) -> B
     digest = hashlib.blake2b(READER_VERSION, digest_size=32)
     nul_characters = 0
     head = b""
-    while chunk := stream.read(CHUNK):
+    for chunk in chunks:
         digest.update(chunk)
         nul_characters += chunk.count(b"\0")
         if len(head) < _MAX_HEADER:
@@ -224,18 +210,16 @@ def read_csv(stream: IO[bytes], kind: BoardKind, taken_at: datetime | None) -> B
 
 
 def zip_chunks(archive: IO[bytes], limit: int) -> Iterator[bytes]:
-    """Yield the CSV in a ZIP in chunks, as `csv_chunks` does."""
-    archive.seek(0)
-    with open_member(archive, limit) as (_, stream):
-        yield from csv_chunks(stream)
+    """Yield the CSV in a ZIP as `cleaned` does."""
+    with open_member(archive, limit) as (_, chunks):
+        yield from cleaned(chunks)
 
 
-def csv_chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield a CSV in chunks, header included, without its byte-order mark, and with U+FFFD for NUL bytes."""
-    chunk = stream.read(CHUNK).removeprefix(BYTE_ORDER_MARK)
-    while chunk:
-        yield chunk.replace(b"\0", b"\xef\xbf\xbd")
-        chunk = stream.read(CHUNK)
+def cleaned(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks of a CSV without its byte-order mark, and with U+FFFD for NUL bytes."""
+    for index, chunk in enumerate(chunks):
+        text = chunk if index else chunk.removeprefix(BYTE_ORDER_MARK)
+        yield text.replace(b"\0", b"\xef\xbf\xbd")
 
 
 def _first_lines(head: bytes) -> tuple[str, str]:
