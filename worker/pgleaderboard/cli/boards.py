@@ -66,8 +66,8 @@ def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, 
     with app.session(settings) as connection:
         view = read(connection)
     if chosen:
-        for line in getattr(view, chosen[0])():
-            sys.stdout.write(harmless(line.removesuffix("\n")) + "\n" if console.is_terminal else line)
+        text: str = getattr(view, chosen[0])()
+        sys.stdout.write("\n".join(map(harmless, text.split("\n"))) if console.is_terminal else text)
     else:
         is_window = console.is_terminal or shutil.get_terminal_size((0, 0)).columns
         _print(view.draw(console.width if is_window else None, None), console)
