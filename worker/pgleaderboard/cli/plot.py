@@ -15,20 +15,15 @@ commands = typer.Typer()
 @commands.command()
 def plot(
     slug: Slug,
-    team: Annotated[
-        list[str] | None, typer.Option(help="A team's name or TeamId; may be repeated.", show_default=False)
-    ] = None,
+    team: Annotated[list[str] | None, typer.Option(help="A team's name or TeamId; may be repeated.")] = None,
     participant: Annotated[
-        list[str] | None,
-        typer.Option(help="A Kaggle username, from team to team; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(help="A Kaggle username, from team to team; may be repeated.")
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, max=50, help="The first N teams; 10 without --team and --participant.")
     ] = None,
     score: Annotated[bool, typer.Option("--score", help="Draw scores instead of ranks.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="Write a .png or .svg.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="Write a .png or .svg.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Draw ranks, or scores, through time: into a file, else in the terminal.

@@ -99,8 +99,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 @commands.command()
 def retry(
     slugs: Annotated[
-        list[str] | None,
-        typer.Argument(help="Slugs of failing competitions.", show_default=False, autocompletion=complete_slug),
+        list[str] | None, typer.Argument(help="Slugs of failing competitions.", autocompletion=complete_slug)
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All competitions whose last sync failed.")] = False,
     wait: Wait = False,
