@@ -24,7 +24,6 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
 from pgleaderboard.doctor import Finding, Target, findings
-from pgleaderboard.kaggle.credential import Credential
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
 from tests.support.faults import Simulator, Status
@@ -39,16 +38,13 @@ def check_all(url: str, simulator: Simulator) -> Check:
     """Runs all checks on the test's database and Kaggle; keywords change fields of the Target."""
 
     def one(**changes: Any) -> list[Finding]:
-        credential = Credential("the test", token="test-token")
         fields: dict[str, Any] = {
             "url": url,
             "direct_url": changes.get("url", url),
             "has_direct_url": "direct_url" in changes,
             "kaggle": make_kaggle(simulator.url),
             "which_kaggle": "Kaggle, credential from the test",
-            "credential": credential,
-            "credential_error": None,
-            "needs_credential": True,
+            "credential_problem": None,
             "requests_per_minute": 0,
         }
         return list(findings(Target(**(fields | changes))))
@@ -115,8 +111,8 @@ BROKEN = [
         "workers", "problem", "1 competitions wait for one", "pgleaderboard work",
     ),
     (
-        "INSERT INTO kaggle_internal.worker_processes (version, credential, seen_at) "
-        "VALUES ('0.1.0', '', clock_timestamp() - interval '50 s')",
+        "INSERT INTO kaggle_internal.worker_processes (version, credential, requests_per_minute, seen_at) "
+        "VALUES ('0.1.0', '', 0, clock_timestamp() - interval '50 s')",
         "workers", "warning", "last heartbeat 50 s ago", "the next worker restarts",
     ),
     (
@@ -327,10 +323,8 @@ def test_clocks_that_differ(check_all: Check) -> None:
 def test_credentials(check_all: Check, simulator: Simulator) -> None:
     """None, one that cannot be read, one that is refused."""
     remedy = "https://www.kaggle.com/settings"
-    assert named(check_all(credential=None), "credential", "problem", "no Kaggle credential found", remedy)
-    assert named(
-        check_all(credential_error="cannot read x", kaggle=None), "credential", "problem", "cannot read x", remedy
-    )
+    for message in ("no Kaggle credential found", "cannot read x"):
+        assert named(check_all(credential_problem=message, kaggle=None), "credential", "problem", message, remedy)
     simulator.auth_required = "Bearer another"
     assert named(check_all(), "credential", "problem", "does not accept the credential (401)", remedy)
 

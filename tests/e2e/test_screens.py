@@ -217,7 +217,7 @@ def test_a_watched_board_survives_a_lost_connection(url: str, db: Connection, sy
     syncs.sync(zip_of(teams(1, 2)))
     with Terminal("board", "a-board", "-w", url=url) as shown:
         shown.until("team 1")
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'ROLLBACK'"
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgleaderboard'"
         assert db.execute(f"{cut} AND datname = current_database()").fetchone() == (True,)
         shown.until("reconnected")
         syncs.sync(zip_of(teams(1, 2, 77)))

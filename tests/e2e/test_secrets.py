@@ -23,7 +23,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
-from pgleaderboard import demo
+from pgleaderboard.reading.boards import board
+from pgleaderboard.reading.syncs import overview
+from pgleaderboard.screens.board import BoardView
+from pgleaderboard.screens.status import StatusView
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, zip_of
 from tests.support.faults import Page, Simulator, Status
@@ -337,8 +340,11 @@ def test_team_names_cannot_play_with_the_terminal(
         db.execute("SELECT kaggle.wait_for_sync('titanic')")
     assert db.execute("SELECT team_name FROM kaggle.leaderboard WHERE rank = 1").fetchone() == (name,)
     printed = io.StringIO()
-    Console(file=printed, force_terminal=False, width=200).print(demo._top(db, "titanic"))
+    console = Console(file=printed, force_terminal=False, width=200)
+    for view in (BoardView(board(db, "titanic", None, None, None)), StatusView(overview(db, "titanic"))):
+        console.print(*view.draw(200, None), sep="\n")
     assert controls_in(printed.getvalue()) == []
     assert "otters\\x1b]0;owned" in printed.getvalue()
+    assert "titanic: T\\x1b]0;owned" in printed.getvalue()
     assert "sync changed" in caplog.text
     assert controls_in(caplog.text) == []

@@ -97,7 +97,8 @@ def test_what_has_happened_does_not_lie_ahead(db: Connection, syncs: Syncs) -> N
         db.execute(f"UPDATE kaggle.{table} SET dates_checked_at = dates_checked_at + %s", (AHEAD,))
         db.execute(f"ALTER TABLE kaggle.{table} ENABLE TRIGGER USER")
     db.execute(
-        "INSERT INTO kaggle_internal.worker_processes (version, credential, seen_at) VALUES ('1', '', now() + %s)",
+        "INSERT INTO kaggle_internal.worker_processes (version, credential, requests_per_minute, seen_at) "
+        "VALUES ('1', '', 0, now() + %s)",
         (AHEAD,),
     )
     db.execute("INSERT INTO kaggle_internal.sync_state (competition_id, missing_since) VALUES (%s, now() + %s) "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from pgleaderboard.reading.boards import BoardNow, Entry
-from pgleaderboard.reading.syncs import Overview, Run, Status, Worker
+from pgleaderboard.reading.boards import BoardNow
+from pgleaderboard.reading.syncs import Overview
 from pgleaderboard.screens.board import BoardView
 from pgleaderboard.screens.status import StatusView
 
@@ -18,33 +19,32 @@ NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
 DAY = timedelta(days=1)
+COUNTS = dict.fromkeys(("added", "removed", "updated", "moved"), 99999)
+RUN = SimpleNamespace(
+    reason="scheduled", started_at=NOW, finished_at=NOW + DAY, outcome="changed", teams=123456, error=None, **COUNTS
+)
+FAILED = SimpleNamespace(
+    reason="manual", started_at=NOW, finished_at=NOW, outcome="failed", error="Kaggle did not answer " * 9
+)
+WORKER = SimpleNamespace(id=1, seen_at=NOW, problem="has other settings " * 9)
 
 
-RUN = Run(7, "scheduled", NOW, NOW + timedelta(seconds=3), "changed", 123456, 99999, 99999, 99999, 99999, None)
-
-
-FAILED = Run(6, "manual", NOW, NOW, "failed", None, None, None, None, None, "Kaggle did not answer " * 9)
-
-
-def status(slug: str, leader: str, problem: str) -> Status:
+def status(slug: str, leader: str, problem: str) -> SimpleNamespace:
     """A competition whose columns are all full."""
-    score = Decimal("0.12345")
-    return Status(
-        slug,
-        leader,
-        "ongoing",
-        "failing",
-        "public",
-        123456,
-        leader,
-        score,
-        NOW - DAY,
-        NOW,
-        NOW,
-        NOW + DAY,
-        17,
-        None,
-        problem,
+    return SimpleNamespace(
+        kaggle_competition_id=slug,
+        title=leader,
+        status="ongoing",
+        sync_state="failing",
+        board="public",
+        teams=123456,
+        leader=leader,
+        leader_score=Decimal("0.12345"),
+        synced_at=NOW - DAY,
+        next_sync_at=NOW + DAY,
+        consecutive_failures=17,
+        last_error=None,
+        problem=problem,
     )
 
 
@@ -54,7 +54,7 @@ def test_states_fit(name: str, problem: str, width: int) -> None:
     """All competitions, and one in full with its runs."""
     each = status("a-competition-whose-slug-is-as-long-as-kaggle-makes-them", name, problem or "a problem " * 20)
     for runs in (None, (RUN, FAILED)):
-        found = Overview(NOW, [Worker(1, "0.1.0", NOW, NOW)], [each], NOW, NOW + DAY, runs)
+        found = Overview(NOW, [WORKER], [each], NOW, NOW + DAY, runs)
         lines = StatusView(found).draw(width, None)
         assert max(cell_len(line.plain) for line in lines) <= width
         assert all(line.plain.isprintable() for line in lines)
@@ -65,10 +65,20 @@ def test_states_fit(name: str, problem: str, width: int) -> None:
 def test_boards_fit(rows: list[tuple[str, Decimal | None]], width: int) -> None:
     """Whatever teams call themselves, and no more lines than there is room for."""
     entries = [
-        Entry(n, n, name, score, 999, NOW, ["a"], False, n + 12345, "silver", [name])
+        SimpleNamespace(
+            rank=n,
+            team_name=name,
+            score=score,
+            submission_count=999,
+            last_submission_at=NOW,
+            is_benchmark=False,
+            medal="silver",
+            participants=[name],
+            movement=12345,
+        )
         for n, (name, score) in enumerate(rows, 1)
     ]
-    found = BoardNow("a-board", 1, "public", NOW, NOW, NOW - DAY, len(rows), entries)
+    found = BoardNow("a-board", 1, "public", NOW, NOW - DAY, len(rows), entries)
     lines = BoardView(found).draw(width, 6)
     assert max(cell_len(line.plain) for line in lines) <= width
     assert len(lines) <= 6

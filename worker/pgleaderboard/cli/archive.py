@@ -39,8 +39,7 @@ _LONGEST_WAIT_FOR_BUDGET = timedelta(minutes=1)  # by search
 def backfill(
     slug: Slug,
     files: Annotated[
-        list[Path],
-        typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.", show_default=False),
+        list[Path], typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.")
     ],
     at: Annotated[
         str | None, typer.Option(help="Time of the board, if not in the file name (UTC without a zone).")
@@ -80,7 +79,7 @@ def backfill(
 @commands.command()
 def export(
     slug: Slug,
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Folder for the ZIPs.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Folder for the ZIPs.")],
     every: Annotated[bool, typer.Option("--all", help="Every past board, a file for each change.")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -97,9 +96,7 @@ def export(
 
 
 @commands.command()
-def search(
-    text: Annotated[str, typer.Argument(help="Words of a title.", show_default=False)], verbose: Verbose = False
-) -> None:
+def search(text: Annotated[str, typer.Argument(help="Words of a title.")], verbose: Verbose = False) -> None:
     """List the competitions on Kaggle that match.
 
     Example: pgleaderboard search 'house prices'
@@ -152,7 +149,7 @@ def _wait_for_budget(settings: Settings, client: Kaggle, *, simulated: bool) -> 
 
 @commands.command()
 def add(
-    slugs: Annotated[list[str], typer.Argument(help="Slugs or URLs of competitions.", show_default=False)],
+    slugs: Annotated[list[str], typer.Argument(help="Slugs or URLs of competitions.")],
     event: Annotated[
         str | None, typer.Option(help="Slug of an event in which they count.", autocompletion=complete_event)
     ] = None,

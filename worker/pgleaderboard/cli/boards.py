@@ -29,10 +29,8 @@ commands = typer.Typer()
 
 _LINES_AT_ONCE = 500  # printed by one call, which costs rich more than a line does
 
-At = Annotated[
-    str | None, typer.Option(help="The past at this time (ISO 8601, UTC without a zone).", show_default=False)
-]
-Top = Annotated[int | None, typer.Option(min=1, help="Show only the first N.", show_default=False)]
+At = Annotated[str | None, typer.Option(help="The past at this time (ISO 8601, UTC without a zone).")]
+Top = Annotated[int | None, typer.Option(min=1, help="Show only the first N.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Stay and show each change at once; Ctrl-C to quit.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -66,8 +64,8 @@ def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, 
     with app.session(settings) as connection:
         view = read(connection)
     if chosen:
-        for line in getattr(view, chosen[0])():
-            sys.stdout.write(harmless(line.removesuffix("\n")) + "\n" if console.is_terminal else line)
+        text: str = getattr(view, chosen[0])()
+        sys.stdout.write("\n".join(map(harmless, text.split("\n"))) if console.is_terminal else text)
     else:
         is_window = console.is_terminal or shutil.get_terminal_size((0, 0)).columns
         _print(view.draw(console.width if is_window else None, None), console)
@@ -102,11 +100,7 @@ def _pager() -> list[str] | None:
 def status(
     slug: Annotated[
         str | None,
-        typer.Argument(
-            help="One competition in full; a line for each without it.",
-            show_default=False,
-            autocompletion=complete_slug,
-        ),
+        typer.Argument(help="One competition in full; a line for each without it.", autocompletion=complete_slug),
     ] = None,
     watch: Watch = False,
     json: Json = False,
@@ -128,10 +122,7 @@ def board(
     top: Top = None,
     at: At = None,
     event: Annotated[
-        str | None,
-        typer.Option(
-            help="Only teams with a participant of this event.", show_default=False, autocompletion=complete_event
-        ),
+        str | None, typer.Option(help="Only teams with a participant of this event.", autocompletion=complete_event)
     ] = None,
     watch: Watch = False,
     csv: Csv = False,
@@ -160,7 +151,7 @@ def board(
 
 @commands.command()
 def standings(
-    event: Annotated[str, typer.Argument(help="The event's slug.", show_default=False, autocompletion=complete_event)],
+    event: Annotated[str, typer.Argument(help="The event's slug.", autocompletion=complete_event)],
     top: Top = None,
     at: At = None,
     watch: Watch = False,

@@ -47,12 +47,8 @@ def _complete(listing: str) -> Callable[[str], list[str]]:
 complete_slug, complete_event = _complete("slugs"), _complete("event_slugs")
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
-Slug = Annotated[
-    str, typer.Argument(help="The competition's slug, as in its URL.", show_default=False, autocompletion=complete_slug)
-]
-Slugs = Annotated[
-    list[str], typer.Argument(help="Slugs of competitions.", show_default=False, autocompletion=complete_slug)
-]
+Slug = Annotated[str, typer.Argument(help="The competition's slug, as in its URL.", autocompletion=complete_slug)]
+Slugs = Annotated[list[str], typer.Argument(help="Slugs of competitions.", autocompletion=complete_slug)]
 
 
 def settings_for(verbose: bool) -> Settings:

@@ -57,10 +57,10 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     from pgleaderboard import app
     from pgleaderboard.doctor import Target, findings
 
-    credential, unreadable, simulated = None, None, False
+    simulated, unreadable = False, None
     try:
-        credential = find_credential(settings)
         simulated = app.is_simulated(settings, False)
+        find_credential(settings)
     except NeedsPerson as error:
         unreadable = str(error)
     with contextlib.ExitStack() as stack:
@@ -75,9 +75,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
                 has_direct_url=settings.direct_url is not None,
                 kaggle=client,
                 which_kaggle=which,
-                credential=credential,
-                credential_error=unreadable,
-                needs_credential=not simulated and which == app.NO_CREDENTIAL,
+                credential_problem=which if which == app.NO_CREDENTIAL else unreadable,
                 requests_per_minute=0 if simulated else settings.requests_per_minute,
             )
         )

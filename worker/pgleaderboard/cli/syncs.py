@@ -56,8 +56,7 @@ def pause(
     with session(verbose) as connection:
         known = _known(connection, slugs)
         for slug in known:
-            is_change, _, _ = syncs.set_auto_sync(connection, slug, False)
-            say(f"{slug}: paused" if is_change else f"{slug}: already paused")
+            say(f"{slug}: paused" if syncs.set_auto_sync(connection, slug, False) else f"{slug}: already paused")
         if not wait:
             return
         until = time.monotonic() + timeout
@@ -82,13 +81,14 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
         show_notices(connection)
         begun = []
         for slug in _known(connection, slugs):
-            is_change, status, start = syncs.set_auto_sync(connection, slug, True)
-            if not is_change:
+            resumed = syncs.set_auto_sync(connection, slug, True)
+            if resumed is None:
                 say(f"{slug}: not paused")
-            elif status == "ongoing":
+            elif resumed.status == "ongoing":
                 begun.append(slug)
                 say(f"{slug}: resumed, syncs now")
-            elif status == "upcoming":
+            elif resumed.status == "upcoming":
+                start = resumed.start_date
                 say(f"{slug}: resumed, syncs when it begins{f' ({moment(start)} UTC)' if start else ''}")
             else:
                 say(f"{slug}: resumed; it is completed")
@@ -99,8 +99,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 @commands.command()
 def retry(
     slugs: Annotated[
-        list[str] | None,
-        typer.Argument(help="Slugs of failing competitions.", show_default=False, autocompletion=complete_slug),
+        list[str] | None, typer.Argument(help="Slugs of failing competitions.", autocompletion=complete_slug)
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All competitions whose last sync failed.")] = False,
     wait: Wait = False,

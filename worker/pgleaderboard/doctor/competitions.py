@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgleaderboard.database.connect import Connection, row, rows, value
+from pgleaderboard.database.connect import Connection, column, row, rows, value
 from pgleaderboard.doctor.database import CLOCK_WARNING
 from pgleaderboard.doctor.finding import Finding, Findings, ok, problem, warning
 
@@ -21,16 +21,17 @@ def syncs(connection: Connection) -> Findings:
         ORDER BY s.last_error_kind = 'transient', v.competition_id
         """,
     )
-    for each in failing[:SHOWN]:
-        retry = f", next try {each.next_sync_at:%H:%M:%S %Z}" if each.next_sync_at else ""
+    remedies = {
+        "transient": "nothing: it is retried automatically",
+        "person": "when that is fixed: SELECT kaggle.sync_now('{}')",
+    }
+    for competition in failing[:SHOWN]:
+        retry = f", next try {competition.next_sync_at:%H:%M:%S %Z}" if competition.next_sync_at else ""
         yield Finding(
             "syncs",
-            "warning" if each.kind == "transient" else "problem",
-            f"{each.name} is failing ({each.times} in a row{retry}): {each.last_error}",
-            {
-                "transient": "nothing: it is retried automatically",
-                "person": f"when that is fixed: SELECT kaggle.sync_now('{each.name}')",
-            }.get(each.kind, "please report it with the worker's log"),
+            "warning" if competition.kind == "transient" else "problem",
+            f"{competition.name} is failing ({competition.times} in a row{retry}): {competition.last_error}",
+            remedies.get(competition.kind, "please report it with the worker's log").format(competition.name),
         )
     if len(failing) > SHOWN:
         yield warning("syncs", f"{len(failing) - SHOWN} more are failing", "SELECT * FROM kaggle.sync_status")
@@ -40,38 +41,34 @@ def syncs(connection: Connection) -> Findings:
 
 def missing(connection: Connection) -> Findings:
     """Competitions whose row is gone though no trigger saw its deletion."""
-    for each in rows(
+    remedy = "insert its row again under the same id before then; nothing, if it was deleted on purpose"
+    for message in column(
         connection,
         """
-        SELECT s.competition_id, s.missing_since, s.missing_since + kaggle_internal.grace_for_missing() AS removal,
-               (SELECT string_agg(DISTINCT b.slug, ', ') FROM kaggle.boards b WHERE b.competition_id = s.competition_id)
-               AS slugs
+        SELECT format('competition %s (%s) has been missing since %s, and no trigger saw its deletion: '
+                      'its boards, history and runs are removed at %s', s.competition_id,
+                      coalesce((SELECT string_agg(DISTINCT b.slug, ', ') FROM kaggle.boards b
+                                WHERE b.competition_id = s.competition_id), 'without a board'),
+                      to_char(s.missing_since, 'YYYY-MM-DD HH24:MI:SS TZ'),
+                      to_char(s.missing_since + kaggle_internal.grace_for_missing(), 'YYYY-MM-DD HH24:MI:SS TZ'))
         FROM kaggle_internal.sync_state s WHERE s.missing_since IS NOT NULL ORDER BY s.competition_id
         """,
     ):
-        yield warning(
-            "syncs",
-            f"competition {each.competition_id} ({each.slugs or 'without a board'}) has been missing since "
-            f"{each.missing_since:%Y-%m-%d %H:%M:%S %Z}, and no trigger saw its deletion: its boards, history and runs "
-            f"are removed at {each.removal:%Y-%m-%d %H:%M:%S %Z}",
-            "insert its row again under the same id before then; nothing, if it was deleted on purpose",
-        )
+        yield warning("syncs", message, remedy)
 
 
 def ahead(connection: Connection) -> Findings:
     """Boards that were synced while the database's clock was ahead."""
-    for board in rows(
+    remedy = "nothing: it is right, and so are later syncs; set the database's clock by NTP"
+    for kind, slug, at in rows(
         connection,
-        "SELECT slug, kind, observed_at FROM kaggle.boards "
+        "SELECT kind, slug, observed_at FROM kaggle.boards "
         "WHERE observed_at > clock_timestamp() + make_interval(secs => %s) ORDER BY observed_at DESC, slug LIMIT %s",
         CLOCK_WARNING,
         SHOWN,
     ):
-        yield warning(
-            "clock",
-            f"the {board.kind} board of {board.slug} is dated {board.observed_at:%Y-%m-%d %H:%M:%S %Z}, in the future",
-            "nothing: it is right, and so are later syncs; set the database's clock by NTP",
-        )
+        message = f"the {kind} board of {slug} is dated {at:%Y-%m-%d %H:%M:%S %Z}, in the future"
+        yield warning("clock", message, remedy)
 
 
 def condition(connection: Connection) -> Findings:

@@ -33,11 +33,8 @@ def server(connection: Connection) -> Findings:
     else:
         yield ok("database", name)
     if value(connection, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
-        yield problem(
-            "database",
-            "the database cannot be written to: it is a standby or read-only",
-            "name the primary server in DATABASE_URL",
-        )
+        message = "the database cannot be written to: it is a standby or read-only"
+        yield problem("database", message, "name the primary server in DATABASE_URL")
 
 
 def clock(connection: Connection, here: Callable[[], float]) -> Findings:
@@ -72,25 +69,18 @@ def listen(connection: Connection, target: Target) -> Findings:
         yield problem("listen", f"DATABASE_URL: {message_of(error)}", remedy_for_connecting(str(error)))
         return
     if is_other:
-        yield problem(
-            "listen",
-            "DATABASE_URL and PGLEADERBOARD_DIRECT_URL name different databases",
-            "name the same database in both, with the pooler in the first only",
-        )
-    elif any(True for _ in connection.notifies(timeout=NOTIFIED_WITHIN, stop_after=1)):
+        message = "DATABASE_URL and PGLEADERBOARD_DIRECT_URL name different databases"
+        yield problem("listen", message, "name the same database in both, with the pooler in the first only")
+    elif any(connection.notifies(timeout=NOTIFIED_WITHIN, stop_after=1)):
         yield ok("listen", "a notification sent through DATABASE_URL arrived")
     elif is_pooled(connection):
-        yield problem(
-            "listen",
-            f"{name} names a pooler in transaction mode: LISTEN does not work there",
-            "set PGLEADERBOARD_DIRECT_URL to the database itself; DATABASE_URL may stay the pooler",
-        )
+        message = f"{name} names a pooler in transaction mode: LISTEN does not work there"
+        remedy = "set PGLEADERBOARD_DIRECT_URL to the database itself; DATABASE_URL may stay the pooler"
+        yield problem("listen", message, remedy)
     else:
-        yield problem(
-            "listen",
-            f"a notification did not arrive within {NOTIFIED_WITHIN:g} s on {name}",
-            "name the primary server itself in PGLEADERBOARD_DIRECT_URL, without a proxy",
-        )
+        message = f"a notification did not arrive within {NOTIFIED_WITHIN:g} s on {name}"
+        remedy = "name the primary server itself in PGLEADERBOARD_DIRECT_URL, without a proxy"
+        yield problem("listen", message, remedy)
 
 
 def is_pooled(connection: Connection) -> bool:
@@ -112,12 +102,9 @@ def row_security(connection: Connection) -> Findings:
         ORDER BY 1, 2
         """,
     ):
-        yield problem(
-            "rights",
-            f'row level security hides rows of {name} from role "{role}": '
-            + ("hidden competitions are not synced" if name == "kaggle.competitions" else "nothing is synced"),
-            f'ALTER ROLE "{role}" BYPASSRLS' + ("" if is_forced else f'; or ALTER TABLE {name} OWNER TO "{role}"'),
-        )
+        effect = "hidden competitions are not synced" if name == "kaggle.competitions" else "nothing is synced"
+        remedy = f'ALTER ROLE "{role}" BYPASSRLS' + ("" if is_forced else f'; or ALTER TABLE {name} OWNER TO "{role}"')
+        yield problem("rights", f'row level security hides rows of {name} from role "{role}": {effect}', remedy)
 
 
 def lock_holders(connection: Connection) -> str:

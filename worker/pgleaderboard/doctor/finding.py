@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, LiteralString
 
+from pgleaderboard.database.connect import Connection, rows
 from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.kaggle.credential import Credential
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -46,12 +46,18 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
+def problems(connection: Connection, check: str, good: str, query: LiteralString, *values: Any) -> Findings:
+    """A problem for each row of a query, which holds message and remedy; without rows the good message."""
+    wrong = [problem(check, message, remedy) for message, remedy in rows(connection, query, *values)]
+    yield from wrong or [ok(check, good)]
+
+
 @dataclass(frozen=True)
 class Target:
     """The set-up under examination.
 
     url: the database, perhaps through a pooler. direct_url: the same one without; has_direct_url: it is set.
-    kaggle: None where credential_error says why there is none. clock: seconds since 1970 on this machine.
+    kaggle: None where credential_problem says why there is none. clock: seconds since 1970 on this machine.
     """
 
     url: str
@@ -59,9 +65,7 @@ class Target:
     has_direct_url: bool
     kaggle: Kaggle | None
     which_kaggle: str
-    credential: Credential | None
-    credential_error: str | None
-    needs_credential: bool
+    credential_problem: str | None
     requests_per_minute: int
     clock: Callable[[], float] = time.time
 

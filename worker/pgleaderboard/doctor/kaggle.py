@@ -16,13 +16,9 @@ def kaggle(target: Target, connection: Connection | None) -> Findings:
     connection: None where no database keeps a budget.
     """
     remedy = "create one at https://www.kaggle.com/settings (API) and set KAGGLE_API_TOKEN"
-    if target.credential_error:
-        yield problem("credential", target.credential_error, f"correct or remove that file, or {remedy}")
+    if target.credential_problem or target.kaggle is None:
+        yield problem("credential", target.credential_problem or "no Kaggle credential found", remedy)
         return
-    if target.credential is None and target.needs_credential:
-        yield problem("credential", "no Kaggle credential found", remedy)
-        return
-    assert target.kaggle is not None
     if connection is not None:
         wake_at = take_grant(connection, target.fingerprint, target.requests_per_minute)
         until: datetime | None = value(
@@ -32,11 +28,9 @@ def kaggle(target: Target, connection: Connection | None) -> Findings:
             target.fingerprint,
         )
         if until:
-            yield warning(
-                "kaggle",
-                f"Kaggle asked for a pause of all requests until {until:%Y-%m-%d %H:%M:%S %Z}",
-                "nothing, it passes; if it comes again, lower PGLEADERBOARD_REQUESTS_PER_MINUTE",
-            )
+            message = f"Kaggle asked for a pause of all requests until {until:%Y-%m-%d %H:%M:%S %Z}"
+            remedy = "nothing, it passes; if it comes again, lower PGLEADERBOARD_REQUESTS_PER_MINUTE"
+            yield warning("kaggle", message, remedy)
             return
         if wake_at is not None:  # a busy worker has the grants, and so knows whether the credential is valid
             yield ok("kaggle", f"{target.which_kaggle}; no request was made, the worker uses the budget")

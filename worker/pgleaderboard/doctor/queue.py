@@ -7,7 +7,7 @@ from importlib.metadata import version as installed_version
 
 from pgleaderboard import __version__
 from pgleaderboard.database.connect import Connection, column, row, rows, value
-from pgleaderboard.doctor.finding import Finding, Findings, ok, problem, some, warning
+from pgleaderboard.doctor.finding import Findings, ok, problem, some, warning
 
 TESTED_QUEUE = "3.10."
 STUCK_AFTER = timedelta(minutes=10)  # a worker sweeps every 4 s, and a sync has its deadline
@@ -23,17 +23,11 @@ def queue(connection: Connection) -> Findings:
         "WHERE pronamespace = to_regnamespace('procrastinate') AND proname = name)",
     )
     if missing:
-        yield problem(
-            "queue",
-            f"procrastinate {package} misses {some(missing)} in its schema",
-            "restore schema procrastinate from a backup, or see `pgleaderboard uninstall --help`",
-        )
+        remedy = "restore schema procrastinate from a backup, or see `pgleaderboard uninstall --help`"
+        yield problem("queue", f"procrastinate {package} misses {some(missing)} in its schema", remedy)
     elif not package.startswith(TESTED_QUEUE):
-        yield warning(
-            "queue",
-            f"procrastinate {package} is installed, not {TESTED_QUEUE}x",
-            "install the required version: pip install --upgrade pgleaderboard",
-        )
+        remedy = "install the required version: pip install --upgrade pgleaderboard"
+        yield warning("queue", f"procrastinate {package} is installed, not {TESTED_QUEUE}x", remedy)
     else:
         yield ok("queue", f"procrastinate {package} fits its schema")
 
@@ -49,41 +43,27 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
         """,
     )
     for worker in registered:
+        name = f"worker {worker.id}"
         if not worker.alive:
-            yield warning(
-                "workers",
-                f"worker {worker.id} was killed or cut off, last heartbeat {worker.silent:.0f} s ago",
-                "look into its log; the next worker restarts its syncs",
-            )
+            message = f"{name} was killed or cut off, last heartbeat {worker.silent:.0f} s ago"
+            yield warning("workers", message, "look into its log; the next worker restarts its syncs")
         elif worker.version != __version__:
-            yield warning(
-                "workers",
-                f"worker {worker.id} is pgleaderboard {worker.version}, this program is {__version__}",
-                "restart it after an upgrade",
-            )
+            message = f"{name} is pgleaderboard {worker.version}, this program is {__version__}"
+            yield warning("workers", message, "restart it after an upgrade")
         elif worker.credential != fingerprint:
-            yield warning(
-                "workers",
-                f"worker {worker.id} uses another Kaggle credential than this program",
-                "restart it after changing a credential, which it reads at its start",
-            )
+            message = f"{name} uses another Kaggle credential than this program"
+            yield warning("workers", message, "restart it after changing a credential, which it reads at its start")
         if worker.problem:
-            yield warning(
-                "workers",
-                f"worker {worker.id}: {worker.problem}",
-                "give all workers the same settings, and restart them",
-            )
+            remedy = "give all workers the same settings, and restart them"
+            yield warning("workers", f"{name}: {worker.problem}", remedy)
     silent = [worker.silent for worker in registered if worker.alive]
     if silent:
         yield ok("workers", f"{len(silent)} running, last heartbeat {min(silent):.0f} s ago")
         return
     waiting = value(connection, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(NULL, true)")
-    yield Finding(
-        "workers",
-        "problem" if waiting else "warning",
-        f"no worker is running; {f'{waiting} competitions wait' if waiting else 'nothing waits'} for one",
-        "start one: pgleaderboard work (or work --once, from cron)",
-    )
+    message = f"no worker is running; {f'{waiting} competitions wait' if waiting else 'nothing waits'} for one"
+    finding = problem if waiting else warning
+    yield finding("workers", message, "start one: pgleaderboard work (or work --once, from cron)")
 
 
 def jobs(connection: Connection, fingerprint: str) -> Findings:
@@ -93,39 +73,36 @@ def jobs(connection: Connection, fingerprint: str) -> Findings:
 
 
 def _long_runs(connection: Connection) -> Findings:
-    for run in rows(
+    for run, competition, minutes in rows(
         connection,
         """
-        SELECT s.running_run_id, s.competition_id, clock_timestamp() - s.running_since AS since
-        FROM kaggle_internal.sync_state s WHERE s.running_since < clock_timestamp() - %s::interval
-        ORDER BY s.running_since
+        SELECT running_run_id, competition_id, round(extract(epoch FROM clock_timestamp() - running_since) / 60)
+        FROM kaggle_internal.sync_state WHERE running_since < clock_timestamp() - %s::interval ORDER BY running_since
         """,
         STUCK_AFTER,
     ):
-        yield problem(
-            "jobs",
-            f"run {run.running_run_id} of competition {run.competition_id} has been running for {_minutes(run.since)}",
-            "restart its worker: the sync begins again",
-        )
+        message = f"run {run} of competition {competition} has been running for {minutes} minutes"
+        yield problem("jobs", message, "restart its worker: the sync begins again")
 
 
 def _long_waits(connection: Connection, fingerprint: str) -> Findings:
-    paused, alive = row(
+    waiting, minutes = row(
         connection,
-        "SELECT EXISTS (SELECT FROM kaggle_internal.kaggle_budget WHERE credential = %s "
-        "AND blocked_until > clock_timestamp()) AS paused, EXISTS (SELECT FROM kaggle.workers) AS alive",
+        """
+        SELECT count(DISTINCT competition_id), round(extract(epoch FROM clock_timestamp() - min(since)) / 60)
+        FROM kaggle_internal.wanted(NULL, false)
+        WHERE task = 'sync' AND since < clock_timestamp() - %s::interval
+          AND EXISTS (SELECT FROM kaggle.workers)
+          AND NOT EXISTS (SELECT FROM kaggle_internal.kaggle_budget
+                          WHERE credential = %s AND blocked_until > clock_timestamp())
+        """,
+        STUCK_AFTER,
         fingerprint,
     )
-    waiting, oldest = row(
-        connection,
-        "SELECT count(DISTINCT competition_id), clock_timestamp() - min(since) "
-        "FROM kaggle_internal.wanted(NULL, false) WHERE task = 'sync' AND since < clock_timestamp() - %s::interval",
-        STUCK_AFTER,
-    )
-    if waiting and alive and not paused:
+    if waiting:
         yield problem(
             "jobs",
-            f"{waiting} competitions wait for a sync, the oldest for {_minutes(oldest)}, though a worker is running",
+            f"{waiting} competitions wait for a sync, the oldest for {minutes} minutes, though a worker is running",
             "raise PGLEADERBOARD_REQUESTS_PER_MINUTE or sync_interval if the budget is too small for so many boards; "
             "else restart the worker and report its log",
         )
@@ -140,7 +117,3 @@ def _lost_jobs(connection: Connection) -> Findings:
     )
     if lost:
         yield warning("jobs", f"jobs held by a worker that is gone: {lost}", "nothing: the next worker takes them over")
-
-
-def _minutes(length: timedelta) -> str:
-    return f"{length.total_seconds() / 60:.0f} minutes"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import LiteralString
-
 import psycopg
 
 from pgleaderboard import __version__
 from pgleaderboard.database import release
-from pgleaderboard.database.connect import Connection, column, rows, value
-from pgleaderboard.doctor.finding import Findings, ok, problem, some
+from pgleaderboard.database.connect import Connection, column, value
+from pgleaderboard.doctor.finding import Findings, ok, problem, problems, some
 from pgleaderboard.errors import NeedsPerson, SchemaTooNew, SchemaTooOld, Transient
 
 
@@ -27,10 +25,11 @@ def schema(connection: Connection) -> Findings:
         if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
             yield problem("rights", str(error), remedy_for_rights(connection))
             return
-        may: LiteralString = "SELECT has_database_privilege(current_database(), 'CREATE')"
-        database, role = connection.info.dbname, connection.info.user
-        grant = f'have the owner run GRANT CREATE ON DATABASE "{database}" TO "{role}"; then pgleaderboard migrate'
-        yield problem("migrations", str(error), "run pgleaderboard migrate" if value(connection, may) else grant)
+        remedy = "run pgleaderboard migrate"
+        if not value(connection, "SELECT has_database_privilege(current_database(), 'CREATE')"):
+            database, role = connection.info.dbname, connection.info.user
+            remedy = f'have the owner run GRANT CREATE ON DATABASE "{database}" TO "{role}"; then pgleaderboard migrate'
+        yield problem("migrations", str(error), remedy)
     else:
         yield ok("migrations", f"the tables and functions are those of pgleaderboard {__version__}")
 
@@ -80,54 +79,47 @@ def search_path(connection: Connection) -> Findings:
         """,
     )
     if unpinned:
-        yield problem(
-            "search_path",
-            f"{some(unpinned)} would find other people's tables: no search_path is pinned",
-            "run pgleaderboard migrate --again; keep functions of your own in a schema of your own",
-        )
+        message = f"{some(unpinned)} would find other people's tables: no search_path is pinned"
+        remedy = "run pgleaderboard migrate --again; keep functions of your own in a schema of your own"
+        yield problem("search_path", message, remedy)
     else:
         yield ok("search_path", "every function pins its own")
 
 
 def triggers(connection: Connection) -> Findings:
     """Whether the triggers fire."""
-    disabled = column(
+    return problems(
         connection,
-        "SELECT format('%s on %s', tgname, tgrelid::regclass) FROM pg_trigger "
-        "WHERE tgrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'kaggle'::regnamespace) "
-        "AND NOT tgisinternal AND tgenabled NOT IN ('O', 'A') ORDER BY 1",
+        "triggers",
+        "all exist and are enabled",
+        """
+        SELECT format('disabled: %s on %s', tgname, tgrelid::regclass),
+               'as the owner: ALTER TABLE kaggle.… ENABLE TRIGGER USER'
+        FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+        WHERE c.relnamespace = 'kaggle'::regnamespace AND NOT tgisinternal AND tgenabled NOT IN ('O', 'A')
+        UNION ALL
+        SELECT 'missing: ' || name, 'run pgleaderboard migrate --again'
+        FROM unnest(ARRAY['competitions_inserted', 'competitions_updated', 'competitions_deleted',
+                          'competitions_truncated']) AS name
+        WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'kaggle.competitions'::regclass AND tgname = name)
+        UNION ALL
+        SELECT format('session_replication_role is %s: no trigger fires in this role''s sessions', setting),
+               'ALTER ROLE … or ALTER DATABASE … RESET session_replication_role'
+        FROM pg_settings WHERE name = 'session_replication_role' AND setting <> 'origin'
+        ORDER BY 1
+        """,
     )
-    missing = column(
-        connection,
-        "SELECT name FROM unnest(ARRAY['competitions_inserted', 'competitions_updated', 'competitions_deleted', "
-        "'competitions_truncated']) AS name WHERE NOT EXISTS (SELECT FROM pg_trigger "
-        "WHERE tgrelid = 'kaggle.competitions'::regclass AND tgname = name)",
-    )
-    role = value(connection, "SELECT current_setting('session_replication_role')")
-    if disabled:
-        yield problem(
-            "triggers", f"disabled: {some(disabled)}", "as the owner: ALTER TABLE kaggle.… ENABLE TRIGGER USER"
-        )
-    if missing:
-        yield problem("triggers", f"missing: {some(missing)}", "run pgleaderboard migrate --again")
-    if role != "origin":
-        yield problem(
-            "triggers",
-            f"session_replication_role is {role}: no trigger fires in this role's sessions",
-            "ALTER ROLE … or ALTER DATABASE … RESET session_replication_role",
-        )
-    if not disabled and not missing and role == "origin":
-        yield ok("triggers", "all exist and are enabled")
 
 
 def sequences(connection: Connection) -> Findings:
     """Whether a sequence would issue a number in use, as after an upgrade by logical replication."""
-    behind = rows(connection, "SELECT sequence, last_value, highest FROM kaggle_internal.sequences_behind()")
-    for row in behind:
-        yield problem(
-            "sequences",
-            f"{row.sequence} is at {row.last_value}, and {row.highest} is in use",
-            "run pgleaderboard migrate --again, which sets it forward",
-        )
-    if not behind:
-        yield ok("sequences", "none is behind its table")
+    return problems(
+        connection,
+        "sequences",
+        "none is behind its table",
+        """
+        SELECT format('%s is at %s, and %s is in use', sequence, last_value, highest),
+               'run pgleaderboard migrate --again, which sets it forward'
+        FROM kaggle_internal.sequences_behind()
+        """,
+    )

@@ -1,5 +1,5 @@
-"""The queries of screens and commands, each of which returns a dataclass.
+"""The queries of screens and commands. Rows are named tuples, with the names of the columns.
 
-But for `news` they rely on no session, so that they work through a pooler in transaction mode. The
-rights of a reader or an editor suffice.
+But for `asking.news` they rely on no session, so that they work through a pooler in transaction mode. The rights of a
+reader or an editor suffice.
 """

@@ -1,17 +1,19 @@
-"""What all queries share: one snapshot for a whole answer, and errors for people."""
+"""What all queries share: one snapshot for a whole answer, errors for people, and notifications."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import psycopg
 from psycopg import errors as pg
 
 from pgleaderboard.database.connect import Connection
 from pgleaderboard.errors import NeedsPerson, Transient
 
 _NOT_OURS = (pg.InvalidSchemaName, pg.UndefinedTable, pg.UndefinedFunction, pg.UndefinedColumn)
+_PASSING = (pg.LockNotAvailable, pg.QueryCanceled)
 
 
 @contextmanager
@@ -24,23 +26,35 @@ def in_words(connection: Connection) -> Iterator[None]:
             f'database "{connection.info.dbname}" has no leaderboards of this version: run `pgleaderboard migrate` '
             f"({error.diag.message_primary})"
         ) from error
-    except (pg.NoDataFound, pg.CheckViolation) as error:
-        raise NeedsPerson(_one_line(error)) from error
-    except (pg.LockNotAvailable, pg.QueryCanceled) as error:
-        raise Transient(_one_line(error)) from error
-
-
-def _one_line(error: psycopg.Error) -> str:
-    parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
-    return "; ".join(" ".join(part.split()) for part in parts if part)
+    except (pg.NoDataFound, pg.CheckViolation, *_PASSING) as error:
+        parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+        message = "; ".join(" ".join(part.split()) for part in parts if part)
+        raise (Transient if isinstance(error, _PASSING) else NeedsPerson)(message) from error
 
 
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
     """All queries within see the same moment."""
-    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    try:
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield
-    finally:
-        if not connection.closed:
-            connection.rollback()
+
+
+def listen(connection: Connection) -> None:
+    """Receive every notification from now on. connection: direct, a pooler loses them."""
+    # Boards that changed; workers that start or stop and edited competitions; jobs.
+    connection.execute('LISTEN kaggle_leaderboard; LISTEN kaggle_status; LISTEN "procrastinate_queue_v1#kaggle"')
+
+
+def news(connection: Connection, timeout: float) -> Iterator[dict[str, Any]]:
+    """The payloads of the next notifications; nothing after `timeout` seconds without one.
+
+    Raises psycopg.OperationalError where the connection is lost.
+    """
+    for notification in connection.notifies(timeout=timeout, stop_after=1):
+        try:
+            payload = json.loads(notification.payload)
+        except ValueError:  # anybody may send anything on a channel
+            continue
+        if isinstance(payload, dict):
+            yield payload

@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
-from typing import LiteralString
+from typing import Any, LiteralString
 
-from pgleaderboard.database.connect import Connection, column, objects, row, rows, value
+from pgleaderboard.database.connect import Connection, column, row, rows, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, known_slug, nearest
 
-_STEPS: LiteralString = "SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A row of a board. rank: None for a benchmark. rank_then: a day ago, None for a new team."""
-
-    rank: int | None
-    team_id: int
-    team_name: str
-    score: Decimal | None
-    submission_count: int | None
-    last_submission_at: datetime | None
-    member_usernames: Sequence[str]
-    is_benchmark: bool
-    rank_then: int | None
-    medal: str | None
-    participants: Sequence[str] = ()
-
 
 @dataclass(frozen=True)
 class BoardNow:
-    """A board at a moment. since: the moment of rank_then; None without an earlier board."""
+    """A board at a moment. since: the moment of rank_then, None without an earlier board.
+
+    entries: rows of kaggle.leaderboard with rank_then and movement, None for a new team, medal, and participants.
+    """
 
     slug: str
     competition_id: int
     kind: str | None
-    at: datetime
     synced_at: datetime | None
     since: datetime | None
     teams: int
-    entries: Sequence[Entry]
+    entries: Sequence[Any]
     problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """A row of kaggle.rank_history."""
-
-    at: datetime
-    team_id: int
-    team_name: str
-    rank: int
-    score: Decimal | None
 
 
 def board(connection: Connection, slug: str, at: datetime | None, event: str | None, top: int | None) -> BoardNow:
@@ -65,27 +36,31 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
     event: only teams with a participant of it. top: the first N ranked teams, and the benchmarks between them.
     """
     with snapshot(connection):
-        known = known_slug(connection, slug)
-        competition_id, now, since = row(
+        slug = known_slug(connection, slug)
+        competition_id, since = row(
             connection,
             """
-            SELECT c.id, clock_timestamp(),
-                   greatest(least(%(at)s::timestamptz, clock_timestamp()) - interval '24 hours',
-                            min(b.observed_from), max(b.history_from))
+            SELECT c.id, greatest(least(%(at)s::timestamptz, clock_timestamp()) - interval '24 hours',
+                                  min(b.observed_from), max(b.history_from))
             FROM kaggle.competitions c
             LEFT JOIN kaggle.boards b ON b.competition_id = c.id AND lower(b.slug) = lower(c.kaggle_competition_id)
             WHERE c.kaggle_competition_id = %(slug)s GROUP BY c.id
             """,
-            slug=known,
+            slug=slug,
             at=at,
         )
-        roster = _roster(connection, event, competition_id, known) if event is not None else None
-        listed = rows(
+        roster = None if event is None else _roster(connection, event, competition_id, slug)
+        entries = rows(
             connection,
             """
             SELECT n.rank, n.team_id, n.team_name, n.score, n.submission_count, n.last_submission_at,
                    n.member_usernames, n.is_benchmark, t.rank AS rank_then, kaggle.medal(n.rank, n.teams),
-                   n.board, n.synced_at, n.teams
+                   ARRAY(SELECT coalesce(p.display_name, p.kaggle_username)
+                         FROM unnest(n.member_usernames) WITH ORDINALITY m (name, place)
+                         JOIN kaggle.participants p
+                             ON lower(p.kaggle_username COLLATE "C") = lower(m.name COLLATE "C")
+                         ORDER BY m.place) AS participants,
+                   t.rank - n.rank AS movement, n.board, n.synced_at, n.teams
             FROM (SELECT *, count(a.rank) OVER () AS teams
                   FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity'))
                        WITH ORDINALITY a) n
@@ -94,38 +69,26 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             WHERE n.rank <= %(top)s::bigint OR n.rank IS NULL OR %(top)s IS NULL
             ORDER BY n.ordinality
             """,
-            slug=known,
+            slug=slug,
             at=at,
             since=since,
             top=top if roster is None else None,
         )
-        if not listed:
-            problem = _problem(connection, competition_id) if at is None else None
-            return BoardNow(known, competition_id, None, now, None, None, 0, (), problem)
-        people = dict(
-            rows(
+        if not entries:
+            problem = value(
                 connection,
-                "SELECT lower(kaggle_username), coalesce(display_name, kaggle_username) FROM kaggle.participants",
+                "SELECT coalesce(problem, last_error, 'its sync is ' || sync_state) FROM kaggle.sync_status "
+                "WHERE competition_id = %s",
+                competition_id,
             )
-        )
-    entries = []
-    for *facts, _, _, _ in listed:
-        entry = Entry(*facts)
-        members = [name.lower() for name in entry.member_usernames]
-        if roster is None or not roster.isdisjoint(members):
-            entries.append(replace(entry, participants=[people[name] for name in members if name in people]))
-    kind, synced_at, teams = listed[0][-3:]
-    return BoardNow(known, competition_id, kind, now, synced_at, since, teams, _cut(entries, top))
-
-
-def _problem(connection: Connection, competition_id: int) -> str | None:
-    problem: str | None = value(
-        connection,
-        "SELECT coalesce(problem, last_error, 'its sync is ' || sync_state) FROM kaggle.sync_status "
-        "WHERE competition_id = %s",
-        competition_id,
-    )
-    return problem
+            return BoardNow(slug, competition_id, None, None, None, 0, (), problem)
+    shown = entries[0]
+    if roster is not None:
+        entries = [entry for entry in entries if not roster.isdisjoint(map(str.lower, entry.member_usernames))]
+    ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
+    if top is not None and top <= len(ranked):
+        entries = entries[: ranked[top - 1] + 1]
+    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, shown.teams, entries)
 
 
 def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> set[str] | None:
@@ -146,82 +109,68 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
     return {name for name, excluded in names if not excluded} if names else None
 
 
-def _cut(entries: list[Entry], top: int | None) -> list[Entry]:
-    """The first N ranked teams, and the benchmarks between them."""
-    if top is None:
-        return entries
-    ranked = 0
-    for place, entry in enumerate(entries):
-        ranked += not entry.is_benchmark
-        if ranked == top:
-            return entries[: place + 1]
-    return entries
+def rank_histories(
+    connection: Connection, slug: str, teams: Sequence[str], users: Sequence[str], top: int | None
+) -> tuple[datetime, list[tuple[str, list[Any]]]]:
+    """The ranks of teams and users through time, and the moment until which they are known.
+
+    teams: names or TeamIds; without teams and users the first teams. Returns a label and its steps for each of them:
+    rows of kaggle.rank_history, and a row without rank and score where a team vanished, perhaps to come back.
+    Raises NeedsPerson for an unknown team, and where there is no board.
+    """
+    with snapshot(connection):
+        synced_at: datetime | None = value(
+            connection, "SELECT synced_at FROM kaggle.sync_status WHERE kaggle_competition_id = %s", slug
+        )
+        if synced_at is None:
+            raise NeedsPerson(f"{slug} has no board yet")
+        team_ids = [team_id for name in teams for team_id in _teams_called(connection, slug, name)]
+        if top is not None or not (teams or users):
+            team_ids += column(
+                connection,
+                "SELECT team_id FROM kaggle.leaderboard WHERE kaggle_competition_id = %s AND rank <= %s ORDER BY rank",
+                slug,
+                top or 10,
+            )
+        steps = _steps(connection, slug, team_ids)
+        of_teams = {team_id: [step for step in steps if step.team_id == team_id] for team_id in team_ids}
+        histories = [(own[-1].team_name if own else str(team_id), own) for team_id, own in of_teams.items()]
+        return synced_at, histories + [(user, _steps(connection, slug, user)) for user in users]
 
 
-def rank_history_of_teams(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[Step]:
-    """The ranks of teams through time."""
-    return objects(connection, Step, _STEPS + "(%s, VARIADIC %s::bigint[])", slug, list(team_ids))
-
-
-def rank_history_of_user(connection: Connection, slug: str, username: str) -> list[Step]:
-    """The ranks of a user through time, from team to team."""
-    return objects(connection, Step, _STEPS + "(%s, %s::text)", slug, username)
-
-
-def vanished(connection: Connection, slug: str, team_ids: Sequence[int]) -> list[tuple[int, datetime]]:
-    """When teams vanished from a board, perhaps to come back: the ends of versions without a successor."""
+def _steps(connection: Connection, slug: str, who: str | Sequence[int]) -> list[Any]:
+    of: LiteralString = "%(who)s::text" if isinstance(who, str) else "VARIADIC %(who)s::bigint[]"
     return rows(
         connection,
-        """
-        SELECT h.team_id, h.valid_until FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
-        WHERE b.competition_id = kaggle.find_competition(%s) AND h.team_id = ANY (%s::bigint[])
+        # A team vanished at the end of a version without a successor.
+        f"""
+        WITH steps AS (SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%(slug)s, {of}))
+        SELECT * FROM steps
+        UNION ALL
+        SELECT h.valid_until, h.team_id, h.team_name, NULL, NULL
+        FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
+        WHERE b.competition_id = kaggle.find_competition(%(slug)s)
+          AND h.team_id = ANY (ARRAY(SELECT DISTINCT team_id FROM steps))
           AND NOT EXISTS (SELECT FROM kaggle.leaderboard_history n WHERE n.board_id = h.board_id
                             AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
           AND NOT EXISTS (SELECT FROM kaggle.leaderboard_entries n WHERE n.board_id = h.board_id
                             AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
-        ORDER BY h.valid_until
+        ORDER BY at, rank NULLS FIRST
         """,
-        slug,
-        list(team_ids),
+        slug=slug,
+        who=who,
     )
 
 
-def top_teams(connection: Connection, slug: str, top: int) -> list[int]:
-    """The first N teams now."""
-    return column(
-        connection,
-        "SELECT team_id FROM kaggle.leaderboard "
-        "WHERE competition_id = kaggle.find_competition(%s) AND rank <= %s ORDER BY rank",
-        slug,
-        top,
-    )
-
-
-def teams_called(connection: Connection, slug: str, name: str) -> list[int]:
-    """The current teams of a name, else the team of a TeamId, past ones included.
-
-    Raises NeedsPerson with the nearest name if there is none.
-    """
+def _teams_called(connection: Connection, slug: str, name: str) -> list[int]:
+    """The current teams of a name, else the team of a TeamId, past ones included."""
     teams = rows(
         connection,
-        "SELECT team_id, team_name FROM kaggle.leaderboard "
-        "WHERE competition_id = kaggle.find_competition(%s) AND NOT is_benchmark",
+        "SELECT team_id, team_name FROM kaggle.leaderboard WHERE kaggle_competition_id = %s AND NOT is_benchmark",
         slug,
     )
     named = [team.team_id for team in teams if team.team_name.strip().lower() == name.strip().lower()]
-    if named:
-        return named
-    if name.isdecimal():
-        return [int(name)]
+    if named or name.isdecimal():
+        return named or [int(name)]
     hint = nearest(name, [team.team_name for team in teams]) or "use its name on the board, or its TeamId"
     raise NeedsPerson(f"no team {name!r} on {slug}: {hint}")
-
-
-def observed_at(connection: Connection, slug: str) -> datetime | None:
-    """The moment of the last sync of a board."""
-    synced_at: datetime | None = value(
-        connection,
-        "SELECT synced_at FROM kaggle.sync_status WHERE competition_id = kaggle.find_competition(%s)",
-        slug,
-    )
-    return synced_at

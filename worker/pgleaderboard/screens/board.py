@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
 from pgleaderboard.archives.export import HEADER
-from pgleaderboard.reading.boards import BoardNow, Entry
-from pgleaderboard.screens.files import as_json, csv_line, fields_of
-from pgleaderboard.screens.table import Cell, Column, foreign, moment, number, table, wrapped
+from pgleaderboard.reading.boards import BoardNow
+from pgleaderboard.screens.files import as_json, csv_line
+from pgleaderboard.screens.table import Column, foreign, moment, number, table, wrapped
 
-_MEDALS = {"gold": "bold yellow", "silver": "bold white", "bronze": "red"}
+_MEDALS = {None: "", "gold": "bold yellow", "silver": "bold white", "bronze": "red"}
+_OF_THE_BOARD = ("board", "synced_at", "teams")  # the same in each entry
 
 
 @dataclass(frozen=True)
@@ -33,83 +33,58 @@ class BoardView:
         if board.kind is None:
             problem = f": {foreign(board.problem)}" if board.problem else ""
             return wrapped(f"{board.slug} has no board yet{problem}", width)
-        title = (
-            board.slug,
-            f"{board.kind} board",
-            f"{board.teams} teams",
-            f"{moment(board.synced_at, seconds=True)} UTC",
-        )
-        lines = wrapped(" \u00b7 ".join(title), width, "bold")
+        synced_at = f"{moment(board.synced_at, seconds=True)} UTC"
+        title = " \u00b7 ".join((board.slug, f"{board.kind} board", f"{board.teams} teams", synced_at))
+        lines = wrapped(title, width, "bold")
         if board.since:
             lines += wrapped(f"moves since {moment(board.since)} UTC", width, "dim")
         lines.append(Text())
+        columns = (
+            Column("RANK", lambda e: number(e.rank) or "-", right=True),
+            Column("MOVE", lambda e: _move(e) if board.since else ""),
+            Column("MEDAL", lambda e: ("benchmark", "dim") if e.is_benchmark else (e.medal or "", _MEDALS[e.medal])),
+            Column("TEAM", lambda e: (foreign(e.team_name), _style(e)), flexible=18),
+            Column("PARTICIPANT", lambda e: (_people(e), "bold magenta"), flexible=12, optional=True),
+            Column("SCORE", lambda e: number(e.score), right=True),
+            Column("SUBS", lambda e: number(e.submission_count), right=True, optional=True),
+            Column("LAST (UTC)", lambda e: (moment(e.last_submission_at), "dim"), optional=True),
+        )
         entries = board.entries if height is None else board.entries[: max(0, height - len(lines) - 1)]
-        columns = [
-            Column("RANK", right=True),
-            Column("MOVE"),
-            Column("MEDAL"),
-            Column("TEAM", flexible=18),
-            Column("SCORE", right=True),
-            Column("SUBS", right=True, optional=True),
-            Column("LAST (UTC)", optional=True),
-        ]
-        has_people = any(entry.participants for entry in board.entries)
-        if has_people:
-            columns.insert(4, Column("PARTICIPANT", flexible=12))
-        rows = [_cells(entry, board.since is not None, has_people) for entry in entries]
-        return [*lines, *table(columns, rows, width)]
+        return [*lines, *table(columns, entries, width)]
 
-    def csv(self) -> Iterator[str]:
-        """Kaggle's own file, row by row."""
-        yield HEADER
-        for entry in self.board.entries:
-            yield csv_line(
-                str(entry.rank or 0),
-                str(entry.team_id),
-                entry.team_name,
-                moment(entry.last_submission_at, seconds=True),
-                number(entry.score),
-                number(entry.submission_count),
-                ",".join(entry.member_usernames),
-            )
+    def csv(self) -> str:
+        """Kaggle's own file."""
+        lines = [HEADER]
+        for e in self.board.entries:
+            facts = (e.last_submission_at, e.score, e.submission_count, ",".join(e.member_usernames))
+            lines.append(csv_line(e.rank or 0, e.team_id, e.team_name, *facts))
+        return "".join(lines)
 
-    def json(self) -> Iterator[str]:
+    def json(self) -> str:
         """One document."""
         board = self.board
+        entries = [entry._asdict() for entry in board.entries]
         return as_json(
-            {
-                "kaggle_competition_id": board.slug,
-                "board": board.kind,
-                "synced_at": board.synced_at,
-                "teams": board.teams,
-                "movement_since": board.since,
-                "entries": [fields_of(entry) | {"movement": _movement(entry)} for entry in board.entries],
-            }
+            kaggle_competition_id=board.slug,
+            board=board.kind,
+            synced_at=board.synced_at,
+            teams=board.teams,
+            movement_since=board.since,
+            entries=[{name: e[name] for name in e if name not in _OF_THE_BOARD} for e in entries],
         )
 
 
-def _movement(entry: Entry) -> int | None:
-    return entry.rank_then - entry.rank if entry.rank is not None and entry.rank_then is not None else None
+def _move(entry: Any) -> tuple[str, str]:
+    if entry.rank is None or entry.movement == 0:
+        return "", ""
+    if entry.movement is None:
+        return "new", "cyan"
+    return (f"\u25b2 {entry.movement}", "green") if entry.movement > 0 else (f"\u25bc {-entry.movement}", "red")
 
 
-def _cells(entry: Entry, is_compared: bool, has_people: bool) -> list[Cell]:
-    movement = _movement(entry)
-    move: Cell = ("", "")
-    if is_compared and entry.rank is not None:
-        if movement is None:
-            move = ("new", "cyan")
-        elif movement:
-            move = (f"\u25b2 {movement}", "green") if movement > 0 else (f"\u25bc {-movement}", "red")
-    row: list[Cell] = [
-        (number(entry.rank) or "-", ""),
-        move,
-        ("benchmark", "dim") if entry.is_benchmark else (entry.medal or "", _MEDALS.get(entry.medal or "", "")),
-        (foreign(entry.team_name), "dim" if entry.is_benchmark else "bold" if entry.participants else ""),
-        (number(entry.score), ""),
-        (number(entry.submission_count), ""),
-        (moment(entry.last_submission_at), "dim"),
-    ]
-    if has_people:
-        people = foreign("\u2605 " + ", ".join(entry.participants)) if entry.participants else ""
-        row.insert(4, (people, "bold magenta"))
-    return row
+def _style(entry: Any) -> str:
+    return "dim" if entry.is_benchmark else "bold" if entry.participants else ""
+
+
+def _people(entry: Any) -> str:
+    return foreign("\u2605 " + ", ".join(entry.participants)) if entry.participants else ""

@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from pgleaderboard.logs import harmless
-from pgleaderboard.screens.table import number
+from pgleaderboard.screens.table import moment, number
 
 
-def csv_line(*values: str) -> str:
+def csv_line(*values: Any) -> str:
     """Quoted as Kaggle quotes: for a space, a comma, a quotation mark and a line's end."""
-    return ",".join(f'"{v.replace(chr(34), chr(34) * 2)}"' if re.search('[ ,"\r\n]', v) else v for v in values) + "\n"
+    fields = [moment(value, seconds=True) if isinstance(value, datetime) else number(value) for value in values]
+    return ",".join(f'"{f.replace(chr(34), chr(34) * 2)}"' if re.search('[ ,"\r\n]', f) else f for f in fields) + "\n"
 
 
-def as_json(document: dict[str, Any]) -> Iterator[str]:
+def as_json(**document: Any) -> str:
     """Times in ISO 8601 and UTC, exact numbers as strings; ASCII, so that no name can harm a terminal."""
 
-    def plain(value: Any) -> str:
-        if isinstance(value, datetime):
-            return value.astimezone(UTC).isoformat()
-        if isinstance(value, Decimal):
-            return number(value)
-        raise TypeError(f"no JSON for {type(value).__name__}")
+    def plain(value: datetime | Decimal) -> str:
+        return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else number(value)
 
-    yield json.dumps(document, indent=2, default=plain) + "\n"
-
-
-def fields_of(row: Any) -> dict[str, Any]:
-    """A row for JSON."""
-    return {("kaggle_competition_id" if f.name == "slug" else f.name): getattr(row, f.name) for f in fields(row)}
+    return json.dumps(document, indent=2, default=plain) + "\n"
 
 
 def markdown(text: str) -> str:

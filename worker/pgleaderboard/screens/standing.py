@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
 from pgleaderboard.reading.events import Standing
-from pgleaderboard.screens.files import as_json, csv_line, fields_of, markdown
+from pgleaderboard.screens.files import as_json, csv_line, markdown
 from pgleaderboard.screens.table import Column, counted, foreign, moment, number, table, wrapped
 
 
@@ -37,58 +36,43 @@ class StandingView:
         title = " \u00b7 ".join((foreign(standing.title), standing.status, when, count))
         lines = [*wrapped(title, width, "bold"), Text()]
         columns = (
-            Column("PLACE", right=True),
-            Column("NAME", flexible=16),
-            Column("POINTS", right=True),
-            Column("ENTERED", right=True),
-            Column("USER", flexible=10, optional=True),
-            Column("LAST (UTC)", optional=True),
+            Column("PLACE", lambda p: str(p.place), right=True),
+            Column("NAME", lambda p: (foreign(_name(p)), "bold" if p.is_registered else ""), flexible=16),
+            Column("POINTS", lambda p: number(p.points), right=True),
+            Column("ENTERED", lambda p: str(p.competitions_entered), right=True),
+            Column("USER", lambda p: (foreign(p.kaggle_username), "dim"), flexible=10, optional=True),
+            Column("LAST (UTC)", lambda p: (moment(p.last_submission_at), "dim"), optional=True),
         )
-        rows = [
-            (
-                (str(place.place), ""),
-                (foreign(place.display_name or place.kaggle_username), "bold" if place.is_registered else ""),
-                (number(place.points), ""),
-                (str(place.competitions_entered), ""),
-                (foreign(place.kaggle_username), "dim"),
-                (moment(place.last_submission_at), "dim"),
-            )
-            for place in standing.places[: None if height is None else max(0, height - len(lines) - 1)]
-        ]
-        return [*lines, *table(columns, rows, width)]
+        places = standing.places[: None if height is None else max(0, height - len(lines) - 1)]
+        return [*lines, *table(columns, places, width)]
 
-    def csv(self) -> Iterator[str]:
+    def csv(self) -> str:
         """A line for each person."""
-        yield "Place,KaggleUsername,DisplayName,IsRegistered,Points,CompetitionsEntered,LastSubmissionDate\n"
-        for place in self.standing.places:
-            yield csv_line(
-                str(place.place),
-                place.kaggle_username,
-                place.display_name or "",
-                str(place.is_registered).lower(),
-                number(place.points),
-                str(place.competitions_entered),
-                moment(place.last_submission_at, seconds=True),
-            )
+        lines = ["Place,KaggleUsername,DisplayName,IsRegistered,Points,CompetitionsEntered,LastSubmissionDate\n"]
+        for p in self.standing.places:
+            person = (p.kaggle_username, p.display_name, str(p.is_registered).lower())
+            lines.append(csv_line(p.place, *person, p.points, p.competitions_entered, p.last_submission_at))
+        return "".join(lines)
 
-    def json(self) -> Iterator[str]:
+    def json(self) -> str:
         """One document."""
         standing = self.standing
         return as_json(
-            {
-                "event_slug": standing.slug,
-                "title": standing.title,
-                "status": standing.status,
-                "at": standing.shown_at or standing.at,
-                "is_live": standing.shown_at is None,
-                "standing": [fields_of(place) for place in standing.places],
-            }
+            event_slug=standing.slug,
+            title=standing.title,
+            status=standing.status,
+            at=standing.shown_at or standing.at,
+            is_live=standing.shown_at is None,
+            standing=[place._asdict() for place in standing.places],
         )
 
-    def md(self) -> Iterator[str]:
+    def md(self) -> str:
         """A Markdown table for a README or a chat."""
-        yield "| Place | Name | Points | Competitions |\n"
-        yield "| ---: | :--- | ---: | ---: |\n"
-        for place in self.standing.places:
-            name = markdown(place.display_name or place.kaggle_username)
-            yield f"| {place.place} | {name} | {number(place.points)} | {place.competitions_entered} |\n"
+        return "| Place | Name | Points | Competitions |\n| ---: | :--- | ---: | ---: |\n" + "".join(
+            f"| {p.place} | {markdown(_name(p))} | {number(p.points)} | {p.competitions_entered} |\n"
+            for p in self.standing.places
+        )
+
+
+def _name(place: Any) -> str:
+    return str(place.display_name or place.kaggle_username)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.text import Text
 
-from pgleaderboard.reading.syncs import Overview, Run, Status
-from pgleaderboard.screens.files import as_json, fields_of
+from pgleaderboard.reading.syncs import Overview
+from pgleaderboard.screens.files import as_json
 from pgleaderboard.screens.table import Column, counted, duration, foreign, moment, number, table, wrapped
 
 HEARTBEAT_LIMIT = timedelta(seconds=30)  # a worker without a heartbeat for as long is gone, see kaggle.workers
@@ -32,7 +32,7 @@ class StatusView:
         overview = self.overview
         if any(row.sync_state in ("queued", "running") for row in overview.competitions):
             return 1.0
-        moments = [overview.blocked_until, *(row.next_sync_at for row in overview.competitions)]
+        moments: list[datetime | None] = [overview.blocked_until, *(row.next_sync_at for row in overview.competitions)]
         moments += [worker.seen_at + HEARTBEAT_LIMIT for worker in overview.workers]
         return min([60.0, *((at - overview.at).total_seconds() for at in moments if at and at > overview.at)])
 
@@ -41,11 +41,11 @@ class StatusView:
         if news.get("type") in ("job_inserted", "status"):
             return True
         slug = str(news.get("kaggle_competition_id")).lower()
-        return self.overview.runs is None or slug in {str(row.slug).lower() for row in self.overview.competitions}
+        return self.overview.runs is None or slug == str(self.overview.competitions[0].kaggle_competition_id).lower()
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """Workers and Kaggle, then a line for each competition, the failing ones first; or one competition in full."""
-        lines = [*wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red")]
+        lines = wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red")
         for worker in self.overview.workers:
             if worker.problem:
                 lines += wrapped(f"worker {worker.id}: {worker.problem}", width, "yellow")
@@ -73,7 +73,7 @@ class StatusView:
             parts.append("Kaggle: ready")
         return " \u00b7 ".join(parts)
 
-    def _next(self, row: Status) -> str:
+    def _next(self, row: Any) -> str:
         if row.sync_state in ("running", "queued"):
             return "now"
         if row.next_sync_at is None:
@@ -83,37 +83,27 @@ class StatusView:
     def _competitions(self, width: int | None) -> list[Text]:
         if not self.overview.competitions:
             return wrapped("no competition is followed: pgleaderboard add titanic", width)
+        at = self.overview.at
         columns = (
-            Column("COMPETITION", flexible=16),
-            Column("STATE"),
-            Column("TEAMS", right=True),
-            Column("LEADER", flexible=12, optional=True),
-            Column("AGE", right=True),
-            Column("NEXT", right=True),
+            Column("COMPETITION", lambda c: foreign(c.kaggle_competition_id or c.title or ""), flexible=16),
+            Column("STATE", lambda c: (c.sync_state, _STYLES[c.sync_state])),
+            Column("TEAMS", lambda c: number(c.teams), right=True),
+            Column("LEADER", lambda c: foreign(c.leader or ""), flexible=12, optional=True),
+            Column("AGE", lambda c: "never" if c.synced_at is None else duration(at - c.synced_at), right=True),
+            Column("NEXT", self._next, right=True),
         )
         failing_first = sorted(self.overview.competitions, key=lambda row: row.sync_state != "failing")
-        cells = [
-            (
-                (foreign(row.slug or row.title or ""), ""),
-                (row.sync_state, _STYLES[row.sync_state]),
-                (number(row.teams), ""),
-                (foreign(row.leader or ""), ""),
-                ("never" if row.synced_at is None else duration(self.overview.at - row.synced_at), ""),
-                (self._next(row), ""),
-            )
-            for row in failing_first
-        ]
-        return _with_remarks(table(columns, cells, width), [_problem(row) for row in failing_first], "red", width)
+        return _with_remarks(columns, failing_first, _problem, "red", width)
 
-    def _competition(self, row: Status, width: int | None) -> list[Text]:
-        at, scheduled = self.overview.at, row.next_sync_at
+    def _competition(self, row: Any, width: int | None) -> list[Text]:
+        slug, scheduled = row.kaggle_competition_id, row.next_sync_at
         on_request = f"only on request ({'paused' if row.sync_state == 'off' else row.status})"
-        age = row.synced_at and f"{moment(row.synced_at, seconds=True)} UTC ({duration(at - row.synced_at)} ago)"
+        age = row.synced_at and duration(self.overview.at - row.synced_at)
         labelled = (
-            ("", f"{row.slug}{f': {foreign(row.title)}' if row.title else ''}", "bold"),
+            ("", f"{slug}: {foreign(row.title)}" if row.title else slug, "bold"),
             ("state", f"{row.sync_state} ({row.status})", _STYLES[row.sync_state]),
             ("board", f"{row.board}, {row.teams} teams" if row.board else "none yet", ""),
-            ("as of", age, ""),
+            ("as of", row.synced_at and f"{moment(row.synced_at, seconds=True)} UTC ({age} ago)", ""),
             ("leader", f"{foreign(row.leader)}, {number(row.leader_score)}" if row.leader is not None else "", ""),
             ("next", f"{moment(scheduled, seconds=True)} UTC ({self._next(row)})" if scheduled else on_request, ""),
             ("problem", foreign(_problem(row)), "red"),
@@ -122,56 +112,52 @@ class StatusView:
             line
             for label, text, style in labelled
             if text
-            for line in wrapped(f"{label:<9}{text}" if label else text, width, style, " " * 9)
+            for line in wrapped(text, width, style, f"{label:<9}" if label else "")
         ]
 
-    def json(self) -> Iterator[str]:
+    def json(self) -> str:
         """One document."""
         overview = self.overview
-        document: dict[str, Any] = {
-            "at": overview.at,
-            "workers": [fields_of(worker) for worker in overview.workers],
-            "queued": sum(row.sync_state == "queued" for row in overview.competitions),
-            "running": sum(row.sync_state == "running" for row in overview.competitions),
-            "next_request_at": overview.next_request_at,
-            "blocked_until": overview.blocked_until,
-            "competitions": [fields_of(row) for row in overview.competitions],
-        }
-        if overview.runs is not None:
-            document["runs"] = [fields_of(run) for run in overview.runs]
-        return as_json(document)
+        rows = {"workers": overview.workers, "competitions": overview.competitions, "runs": overview.runs}
+        return as_json(
+            at=overview.at,
+            queued=sum(row.sync_state == "queued" for row in overview.competitions),
+            running=sum(row.sync_state == "running" for row in overview.competitions),
+            next_request_at=overview.next_request_at,
+            blocked_until=overview.blocked_until,
+            **{name: [row._asdict() for row in listed] for name, listed in rows.items() if listed is not None},
+        )
 
 
-def _runs(runs: Sequence[Run], width: int | None) -> list[Text]:
+def _runs(runs: Sequence[Any], width: int | None) -> list[Text]:
     if not runs:
         return []
-    columns = [Column(title) for title in ("BEGAN (UTC)", "TOOK", "ASKED BY", "OUTCOME")]
-    cells = [
-        (
-            (moment(run.started_at, seconds=True), ""),
-            (f"{(run.finished_at - run.started_at).total_seconds():.1f} s", ""),
-            (run.reason, ""),
-            (run.outcome, "red" if run.outcome == "failed" else ""),
-        )
-        for run in runs
-    ]
-    return [Text(), *_with_remarks(table(columns, cells, width), [result(run) for run in runs], "dim", width)]
+    columns = (
+        Column("BEGAN (UTC)", lambda r: moment(r.started_at, seconds=True)),
+        Column("TOOK", lambda r: f"{(r.finished_at - r.started_at).total_seconds():.1f} s"),
+        Column("ASKED BY", lambda r: r.reason),
+        Column("OUTCOME", lambda r: (r.outcome, "red" if r.outcome == "failed" else "")),
+    )
+    return [Text(), *_with_remarks(columns, runs, result, "dim", width)]
 
 
-def _with_remarks(lines: Iterator[Text], remarks: Sequence[str], style: str, width: int | None) -> list[Text]:
+def _with_remarks(
+    columns: Sequence[Column], rows: Sequence[Any], remark: Callable[[Any], str], style: str, width: int | None
+) -> list[Text]:
     """A table whose rows are followed by a remark, where there is one."""
+    lines = table(columns, rows, width)
     drawn = [next(lines)]
-    for line, remark in zip(lines, remarks, strict=True):
-        drawn += [line, *(wrapped(f"  {foreign(remark)}", width, style, "  ") if remark else ())]
+    for row, line in zip(rows, lines, strict=True):
+        drawn += [line, *(wrapped(foreign(remark(row)), width, style, "  ") if remark(row) else ())]
     return drawn
 
 
-def _problem(row: Status) -> str:
+def _problem(row: Any) -> str:
     problem = row.problem or row.last_error or ""
     return f"{problem} ({row.consecutive_failures} times)" if problem and row.consecutive_failures > 1 else problem
 
 
-def result(run: Run) -> str:
+def result(run: Any) -> str:
     """The error of a run, or what it changed; empty for a run that was skipped."""
     if run.error or run.outcome not in ("changed", "unchanged"):
         return run.error or ""

@@ -5,7 +5,7 @@ Pure: values in, text out. Widths are in cells of the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,10 +17,7 @@ from rich.text import Text
 
 from pgleaderboard.logs import harmless
 
-_ELLIPSIS = "\u2026"
 _measure = Console(width=80)
-
-Cell = tuple[str, str]  # text, harmless, and its style
 
 
 class View(Protocol):
@@ -36,7 +33,7 @@ class View(Protocol):
     def draw(self, width: int | None, height: int | None) -> Sequence[Text]:
         """Its lines. width, height: cells of the window; None = no limit."""
 
-    def json(self) -> Iterable[str]:
+    def json(self) -> str:
         """Its values as one JSON document."""
 
 
@@ -44,11 +41,12 @@ class View(Protocol):
 class Column:
     """A column of a table.
 
-    flexible: the least width in cells to which it may be cut, None = it is never cut.
-    optional: it is left out where the table is too wide.
+    cell: the text of a row, harmless, alone or with its style. flexible: the least width in cells to which it may be
+    cut, None = it is never cut. optional: it is left out where the table is too wide or no row has text in it.
     """
 
     title: str
+    cell: Callable[[Any], str | tuple[str, str]]
     right: bool = False
     flexible: int | None = None
     optional: bool = False
@@ -59,56 +57,38 @@ def foreign(text: str) -> str:
     return text if text.isascii() and text.isprintable() else harmless(text)
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int | None) -> Iterator[Text]:
+def table(columns: Sequence[Column], rows: Sequence[Any], width: int | None) -> Iterator[Text]:
     """Lines of a table without rules, the header first, none wider than `width` cells."""
-    kept = list(range(len(columns)))
-    widths = [max([cell_len(c.title), *(cell_len(row[i][0]) for row in rows)]) for i, c in enumerate(columns)]
+    cells = [[(cell, "") if isinstance(cell := c.cell(row), str) else cell for c in columns] for row in rows]
+    kept = [i for i, c in enumerate(columns) if not c.optional or any(row[i][0] for row in cells)]
+    widths = [max([cell_len(c.title), *(cell_len(row[i][0]) for row in cells)]) for i, c in enumerate(columns)]
     least = [n if c.flexible is None else min(n, c.flexible) for n, c in zip(widths, columns, strict=True)]
     if width is not None:
-        for i in reversed(range(len(columns))):
+        for i in reversed(kept):
             if columns[i].optional and sum(least[k] + 2 for k in kept) - 2 > width:
-                kept.remove(i)
-        over = sum(widths[k] + 2 for k in kept) - 2 - width
-        while over > 0 and (cut := [k for k in kept if widths[k] > least[k]]):
-            widest = max(cut, key=lambda k: widths[k])
-            others = [widths[k] for k in cut if widths[k] < widths[widest]]
-            step = min(over, widths[widest] - max([least[widest], *others]), widths[widest] - least[widest]) or 1
-            widths[widest] -= step
-            over -= step
-    header = [(column.title, "dim") for column in columns]
-    for row in (header, *rows):
+                kept = [k for k in kept if k != i]
+        while sum(widths[k] + 2 for k in kept) - 2 > width and (cut := [k for k in kept if widths[k] > least[k]]):
+            widths[max(cut, key=lambda k: widths[k])] -= 1
+    for row in ([(column.title, "dim") for column in columns], *cells):
         line = Text(no_wrap=True, overflow="crop", end="\n")
-        for place, k in enumerate(kept):
+        for k in kept:
             text, style = row[k]
-            fitted = _fitted(text, widths[k], columns[k].right, last=place == len(kept) - 1)
-            line.append("  " if place else "").append(fitted, style or None)
+            line.append(_fitted(text, widths[k], columns[k].right), style or None).append("  ")
+        line.rstrip()
         yield line
 
 
-def _fitted(text: str, width: int, right: bool, *, last: bool) -> str:
-    size = cell_len(text)
-    if size > width:
-        return set_cell_size(text, width - 1) + _ELLIPSIS
-    if right:
-        return " " * (width - size) + text
-    return text if last else text + " " * (width - size)
+def _fitted(text: str, width: int, right: bool) -> str:
+    padding = " " * (width - cell_len(text))
+    if cell_len(text) > width:
+        return set_cell_size(text, width - 1) + "\u2026"
+    return padding + text if right else text + padding
 
 
-def wrapped(text: str, width: int | None, style: str = "", indent: str = "") -> list[Text]:
-    """A sentence on as many lines as it needs, all but the first indented."""
-    line = Text(text, style=style)
-    if width is None:
-        return [line]
-    first, *others = line.wrap(_measure, width)
-    first.rstrip()
-    if not others:
-        return [first]
-    # The first line has the whole width; the rest is wrapped to the width without the indent.
-    rest = Text(text[len(first.plain) :].lstrip(), style=style)
-    parts = rest.wrap(_measure, max(10, width - len(indent)))
-    for part in parts:
-        part.rstrip()
-    return [first, *(Text(indent) + part for part in parts)]
+def wrapped(text: str, width: int | None, style: str = "", lead: str = "") -> list[Text]:
+    """A sentence behind a lead, on as many lines as it needs, all but the first indented by the width of the lead."""
+    parts = [Text(text)] if width is None else Text(text).wrap(_measure, max(10, width - len(lead)))
+    return [Text((" " * len(lead) if n else lead) + part.plain.rstrip(), style) for n, part in enumerate(parts)]
 
 
 def moment(at: datetime | None, *, seconds: bool = False) -> str:
@@ -125,9 +105,9 @@ def duration(length: timedelta) -> str:
     return f"{seconds} s"
 
 
-def number(value: Decimal | int | None) -> str:
-    """Exact, never with an exponent."""
-    return "" if value is None else format(value, "f" if isinstance(value, Decimal) else "d")
+def number(value: Decimal | int | str | None) -> str:
+    """Exact, never with an exponent; text as it is."""
+    return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def counted(count: int, noun: str) -> str:

@@ -22,8 +22,7 @@ from rich.text import Text
 
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect
 from pgleaderboard.logs import harmless
-from pgleaderboard.reading.asking import in_words
-from pgleaderboard.reading.news import listen, news
+from pgleaderboard.reading.asking import in_words, listen, news
 from pgleaderboard.screens.table import View
 
 _AT_MOST_EVERY = 0.5  # seconds; a burst of notifications is read once
