@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,16 +18,15 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.process.health import Health, State
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, MetricsServer
 from pgleaderboard.process.session import Configuration
-from pgleaderboard.process.supervisor import Supervisor, running
+from pgleaderboard.process.supervisor import Health, Supervisor, running
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 from tests.support.faults import Simulator, Status
 from tests.support.kaggle import make_kaggle
 
-HEALTHY = Health(State.WORKING, "", 0.0)
+HEALTHY = Health("", 0.0)
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -49,7 +47,7 @@ def scrape(url: str) -> dict[str, float]:
 @pytest.fixture
 def watched(url: str) -> Iterator[tuple[MetricsServer, Health]]:
     """A server beside a worker that a test plays."""
-    health = Health(State.WORKING, "", time.monotonic())
+    health = Health("")
     with MetricsServer("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), health) as server:
         yield server, health
 
@@ -162,7 +160,7 @@ def test_health(watched: tuple[MetricsServer, Health]) -> None:
 
     assert ask("/healthz") == (200, "alive\n")
     assert ask("/readyz") == (200, "ready\n")
-    health.state, health.reason = State.WAITING, "the database is out of reach:\x1b[2J refused"
+    health.reason = "the database is out of reach:\x1b[2J refused"
     assert ask("/readyz") == (503, "the database is out of reach:\\x1b[2J refused\n")
     health.beat_at -= DEAD_AFTER
     assert ask("/healthz")[0] == 503

@@ -27,7 +27,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database.connect import connect
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
-from pgleaderboard.process.health import Health, State
+from pgleaderboard.process.supervisor import Health
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +194,8 @@ class MetricsServer:
                 silent = time.monotonic() - self._health.beat_at
                 return _plain(200, "alive") if silent < DEAD_AFTER else _plain(503, f"no beat for {silent:.0f} s")
             case "/readyz":
-                is_ready = self._health.state is State.WORKING
-                return _plain(200, "ready") if is_ready else _plain(503, harmless(self._health.reason))
+                reason = self._health.reason
+                return _plain(503, harmless(reason)) if reason else _plain(200, "ready")
             case _:
                 return _plain(404, "there are /metrics, /healthz and /readyz")
 
