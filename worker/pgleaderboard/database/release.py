@@ -1,10 +1,10 @@
-"""What this program brings to a database, and what a database has on record: does the one fit the other?"""
+"""What this program brings to a database, what a database has on record, and whether the two fit."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
@@ -13,15 +13,17 @@ from procrastinate.schema import migrations_path
 from psycopg import errors as pg
 
 from pgleaderboard import __version__
-from pgleaderboard.database import paths
 from pgleaderboard.database.connect import Connection, column, message_of, rows, value
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+_ROOT = _PACKAGE if (_PACKAGE / "sql").is_dir() else _PACKAGE.parents[1]  # of a wheel, or of a checkout
+SQL, MIGRATIONS = _ROOT / "sql", _ROOT / "migrations"
 PROCRASTINATE = migrations_path.parent  # holds schema.sql and the folder migrations
 MINIMUM_SERVER = 15
 RELEASE = "pgleaderboard"  # the row of applied_files that holds the release instead of a digest
 
-# What lies in our schemas, by names that depend on no setting of a session.
+# The objects in our schemas, by names that depend on no setting of a session.
 OBJECTS: LiteralString = """\
 SELECT i.type || ' ' || i.identity
 FROM pg_catalog.pg_depend d
@@ -31,54 +33,43 @@ WHERE n.nspname IN ('kaggle', 'kaggle_internal')
   AND d.classid NOT IN ('pg_catalog.pg_default_acl'::regclass, 'pg_catalog.pg_publication_namespace'::regclass)"""
 
 _START_OVER = "DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE; then `pgleaderboard migrate`"
-_ANOTHER_DEVELOPMENT_VERSION = (
-    "the database was made by another development version of pgleaderboard, and no migration leads from there to "
-    f"this one: start over: {_START_OVER}"
-)
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of SQL. name: as it is recorded. digest: SHA-256."""
+    """A file of SQL. name: as recorded. digest: SHA-256."""
 
     name: str
     text: str
     digest: str
 
     @classmethod
-    def read(cls, folder: str, path: Path) -> File:
-        """Read a file that is recorded under the name of a folder."""
-        content = path.read_bytes()
-        return cls(f"{folder}/{path.name}", content.decode(), hashlib.sha256(content).hexdigest())
-
-    @classmethod
-    def read_all(cls, folder: str, path: Path) -> tuple[File, ...]:
-        """Read the files of a folder, in the order of their names."""
-        return tuple(cls.read(folder, file) for file in sorted(path.glob("*.sql")))
+    def read(cls, folder: str, paths: Iterable[Path]) -> tuple[File, ...]:
+        """Read files, in the order of their names. folder: under which they are recorded."""
+        contents = {f"{folder}/{path.name}": path.read_bytes() for path in sorted(paths)}
+        return tuple(cls(name, text.decode(), hashlib.sha256(text).hexdigest()) for name, text in contents.items())
 
 
 @dataclass(frozen=True)
 class Release:
     """What this program brings to a database: the queue's schema and its migrations, our migrations, our code."""
 
-    queue_schema: File
+    queue_schema: tuple[File, ...]
     queue: tuple[File, ...]
     migrations: tuple[File, ...]
     sql: tuple[File, ...]
 
     @classmethod
-    def read(
-        cls, *, sql: Path = paths.SQL, migrations: Path = paths.MIGRATIONS, procrastinate: Path = PROCRASTINATE
-    ) -> Release:
+    def read(cls, *, sql: Path = SQL, migrations: Path = MIGRATIONS, procrastinate: Path = PROCRASTINATE) -> Release:
         """Read it from its folders. Raises PgleaderboardError where one is missing."""
         for folder in (sql, migrations, procrastinate):
             if not folder.is_dir():
                 raise PgleaderboardError(f"this installation is broken: the folder {folder} is missing")
         return cls(
-            File.read("procrastinate", procrastinate / "schema.sql"),
-            File.read_all("procrastinate", procrastinate / "migrations"),
-            File.read_all("migrations", migrations),
-            File.read_all("sql", sql),
+            File.read("procrastinate", [procrastinate / "schema.sql"]),
+            File.read("procrastinate", (procrastinate / "migrations").glob("*.sql")),
+            File.read("migrations", migrations.glob("*.sql")),
+            File.read("sql", sql.glob("*.sql")),
         )
 
     def waiting(self, recorded: Mapping[str, str]) -> list[str]:
@@ -86,36 +77,33 @@ class Release:
 
         Raises SchemaTooNew if this program is older than the database, SchemaTooOld if the database cannot be migrated.
         """
-        self._refuse_newer(recorded)
-        if any(recorded.get(file.name, file.digest) != file.digest for file in self.migrations):
-            raise SchemaTooOld(_ANOTHER_DEVELOPMENT_VERSION)
-        if of_folder(recorded, "procrastinate"):
-            waiting = [file.name for file in self.queue if file.name not in recorded]
-        else:
-            waiting = [self.queue_schema.name]
-        waiting += [file.name for file in self.migrations if file.name not in recorded]
-        waiting += [file.name for file in self.sql if recorded.get(file.name) != file.digest]
-        waiting += [f"{name} (gone)" for name in self.gone(recorded)]
-        return waiting
-
-    def gone(self, recorded: Mapping[str, str]) -> list[str]:
-        """Name the files of sql/ that an earlier release had and this one has not."""
-        return sorted(of_folder(recorded, "sql") - {file.name for file in self.sql})
-
-    def _refuse_newer(self, recorded: Mapping[str, str]) -> None:
-        unknown = sorted(of_folder(recorded, "migrations") - {file.name for file in self.migrations})
-        unknown += sorted(of_folder(recorded, "procrastinate") - {file.name for file in self.queue})
-        if unknown:
-            reason = f"holds {unknown[0]}, which pgleaderboard {__version__} does not know"
+        made_once = of_folder(recorded, "migrations") | of_folder(recorded, "procrastinate")
+        reason = ""
+        if unknown := made_once - {file.name for file in (*self.migrations, *self.queue)}:
+            reason = f"holds {min(unknown)}, which pgleaderboard {__version__} does not know"
         elif _numbers(recorded.get(RELEASE, "")) > _numbers(__version__):
             reason = f"was migrated by pgleaderboard {recorded[RELEASE]}, and this is {__version__}"
-        else:
-            return
-        raise SchemaTooNew(f"the database {reason}: upgrade this program, it is older than the database")
+        if reason:
+            raise SchemaTooNew(f"the database {reason}: upgrade this program, it is older than the database")
+        if any(recorded.get(file.name, file.digest) != file.digest for file in self.migrations):
+            raise SchemaTooOld(
+                "the database was made by another development version of pgleaderboard, and no migration leads from "
+                f"there to this one: start over: {_START_OVER}"
+            )
+        queue = self.queue if of_folder(recorded, "procrastinate") else self.queue_schema
+        return [
+            *(file.name for file in (*queue, *self.migrations) if file.name not in recorded),
+            *(file.name for file in self.sql if recorded.get(file.name) != file.digest),
+            *(f"{name} (gone)" for name in self.gone(recorded)),
+        ]
+
+    def gone(self, recorded: Mapping[str, str]) -> list[str]:
+        """Name the files of sql/ that an earlier release had and this one lacks."""
+        return sorted(of_folder(recorded, "sql") - {file.name for file in self.sql})
 
 
 def check(connection: Connection, release: Release | None = None) -> None:
-    """Whether this program fits the database: returns, or says why not. Leaves a transaction as it found it.
+    """Return if this program fits the database. Opens no transaction that it does not close.
 
     Raises SchemaTooNew, SchemaTooOld, NeedsPerson where nothing is installed or may not be read, or Transient where row
     level security hides what is installed.
@@ -135,25 +123,13 @@ def check(connection: Connection, release: Release | None = None) -> None:
 
 
 def applied(connection: Connection) -> dict[str, str]:
-    """What a database has on record: the digest of each applied file by its name; empty where nothing is installed.
+    """The digests of the applied files by their names, empty where nothing is installed.
 
-    Raises SchemaTooOld where an early development version made it, NeedsPerson where schema kaggle is gone, and
-    Transient where row level security hides rows.
+    Raises NeedsPerson where schema kaggle is gone, and Transient where row level security hides rows.
     """
-    # From the catalogue, which everybody may read.
-    tables = column(
-        connection,
-        """
-        SELECT nspname || '.' || relname
-        FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
-        WHERE nspname IN ('kaggle', 'kaggle_internal') AND relname IN ('alembic_version', 'applied_files')
-        """,
-    )
-    if not tables:
+    if not value(connection, "SELECT to_regclass('kaggle_internal.applied_files')"):
         return {}
-    if tables != ["kaggle_internal.applied_files"]:
-        raise SchemaTooOld(_ANOTHER_DEVELOPMENT_VERSION)
-    if not value(connection, "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'kaggle')"):
+    if not value(connection, "SELECT to_regnamespace('kaggle')"):
         raise NeedsPerson(f"schema kaggle is gone from {name_of(connection)}: restore it, or start over: {_START_OVER}")
     if value(connection, "SELECT row_security_active('kaggle_internal.applied_files')"):
         role = connection.info.user
@@ -165,7 +141,7 @@ def applied(connection: Connection) -> dict[str, str]:
 
 
 def strangers(connection: Connection) -> list[str]:
-    """Name what lies in the schemas kaggle and kaggle_internal and was not made by a migration."""
+    """Name the objects in the schemas kaggle and kaggle_internal that no migration made."""
     return column(connection, f"{OBJECTS} EXCEPT SELECT unnest(objects) FROM kaggle_internal.applied_files ORDER BY 1")
 
 
@@ -180,5 +156,5 @@ def name_of(connection: Connection) -> str:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    # Of 0.2.0rc1 only 0.2.0 counts: a database a candidate migrated is not too new for the release itself.
+    # Of 0.2.0rc1 only 0.2.0 counts: a database that a candidate migrated is not too new for the release itself.
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,47 +1,56 @@
-"""What each job of the queue does. A failure is logged here and recorded in the database; none is raised."""
+"""The jobs of the queue. A failure is logged here and recorded in the database; none is raised."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import chain, repeat
+from typing import TypeVar
 
 import psycopg
+from procrastinate import JobContext
+from procrastinate.exceptions import ConnectorException
 from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import PoolClosed
 
-from pgleaderboard.process.outages import explained
-from pgleaderboard.process.threads import in_thread
+from pgleaderboard.database.connect import message_of
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import FIRST_DELAY
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+_NO_WAITING_HELPS = ("password authentication failed", "no password supplied", "does not exist")
 
 
 class Jobs:
     """The jobs of one session.
 
-    sweep: asks for a sweep, as soon as one is possible. failed: how many syncs have failed.
+    request_sweep: asks for a sweep, as soon as one is possible. failed: how many syncs have failed.
     """
 
-    def __init__(self, syncer: Syncer, sweep: Callable[[], None]) -> None:
+    def __init__(self, syncer: Syncer, request_sweep: Callable[[], None]) -> None:
         self._syncer = syncer
-        self._sweep = sweep
+        self._request_sweep = request_sweep
         self.failed = 0
 
-    async def sync(self, competition_id: int, job_id: int) -> None:
+    async def sync(self, context: JobContext, competition_id: int) -> None:
         """Sync a competition, if that is wanted now."""
+        job_id = context.job.id
+        assert job_id is not None
         try:
             ending = await in_thread(lambda: self._syncer.sync(competition_id, job_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not stay running
             _warn("a sync could not begin or end", error, competition_id)
             reason = f"the end of the sync was refused ({type(error).__name__}); the worker's log has the details"
             await self._let_go(competition_id, job_id, reason)
-            return
-        self.failed += ending == "failed"
-        if ending == "waits":
-            self._sweep()
+        else:
+            self.failed += ending == "failed"
+            if ending == "waits":
+                self._request_sweep()
 
     async def describe(self, competition_id: int) -> None:
         """Ask Kaggle for the metadata of a competition, if that is due."""
@@ -49,9 +58,9 @@ class Jobs:
             ending = await in_thread(lambda: self._syncer.describe(competition_id))
         except Exception as error:  # noqa: BLE001 - it must be seen: procrastinate's own log is off
             _warn("metadata could not be written", error, competition_id)
-            return
-        if ending == "waits":
-            self._sweep()
+        else:
+            if ending == "waits":
+                self._request_sweep()
 
     async def remove(self) -> None:
         """Remove the boards of deleted competitions."""
@@ -61,8 +70,8 @@ class Jobs:
             log.warning("boards of deleted competitions could not be removed: %s", explained(error))
 
     async def sweep(self) -> None:
-        """Look for what is due and queue it."""
-        self._sweep()
+        """Queue what is due."""
+        self._request_sweep()
 
     async def _let_go(self, competition_id: int, job_id: int, reason: str) -> None:
         """Give up an attempt that a job could not end: while this worker lives, no sweep would take it for lost."""
@@ -70,12 +79,11 @@ class Jobs:
         for pause in chain((0.1, 1.0, 5.0), repeat(20.0)):
             try:
                 await in_thread(lambda: store.let_go(competition_id, job_id, FIRST_DELAY, reason))
+                break
             except PoolClosed:
-                return  # the session has ended, which gives up everything
+                break  # the session has ended, which gives up everything
             except psycopg.Error:
                 await asyncio.sleep(pause)  # the database may be away
-            else:
-                return
 
 
 def _warn(what: str, error: Exception, competition_id: int) -> None:
@@ -87,3 +95,37 @@ def _warn(what: str, error: Exception, competition_id: int) -> None:
         extra={"competition_id": competition_id},
         exc_info=error if is_fault else None,
     )
+
+
+def explained(error: Exception) -> PgleaderboardError:
+    """The error in one line, without a password: NeedsPerson where waiting does not help, else Transient."""
+    if isinstance(error, PgleaderboardError):
+        return error
+    if isinstance(error, ConnectorException) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, psycopg.OperationalError):
+        if any(words in message for words in _NO_WAITING_HELPS):
+            return NeedsPerson(f"cannot use the database: {message}")
+    elif isinstance(error, psycopg.Error) and error.sqlstate:
+        return Transient(f"the database refused: {message_of(error, with_hint=True)}")
+    return Transient(f"the database is out of reach: {message}")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run `work` in a daemon thread and await its result. Cancelling the awaiting task leaves the thread to itself.
+
+    asyncio.to_thread would be the standard way, but the interpreter waits for its threads at exit: work that hangs
+    must not delay it.
+    """
+    result: Future[T] = Future()
+    result.set_running_or_notify_cancel()  # the thread cannot be cancelled
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="pgleaderboard-sync").start()
+    return await asyncio.wrap_future(result)

@@ -27,7 +27,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database.connect import connect, row
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
-from pgleaderboard.process.health import Health, State
+from pgleaderboard.process.supervisor import Health, State
 
 log = logging.getLogger(__name__)
 

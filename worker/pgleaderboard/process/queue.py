@@ -1,7 +1,7 @@
-"""procrastinate, set up for our one queue: the tasks, and a worker that is woken by our own LISTEN.
+"""procrastinate, set up for our one queue: the tasks, and a worker that our own LISTEN wakes.
 
-A job's payload is an id: what the row says now is the truth. Jobs are deleted when they end, and procrastinate's
-retry is not used; sync_requests and sync_state know what is still to do.
+The payload of a job is an id: the row is the truth. Jobs are deleted when they end, and procrastinate's retry is not
+used, since sync_requests and sync_state hold what remains to be done.
 """
 
 from __future__ import annotations
@@ -22,36 +22,26 @@ log = logging.getLogger(__name__)
 
 QUEUE = "kaggle"
 CHANNEL = "procrastinate_queue_v1#kaggle"
-SCHEMA = "procrastinate"
 _LOST = (procrastinate.exceptions.ConnectorException, procrastinate.exceptions.AppNotOpen)
 
 
 class _Wakeup(asyncio.Event):
-    """An event that only `consume` clears.
-
-    procrastinate's worker clears its event after the fetch, and so forgets a job that was inserted during it.
-    """
+    """procrastinate's worker clears its event after a fetch, and so forgets a job that was inserted during it."""
 
     def clear(self) -> None:
-        """Do nothing; see `consume`."""
-
-    def consume(self) -> None:
-        """Forget what came before the fetch that begins now."""
-        super().clear()
+        """Do nothing: _Manager clears the event before a fetch."""
 
 
 class _Manager(manager.JobManager):
-    """Fetches jobs, and notes when a fetch begins."""
-
     wakeup: _Wakeup
 
     async def fetch_job(self, *args: Any, **kwargs: Any) -> jobs.Job | None:
-        self.wakeup.consume()
+        asyncio.Event.clear(self.wakeup)
         return await super().fetch_job(*args, **kwargs)
 
 
 class QueueWorker(worker.Worker):
-    """procrastinate's worker, without its listener: `wake` is called by ours."""
+    """procrastinate's worker without its listener: ours calls `wake`."""
 
     def __init__(self, app: procrastinate.App, *, concurrency: int, wait: bool, patience: float | None) -> None:
         super().__init__(
@@ -65,10 +55,8 @@ class QueueWorker(worker.Worker):
             delete_jobs=jobs.DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
         )
-        wakeup = _Wakeup()
-        self._new_job_event = wakeup
         assert isinstance(app.job_manager, _Manager)
-        app.job_manager.wakeup = wakeup
+        self._new_job_event = app.job_manager.wakeup = _Wakeup()
         # Its connection failed. procrastinate would first wait for what runs, or not notice that the end of a job
         # was not recorded, and leave it `doing` under a living worker for ever.
         self.lost = asyncio.Event()
@@ -93,7 +81,7 @@ class QueueWorker(worker.Worker):
 
 
 def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
-    """Build the procrastinate application on the direct connection. work: what each kind of job does."""
+    """Build the procrastinate application, on connections to the direct URL. work: has a method for each task."""
 
     async def check(connection: psycopg.AsyncConnection[Any]) -> None:
         # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
@@ -104,7 +92,7 @@ def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
             raise
 
     connector = procrastinate.PsycopgConnector(
-        pool_factory=lambda **given: AsyncConnectionPool(**(given | {"check": check})),  # it has a check of its own
+        pool_factory=lambda **options: AsyncConnectionPool(**(options | {"check": check})),  # it has its own check
         conninfo=conninfo(direct_url, "queue"),
         min_size=1,
         max_size=4,
@@ -113,32 +101,18 @@ def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
     )
     app = procrastinate.App(connector=connector)
     app.job_manager = _Manager(connector)
-
-    @app.task(name="sync", queue=QUEUE, pass_context=True)
-    async def run_sync(context: job_context.JobContext, competition_id: int) -> None:
-        assert context.job.id is not None
-        await work.sync(competition_id, context.job.id)
-
-    @app.task(name="describe", queue=QUEUE)
-    async def run_describe(competition_id: int) -> None:
-        await work.describe(competition_id)
-
-    @app.task(name="remove", queue=QUEUE)
-    async def run_remove() -> None:
-        await work.remove()
-
-    @app.task(name="sweep", queue=QUEUE)
-    async def run_sweep() -> None:
-        await work.sweep()
-
+    app.task(name="sync", queue=QUEUE, pass_context=True)(work.sync)
+    app.task(name="describe", queue=QUEUE)(work.describe)
+    app.task(name="remove", queue=QUEUE)(work.remove)
+    app.task(name="sweep", queue=QUEUE)(work.sweep)
     return app
 
 
 async def _find_procrastinate(connection: psycopg.AsyncConnection[Any]) -> None:
-    # Each thing it does is one statement: BEGIN and COMMIT around it would be two more round trips.
+    # Everything that procrastinate does is one statement: BEGIN and COMMIT would be two more round trips.
     await connection.set_autocommit(True)
     # Its statements use unqualified names.
-    await connection.execute(f"SET search_path = {SCHEMA}, pg_temp")
+    await connection.execute("SET search_path = procrastinate, pg_temp")
     # Statistics from a quiet time say that no job waits, and a fetch would sort all ten thousand to take the first:
     # there is an index in that order.
     await connection.execute("SET enable_sort = off")

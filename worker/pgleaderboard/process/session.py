@@ -1,8 +1,7 @@
-"""The life of one direct connection: it registers the worker, listens for jobs, sweeps, prunes, and closes.
+"""One direct connection of a worker: it registers the worker, listens for jobs, sweeps, prunes, and closes.
 
-The connection holds the lock that shows that this worker is alive. When it is lost, all of the session ends, and the
-next one has another number; what ran is found by a sweep and begun anew, and the old attempts can no longer apply
-anything.
+The connection holds the lock that shows that this worker is alive. When it is lost, the session ends, and the next one
+has another number: a sweep begins the lost syncs anew, and the old attempts can no longer apply anything.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,10 +23,8 @@ from pgleaderboard.database import release
 from pgleaderboard.database.connect import connect, conninfo
 from pgleaderboard.errors import Transient
 from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.process.jobs import Jobs
-from pgleaderboard.process.outages import explained
+from pgleaderboard.process.jobs import Jobs, explained, in_thread
 from pgleaderboard.process.queue import CHANNEL, QueueWorker, queue_app
-from pgleaderboard.process.threads import in_thread
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store
 
@@ -46,13 +42,13 @@ _abandoned: set[asyncio.Task[Any]] = set()  # queue workers that end as soon as 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a worker is configured with.
+    """The configuration of a worker.
 
     url: the database, perhaps through a pooler. direct_url: the same one without. requests_per_minute: Kaggle's budget
     for all workers together, 0 = no limit. limit: bytes of one board, unpacked. runs_for: how long runs that changed
     nothing are kept. history_for: how long closed versions of entries are kept, None = for ever. follow_up: how long
-    after its final sync a completed competition is asked every sync_interval, then hourly, then daily, None = as
-    kaggle_internal.sync_pace says. ended: is called with the outcome of each attempt and its seconds.
+    a completed competition is synced every sync_interval after its final sync, then hourly, then daily, None = as
+    kaggle_internal.sync_pace says. ended: is called with the outcome and the seconds of each attempt.
     """
 
     url: str
@@ -67,24 +63,20 @@ class Configuration:
     ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
 
+@dataclass
 class Session:
-    """What lives as long as one direct connection; made by `opened`."""
+    """A session; `opened` makes it and explains `stop` and `beat`."""
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        connection: psycopg.AsyncConnection[Any],
-        worker_id: int,
-        stop: asyncio.Event,
-        beat: Callable[[], None],
-    ) -> None:
-        self.worker_id = worker_id
-        self._configuration = configuration
-        self._connection = connection
-        self._stop = stop
-        self._beat = beat
+    configuration: Configuration
+    connection: psycopg.AsyncConnection[Any]
+    worker_id: int
+    stop: asyncio.Event
+    beat: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        configuration = self.configuration
         self._sweep_now = asyncio.Event()
-        self.store = Store(configuration.url, worker_id, connections=configuration.concurrency + 1)
+        self.store = Store(configuration.url, self.worker_id, connections=configuration.concurrency + 1)
         syncer = Syncer(self.store, configuration.kaggle, configuration.limit, configuration.ended)
         self.jobs = Jobs(syncer, self._sweep_now.set)
         self._queue: QueueWorker
@@ -94,9 +86,9 @@ class Session:
     async def opened(
         cls, configuration: Configuration, stop: asyncio.Event, beat: Callable[[], None], *, wait: bool
     ) -> AsyncIterator[Session]:
-        """Open one, and close it at the end of the block.
+        """Open a session, and close it at the end of the block.
 
-        wait: whether its queue waits for jobs, or ends when there is none. stop: is set when the worker shall end.
+        wait: whether its queue waits for jobs, or ends when there is none. stop: is set when the worker must end.
         beat: is called at each sweep.
         """
         await in_thread(lambda: _check_schema(configuration.direct_url))
@@ -118,9 +110,8 @@ class Session:
             app = queue_app(configuration.direct_url, session.jobs)
             try:
                 async with app.open_async():
-                    patience = PATIENCE if wait else None
                     session._queue = QueueWorker(
-                        app, concurrency=configuration.concurrency, wait=wait, patience=patience
+                        app, concurrency=configuration.concurrency, wait=wait, patience=PATIENCE if wait else None
                     )
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     yield session
@@ -131,80 +122,56 @@ class Session:
                 await in_thread(session.store.close)
 
     async def work(self) -> None:
-        """Run the queue's worker, sweep and prune until asked to stop.
-
-        Asked to stop, the worker fetches no more and its jobs get PATIENCE. When the database is lost nothing is
-        waited for: the attempts that ran have lost their fence, and the next session should begin at once.
-        Raises psycopg.Error where the database is lost.
-        """
-        queue = self._start_queue()
-        try:
-            await _first(
-                self._sweep_for_ever(),
-                self._prune_for_ever(),
-                self._stop.wait(),
-                self._queue.lost.wait(),
-                asyncio.wait({queue}),
-            )
-        finally:
-            self._queue.stop()  # type: ignore[no-untyped-call]
-        if self._stop.is_set():
-            await asyncio.wait({queue}, timeout=PATIENCE + 5)
-        if queue.done():
-            queue.result()
-        if not self._stop.is_set():
+        """Sync and prune until asked to stop. Raises psycopg.Error where the database is lost."""
+        await self._run_queue(PATIENCE + 5, self._prune_for_ever())
+        if not self.stop.is_set():
             # procrastinate ends quietly when a side task of its own lost the database.
             raise psycopg.OperationalError("the queue's worker lost its connection")
 
     async def work_once(self) -> None:
-        """Do everything that is due or wanted, then prune.
+        """Do everything that is due or requested, then prune.
 
         Raises Transient where Kaggle has asked for a long pause, and psycopg.Error where the database is lost.
         """
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             await self.sweep(thorough=True)
-            await self._drain()
-            query = "SELECT count(*) FROM kaggle_internal.wanted(%s, true)"
-            if await _value(self._connection, query, self.worker_id) == 0:
+            await self._run_queue(PATIENCE)
+            pause: float | None = await _value(
+                self.connection,
+                "SELECT extract(epoch FROM greatest(kaggle_internal.next_grant(%s, %s), now()) - now())::float8 "
+                "WHERE EXISTS (SELECT FROM kaggle_internal.wanted(%s, true))",
+                self.configuration.kaggle.fingerprint,
+                self.configuration.requests_per_minute,
+                self.worker_id,
+            )
+            if pause is None:
                 await in_thread(self.prune)
-                return
-            await self._wait_for_grant()
+                break
+            if pause > LONGEST_BUDGET_WAIT:
+                raise Transient(f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then")
+            await _first(self.stop.wait(), asyncio.sleep(min(max(0.05, pause), SWEEP_EVERY)))
 
-    async def _drain(self) -> None:
-        """Run the queue's worker until there is no job, however long the last ones take; PATIENCE if asked to stop."""
-        queue = self._start_queue()
-        while not (queue.done() or self._queue.lost.is_set()):
-            await _first(self._stop.wait(), asyncio.wait({queue}), asyncio.sleep(SWEEP_EVERY))
-            if self._stop.is_set():
-                self._queue.stop()  # type: ignore[no-untyped-call]
-                await asyncio.wait({queue}, timeout=PATIENCE)
-                return
-            await self.sweep(thorough=False)  # the heartbeat, and what falls due meanwhile
-        if not queue.done():
-            raise psycopg.OperationalError("the queue's worker lost its connection")
-        queue.result()
+    async def _run_queue(self, patience: float, *beside: Awaitable[Any]) -> None:
+        """Run the queue's worker, with sweeps, until it ends or is asked to stop. patience: seconds for running jobs.
 
-    async def _wait_for_grant(self) -> None:
-        """Wait until Kaggle may be asked again."""
-        configuration = self._configuration
-        pause: float = await _value(
-            self._connection,
-            "SELECT extract(epoch FROM greatest(kaggle_internal.next_grant(%s, %s), now()) - now())::float8",
-            configuration.kaggle.fingerprint,
-            configuration.requests_per_minute,
-        )
-        if pause > LONGEST_BUDGET_WAIT:
-            raise Transient(f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then")
-        until = time.monotonic() + max(0.05, pause)
-        while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
-            await _first(self._stop.wait(), asyncio.sleep(min(left, SWEEP_EVERY)))
-            await self.sweep(thorough=False)
-
-    def _start_queue(self) -> asyncio.Task[None]:
+        When the database is lost, nothing is waited for: the running attempts have lost their fence, and the next
+        session must begin at once.
+        """
         queue: asyncio.Task[None] = asyncio.create_task(self._queue.run(), name="queue")  # type: ignore[no-untyped-call]
         _abandoned.add(queue)
         queue.add_done_callback(_discard)
-        return queue
+        try:
+            await _first(
+                self._sweep_for_ever(), *beside, self.stop.wait(), self._queue.lost.wait(), asyncio.wait({queue})
+            )
+        finally:
+            self._queue.stop()  # type: ignore[no-untyped-call]
+        if self.stop.is_set():
+            await asyncio.wait({queue}, timeout=patience)
+        elif not queue.done():
+            raise psycopg.OperationalError("the queue's worker lost its connection")
+        if queue.done():
+            queue.result()
 
     async def _sweep_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -218,14 +185,14 @@ class Session:
             await _first(self._listen(pause), self._sweep_now.wait())
 
     async def _listen(self, pause: float) -> None:
-        """Wake the queue's worker at each notification, for so many seconds."""
-        async for _ in self._connection.notifies(timeout=pause):
+        """Wake the queue's worker at each notification. pause: seconds."""
+        async for _ in self.connection.notifies(timeout=pause):
             self._queue.wake()
 
     async def sweep(self, *, thorough: bool) -> float:
         """Sweep once. Returns the seconds until the next one."""
         asking = asyncio.create_task(
-            self._connection.execute(
+            self.connection.execute(
                 "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "
                 "clock_timestamp() + kaggle_internal.grace_for_missing() FROM kaggle_internal.sweep(%s, %s)",
                 (self.worker_id, thorough),
@@ -233,11 +200,11 @@ class Session:
         )
         # A proxy may hold a connection open to a server that is gone. To cancel would be to wait for an answer.
         if not (await asyncio.wait({asking}, timeout=SILENCE))[0]:
-            await self._connection.close()
+            await self.connection.close()
             asking.cancel()
             raise psycopg.OperationalError(f"no answer for {SILENCE:.0f} s")
         queued, wake_in, missing, removal = await asking.result().fetchone() or (0, None, None, None)
-        self._beat()
+        self.beat()
         if queued:
             log.debug("sweep queued %s jobs", queued)
         for competition_id in missing or ():
@@ -260,14 +227,14 @@ class Session:
 
     def prune(self) -> None:
         """Remove old runs and history."""
-        self.store.prune_runs(self._configuration.runs_for)
-        if self._configuration.history_for is not None:
-            self.store.prune_history(self._configuration.history_for)
+        self.store.prune_runs(self.configuration.runs_for)
+        if self.configuration.history_for is not None:
+            self.store.prune_history(self.configuration.history_for)
 
 
 async def _first(*work: Awaitable[Any]) -> None:
-    """Run until one of them ends, and cancel the others. Raises what one of them raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]
+    """Run until one of them ends, and cancel the others. Raises the error of the first that failed."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in work]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -292,8 +259,8 @@ async def _value(connection: psycopg.AsyncConnection[Any], query: str, *values: 
 async def _warn_of_a_pooler(connection: psycopg.AsyncConnection[Any]) -> None:
     if await _value(connection, "SELECT pg_backend_pid()") != connection.info.backend_pid:  # a pooler makes one up
         log.warning(
-            "a pooler stands before the database: where it does not keep sessions nothing is heard; "
-            "set PGLEADERBOARD_DIRECT_URL (pgleaderboard doctor tells more)"
+            "a pooler stands before the database: unless it keeps sessions, LISTEN does not work; "
+            "set PGLEADERBOARD_DIRECT_URL (see pgleaderboard doctor)"
         )
 
 
