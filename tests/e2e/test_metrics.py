@@ -47,7 +47,7 @@ def scrape(url: str) -> dict[str, float]:
 @pytest.fixture
 def watched(url: str) -> Iterator[tuple[str, Health]]:
     """A server beside a worker that a test plays."""
-    health = Health(State.WORKING, "", time.monotonic())
+    health = Health(State.WORKING, "")
     with serving("127.0.0.1", 0, Metrics(), DatabaseValues(url, "", 30), health) as metrics_url:
         yield metrics_url, health
 
@@ -160,7 +160,7 @@ def test_health(watched: tuple[str, Health]) -> None:
 
     assert ask("/healthz") == (200, "alive\n")
     assert ask("/readyz") == (200, "ready\n")
-    health.reason = "the database is out of reach:\x1b[2J refused"
+    health.state, health.reason = State.WAITING, "the database is out of reach:\x1b[2J refused"
     assert ask("/readyz") == (503, "the database is out of reach:\\x1b[2J refused\n")
     health.beat_at -= DEAD_AFTER
     assert ask("/healthz")[0] == 503
