@@ -49,9 +49,8 @@ class _Text(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%d %H:%M:%S")
         details = "".join(f" {name}={value}" for name, value in _details(record).items())
         line = harmless(f"{moment} {record.levelname.lower():7} {record.getMessage()}{details}")
-        if not record.exc_info:
-            return line
-        return "\n".join([line, *map(harmless, self.formatException(record.exc_info).split("\n"))])
+        trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        return "\n".join([line, *map(harmless, trace)])
 
 
 class _Json(logging.Formatter):

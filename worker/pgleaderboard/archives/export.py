@@ -48,8 +48,8 @@ def export(connection: Connection, slug: str, folder: Path, *, every: bool, adva
             connection.rollback()
 
 
-def write(folder: Path, slug: str, kind: BoardKind, at: datetime, csv: str) -> Path:
-    """Write a board's CSV into a ZIP with Kaggle's name, completely or not at all. Returns its path."""
+def write(folder: Path, slug: str, kind: BoardKind, at: datetime, csv: str) -> None:
+    """Write a board's CSV into a ZIP with Kaggle's name, completely or not at all."""
     member = name_of(slug, kind, at)
     target = folder / (member.removesuffix(".csv").replace(":", "_") + ".zip")
     # A ZIP's times have a resolution of 2 s and are from 1980 to 2107.
@@ -64,4 +64,3 @@ def write(folder: Path, slug: str, kind: BoardKind, at: datetime, csv: str) -> P
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return target

@@ -70,8 +70,7 @@ class Kaggle:
         """
         from kagglesdk.competitions.types.competition_api_service import ApiDownloadLeaderboardRequest
 
-        request = ApiDownloadLeaderboardRequest()
-        request.competition_name = slug
+        request = ApiDownloadLeaderboardRequest.from_dict({"competitionName": slug})
         with self._session(slug) as session:
             response: requests.Response = session.call(lambda api: api.download_leaderboard(request))
             received = 0
@@ -87,16 +86,13 @@ class Kaggle:
             if received == 0:
                 raise Transient("Kaggle's answer is empty")
             if response.headers.get("Content-Type", "").startswith("text/html"):
-                raise Transient(
-                    "Kaggle answered with a web page instead of a leaderboard; Kaggle may be under maintenance"
-                )
+                raise Transient("Kaggle answered with a web page instead of a leaderboard; it may be under maintenance")
 
     def describe(self, slug: str) -> Description:
         """Request a competition's title, dates and the like. Raises as `download_leaderboard` does."""
         from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
 
-        request = ApiGetCompetitionRequest()
-        request.competition_name = slug
+        request = ApiGetCompetitionRequest.from_dict({"competitionName": slug})
         with self._session(slug) as session:
             answer = session.call(lambda api: api.get_competition(request))
             return Description(
@@ -115,8 +111,7 @@ class Kaggle:
         """
         from kagglesdk.competitions.types.competition_api_service import ApiListCompetitionsRequest
 
-        request = ApiListCompetitionsRequest()
-        request.search = text
+        request = ApiListCompetitionsRequest.from_dict({"search": text})
         with self._session(None) as session:
             answer = session.call(lambda api: api.list_competitions(request))
             hits = [

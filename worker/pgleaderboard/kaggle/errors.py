@@ -99,17 +99,15 @@ def status_of(response: requests.Response) -> int:
 
 def retry_after(header: str | None) -> timedelta | None:
     """Read a Retry-After header (RFC 9110, 10.2.3): seconds or a date. None if it is missing or cannot be right."""
-    if header is None:
-        return None
+    text = (header or "").strip()
     try:
-        pause = timedelta(seconds=int(header))
-    except (ValueError, OverflowError):
-        try:
-            pause = email.utils.parsedate_to_datetime(header) - datetime.now(UTC)
-        except (ValueError, TypeError, OverflowError):
-            return None
-        pause = max(pause, timedelta(0))
-    return pause if timedelta(0) <= pause <= MAX_RETRY_AFTER else None
+        if text.isdecimal():
+            pause = timedelta(seconds=int(text))
+        else:
+            pause = max(email.utils.parsedate_to_datetime(text) - datetime.now(UTC), timedelta(0))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return pause if pause <= MAX_RETRY_AFTER else None
 
 
 def _message(response: requests.Response, redact: Redact) -> str:

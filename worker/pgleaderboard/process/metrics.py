@@ -102,7 +102,9 @@ class DatabaseValues(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; without those of the database if it does not answer."""
         try:
-            values = self._read()
+            with connect(self.url, "metrics", connect_timeout=QUERY_SECONDS) as connection, connection.transaction():
+                connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{QUERY_SECONDS}s",))
+                values = row(connection, _VALUES, self.credential)
         except psycopg.Error as error:
             log.debug("the metrics could not be read: %s", error)
             values = None
@@ -126,11 +128,6 @@ class DatabaseValues(Collector):
         yield _gauge("oldest_board_age_seconds", "Age of the oldest board that should be current.", values.oldest_board)
         yield _gauge("oldest_wait_seconds", "How long the longest waiting sync has been wanted.", values.oldest_wish)
         yield _gauge("kaggle_pause_seconds", "How long Kaggle still wants no requests (429).", values.pause)
-
-    def _read(self) -> Any:
-        with connect(self.url, "metrics", connect_timeout=QUERY_SECONDS) as connection, connection.transaction():
-            connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{QUERY_SECONDS}s",))
-            return row(connection, _VALUES, self.credential)
 
 
 def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:

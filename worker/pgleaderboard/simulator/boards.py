@@ -35,8 +35,7 @@ _HALF_INTEREST: Final = 500  # steps
 _TIE_BITS: Final = 32
 _BOARDS_KEPT: Final = 512
 _ZIPS_KEPT: Final = 8
-_EXACT: Final = re.compile(r"simulated-(\d{1,7})-teams", re.IGNORECASE)
-_EXACT_AT_MOST: Final = 1_000_000
+_EXACT: Final = re.compile(r"simulated-(\d{1,6}|1000000)-teams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class Profile:
         # Most boards have a few hundred teams, some have two thousand.
         teams, metric = _KNOWN.get(slug, (50 + int(1950 * share**2.5), _METRICS[seed % len(_METRICS)]))
         if exact := _EXACT.fullmatch(slug):
-            teams = min(int(exact[1]), _EXACT_AT_MOST)
+            teams = int(exact[1])
         return cls(slug, seed, teams, metric, bool(exact))
 
 
@@ -158,12 +157,13 @@ class Board:
     def csv(self, epoch: datetime) -> bytes:
         """The CSV of the download, best first."""
         lines = [HEADER]
-        rank = 0
+        rank, decimals = 0, self._profile.metric.decimals
         for team in sorted(self._teams + self._benchmarks, key=attrgetter("key")):
             rank += team.ranked
+            whole, part = divmod(self._score(team), self._unit)
             lines.append(
-                f"{rank if team.ranked else 0},{team.id},{_quoted(team.name)},"
-                f'"{epoch + timedelta(seconds=team.submitted)}",{self._score_text(team)},{team.count},'
+                f"{rank * team.ranked},{team.id},{_quoted(team.name)},"
+                f'"{epoch + timedelta(seconds=team.submitted)}",{whole}.{part:0{decimals}d},{team.count},'
                 f"{_quoted(','.join(team.members))}"
             )
         lines.append("")
@@ -203,10 +203,6 @@ class Board:
 
     def _score(self, team: _Team) -> int:
         return abs(team.key >> _TIE_BITS)
-
-    def _score_text(self, team: _Team) -> str:
-        whole, part = divmod(self._score(team), self._unit)
-        return f"{whole}.{part:0{self._profile.metric.decimals}d}"
 
     # Changes of teams
 

@@ -28,8 +28,8 @@ def competition(slug: str) -> dict[str, Any]:
         "ref": f"https://www.kaggle.com/competitions/{slug}",
         "title": f"{title} (simulated)",
         "description": f"{title}: invented by the Kaggle simulator.",
-        "enabledDate": _time(datetime(year - 1, 1, 1) + offset),
-        "deadline": _time(datetime(year + 1, 1, 1, 23, 59) + offset),
+        "enabledDate": (datetime(year - 1, 1, 1) + offset).isoformat() + "Z",
+        "deadline": (datetime(year + 1, 1, 1, 23, 59) + offset).isoformat() + "Z",
         "teamCount": profile.teams,
         "maxDailySubmissions": 5,
         "evaluationMetric": profile.metric.name,
@@ -44,7 +44,3 @@ def search(text: str) -> dict[str, Any]:
         "competitions": [competition(slug) for slug in matches[:_PAGE]],
         "nextPageToken": str(_PAGE) if len(matches) > _PAGE else "",
     }
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"

@@ -22,7 +22,6 @@ _log = logging.getLogger(__name__)
 # `KaggleEnv.TEST` puts /api before it; any prefix will do.
 _RPC: Final = re.compile(r"(?:/.*)?/v1/competitions\.CompetitionApiService/(\w+)")
 _SLUG: Final = re.compile(r"(?!unknown-)[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
-_BODY_AT_MOST: Final = 1 << 20
 
 
 class Answer(NamedTuple):
@@ -143,23 +142,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer one of Kaggle's methods."""
-        length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > _BODY_AT_MOST:
-            self.close_connection = True
-            self.send(Answer.of_error(400, "Bad Content-Length"))
-            return
-        raw = self.rfile.read(int(length))
-        rpc = _RPC.fullmatch(self.path)
         try:
-            body = json.loads(raw or b"{}")
-        except ValueError:
-            body = None
-        if not isinstance(body, dict):
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+            slug = str(body.get("competitionName", ""))
+        except (ValueError, AttributeError):
+            self.close_connection = True
             self.send(Answer.of_error(400, "The body is not a JSON object"))
-        elif rpc is None:
-            self.send(Answer.of_error(404, "Not found"))
+            return
+        if rpc := _RPC.fullmatch(self.path):
+            self._respond(rpc[1], slug, body)
         else:
-            self._respond(rpc[1], str(body.get("competitionName", "")), body)
+            self.send(Answer.of_error(404, "Not found"))
 
     def do_GET(self) -> None:
         """Answer with 404, unless a subclass of the simulator serves the path."""

@@ -43,6 +43,7 @@ _REQUIRED = {"team_id": "TeamId", "team_name": "TeamName", "score": "Score"}
 EXTRA_COLUMNS = 12  # of a file, whose names are unknown, that the staging table has room for
 # Greedy: the slug ends before the last such word.
 _NAME = re.compile(r"(.*)[-_](public|private)[-_]?leaderboard", re.IGNORECASE | re.DOTALL)
+# Kaggle's times end in seconds; `name_of` may add a fraction.
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)(?:\.(\d{1,6})(?!\d))?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _MAX_HEADER = 64 * 1024
@@ -81,10 +82,7 @@ class Board:
 
 
 def kind_of(name: str) -> BoardKind:
-    """Read the kind of board from the name of a file or of a ZIP's member.
-
-    Raises NeedsPerson if the name does not contain it.
-    """
+    """Read the kind of board from the name of a file or a ZIP's member. Raises NeedsPerson if it contains none."""
     match = _NAME.match(name)
     if not match:
         raise NeedsPerson(
@@ -94,10 +92,7 @@ def kind_of(name: str) -> BoardKind:
 
 
 def time_of(name: str) -> datetime | None:
-    """Read the time of a board (UTC) from a file's name, None if it contains none.
-
-    Kaggle's times end in seconds; `name_of` may add a fraction.
-    """
+    """Read the time of a board (UTC) from a file's name, None if it contains none."""
     match = _TIME.search(name)
     if not match:
         return None
@@ -164,8 +159,6 @@ def open_member(archive: IO[bytes], limit: int) -> Iterator[tuple[str, Iterator[
                 raise NeedsPerson("the file in Kaggle's ZIP is encrypted")
             with unpacked.open(member) as stream:
                 yield member.filename, chunks_of(stream, limit)
-    except NeedsPerson:
-        raise
     except _DAMAGED as error:
         raise Transient(f"Kaggle's answer is not a valid ZIP file ({error}); the download may have been cut") from error
     except (NotImplementedError, RuntimeError) as error:  # a compression method or feature that Python lacks

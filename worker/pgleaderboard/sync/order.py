@@ -11,7 +11,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import chain, compress, count, islice
+from dataclasses import dataclass
+from itertools import chain, compress, count, islice, pairwise
 from operator import ge
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
@@ -19,13 +20,12 @@ LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
 GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 4 million entries
 
 
+@dataclass(eq=False)
 class GapExhausted(Exception):
     """There is no room for `needed` entries behind the key `low`."""
 
-    def __init__(self, low: int, needed: int) -> None:
-        super().__init__(f"no room for {needed} entries behind {low}")
-        self.low = low
-        self.needed = needed
+    low: int
+    needed: int
 
 
 def kept(keys: array[int]) -> bytearray:
@@ -38,8 +38,7 @@ def kept(keys: array[int]) -> bytearray:
     tail_at: array[int] = array("i")  # its index in keys
     before: array[int] = array("i", bytes(4 * len(keys)))  # the index before it in its subsequence
     falls = compress(count(1), map(ge, keys, islice(keys, 1, None)))  # where a key does not exceed the one before
-    start = 0
-    for end in chain(falls, (len(keys),)):  # keys ascend from start to end
+    for start, end in pairwise(chain((0,), falls, (len(keys),))):  # keys ascend from start to end
         for index in range(start, end):
             key = keys[index]
             if key == NEW:
@@ -54,7 +53,6 @@ def kept(keys: array[int]) -> bytearray:
             before[index] = tail_at[length - 1] if length else -1
             tails[length] = key
             tail_at[length] = index
-        start = end
     stays = bytearray(len(keys))
     index = tail_at[-1] if tail_at else -1
     while index >= 0:
@@ -83,17 +81,16 @@ def place(keys: array[int]) -> Iterator[tuple[int, int]]:
 
 def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
     """Spread `count` keys over the gap between two neighbours, None for an end of the board."""
-    if low is None and high is None:
-        return iter(range(0, count * GAP, GAP))
-    if low is None:
-        assert high is not None
-        if high - count * GAP < LOWEST:
-            raise GapExhausted(NEW, count)
-        return iter(range(high - count * GAP, high, GAP))
-    if high is None:
-        if low + count * GAP > HIGHEST:
-            raise GapExhausted(2**63 - 1, count)
-        return iter(range(low + GAP, low + (count + 1) * GAP, GAP))
-    if high - low <= count:
-        raise GapExhausted(low, count)
-    return (low + (high - low) * n // (count + 1) for n in range(1, count + 1))
+    if low is not None and high is not None:
+        if high - low <= count:
+            raise GapExhausted(low, count)
+        return (low + (high - low) * n // (count + 1) for n in range(1, count + 1))
+    first = 0
+    if low is not None:
+        first = low + GAP
+    elif high is not None:
+        first = high - count * GAP
+    last = first + (count - 1) * GAP
+    if first < LOWEST or last > HIGHEST:
+        raise GapExhausted(NEW if low is None else 2**63 - 1, count)
+    return iter(range(first, last + 1, GAP))
