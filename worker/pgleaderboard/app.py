@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from pgleaderboard.database.connect import Connection, connect, parts_of
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.credential import Credential, find_credential
 from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
 
 if TYPE_CHECKING:
     from pgleaderboard.database.embedded import Server
     from pgleaderboard.kaggle.client import Kaggle
+    from pgleaderboard.kaggle.credential import Credential
     from pgleaderboard.process.metrics import Metrics
     from pgleaderboard.process.supervisor import Supervisor
 
@@ -69,17 +69,14 @@ class Worker:
 
 def is_simulated(settings: Settings, simulate: bool) -> bool:
     """Whether the simulator stands for Kaggle: on request, or on the embedded server without a credential."""
+    from pgleaderboard.kaggle.credential import find_credential
+
     return simulate or (settings.url is None and _is_kaggle(settings) and find_credential(settings) is None)
 
 
 def _is_kaggle(settings: Settings) -> bool:
     """Whether requests go to Kaggle itself, not to another server of its protocol."""
     return bool(settings.kaggle_url == Settings.model_fields["kaggle_url"].default)
-
-
-def _embedded_database(settings: Settings, simulated: bool | None = None) -> str:
-    simulated = is_simulated(settings, False) if simulated is None else simulated
-    return SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
 
 
 @contextmanager
@@ -98,7 +95,8 @@ def database(settings: Settings, *, simulated: bool | None = None, port: int | N
         return
     from pgleaderboard.database import embedded
 
-    name = _embedded_database(settings, simulated)
+    simulated = is_simulated(settings, False) if simulated is None else simulated
+    name = SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
     server = embedded.start(settings.home, port=port, bin_dir=settings.postgres_bin)
     try:
         embedded.ensure_database(server, name)
@@ -116,7 +114,7 @@ def reachable_url(settings: Settings) -> str | None:
     from pgleaderboard.database import embedded
 
     server = embedded.registered(settings.home)
-    return server.url(_embedded_database(settings)) if server else None
+    return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
 
 @contextmanager
@@ -159,6 +157,8 @@ def client(settings: Settings, url: str, credential: Credential | None, metrics:
 @contextmanager
 def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = None) -> Iterator[tuple[Kaggle, str]]:
     """Kaggle, or the simulator, which runs as long as this lasts. Also yields which one, and why, in one line."""
+    from pgleaderboard.kaggle.credential import Credential, find_credential
+
     credential, url = find_credential(settings), settings.kaggle_url
     with contextlib.ExitStack() as stack:
         if simulated:

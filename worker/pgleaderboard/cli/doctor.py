@@ -13,7 +13,6 @@ import typer
 from pgleaderboard import logs
 from pgleaderboard.cli.console import Verbose, settings_for
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.credential import find_credential
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -56,6 +55,7 @@ def doctor(
 def _findings(settings: Settings) -> Iterator[Finding]:
     from pgleaderboard import app
     from pgleaderboard.doctor import Target, findings
+    from pgleaderboard.kaggle.credential import find_credential
 
     simulated, unreadable = False, None
     try:
