@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgleaderboard.database.connect import Connection, connect, parts_of
+from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
 
 if TYPE_CHECKING:
@@ -115,24 +114,6 @@ def reachable_url(settings: Settings) -> str | None:
 
     server = embedded.registered(settings.home)
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
-
-
-@contextmanager
-def session(settings: Settings, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
-    """A connection to the right database for a command.
-
-    direct: past a pooler, for long statements and sessions. check: refuse a database of another version.
-    """
-    with (
-        database(settings) as chosen,
-        connect(chosen.direct_url if direct else chosen.url) as connection,
-        in_words(connection),
-    ):
-        if check:
-            from pgleaderboard.database import release
-
-            release.check(connection)
-        yield connection
 
 
 def today() -> datetime:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, settings_for
+from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, session, settings_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,20 +46,19 @@ def _moment(at: str | None, *, watch: bool) -> datetime | None:
 
 def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:
     """Show a view: on a screen that stays current, in one of the formats, or as lines."""
-    from pgleaderboard import app
     from pgleaderboard.logs import harmless
 
     chosen = [name for name, is_chosen in {"watch": watch, **formats}.items() if is_chosen]
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(f'--{name}' for name in chosen)} cannot be combined")
-    settings = settings_for(verbose)
     console = screen()
     if watch:
+        from pgleaderboard import app
         from pgleaderboard.screens.watch import watch as stay
 
-        with app.database(settings) as database:
+        with app.database(settings_for(verbose)) as database:
             stay(database.direct_url, read, console)
-    with app.session(settings) as connection:
+    with session(verbose) as connection:
         view = read(connection)
     if chosen:
         text: str = getattr(view, chosen[0])()

@@ -222,9 +222,8 @@ def simulate(
     from pgleaderboard import app
     from pgleaderboard.simulator import Simulator
 
-    options: dict[str, Any] = {} if boards else {"epoch": app.today()}
     simulator = Simulator(
-        host=host, port=port, boards_dir=boards, replay=replay, unknown=frozenset(unknown or ()), **options
+        host=host, port=port, boards_dir=boards, replay=replay, unknown=unknown or (), epoch=app.today()
     )
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in the simulator's threads, too
