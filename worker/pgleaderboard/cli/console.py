@@ -139,7 +139,7 @@ def fail(message: str) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Print one line on stdout; foreign text in it does no harm."""
+    """Print one line on stdout, with control characters escaped."""
     print(logs.harmless(line))
 
 

@@ -95,7 +95,7 @@ class _Display:
         self._draw()
 
     def say(self, note: str) -> None:
-        """Tell an event of the connection."""
+        """Show an event of the connection."""
         self.note = harmless(f"{_now()} {' '.join(note.split())}")
         if self.live is None:
             print(self.note, file=sys.stderr, flush=True)
