@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgleaderboard.database.connect import Connection, connect, parts_of
+from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.credential import Credential, find_credential
-from pgleaderboard.reading.asking import in_words
 from pgleaderboard.settings import Settings
 
 if TYPE_CHECKING:
     from pgleaderboard.database.embedded import Server
     from pgleaderboard.kaggle.client import Kaggle
+    from pgleaderboard.kaggle.credential import Credential
     from pgleaderboard.process.metrics import Metrics
     from pgleaderboard.process.supervisor import Supervisor
 
@@ -69,17 +68,14 @@ class Worker:
 
 def is_simulated(settings: Settings, simulate: bool) -> bool:
     """Whether the simulator stands for Kaggle: on request, or on the embedded server without a credential."""
+    from pgleaderboard.kaggle.credential import find_credential
+
     return simulate or (settings.url is None and _is_kaggle(settings) and find_credential(settings) is None)
 
 
 def _is_kaggle(settings: Settings) -> bool:
     """Whether requests go to Kaggle itself, not to another server of its protocol."""
     return bool(settings.kaggle_url == Settings.model_fields["kaggle_url"].default)
-
-
-def _embedded_database(settings: Settings, simulated: bool | None = None) -> str:
-    simulated = is_simulated(settings, False) if simulated is None else simulated
-    return SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
 
 
 @contextmanager
@@ -98,7 +94,8 @@ def database(settings: Settings, *, simulated: bool | None = None, port: int | N
         return
     from pgleaderboard.database import embedded
 
-    name = _embedded_database(settings, simulated)
+    simulated = is_simulated(settings, False) if simulated is None else simulated
+    name = SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
     server = embedded.start(settings.home, port=port, bin_dir=settings.postgres_bin)
     try:
         embedded.ensure_database(server, name)
@@ -116,25 +113,7 @@ def reachable_url(settings: Settings) -> str | None:
     from pgleaderboard.database import embedded
 
     server = embedded.registered(settings.home)
-    return server.url(_embedded_database(settings)) if server else None
-
-
-@contextmanager
-def session(settings: Settings, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
-    """A connection to the right database for a command.
-
-    direct: past a pooler, for long statements and sessions. check: refuse a database of another version.
-    """
-    with (
-        database(settings) as chosen,
-        connect(chosen.direct_url if direct else chosen.url) as connection,
-        in_words(connection),
-    ):
-        if check:
-            from pgleaderboard.database import release
-
-            release.check(connection)
-        yield connection
+    return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
 
 def today() -> datetime:
@@ -159,6 +138,8 @@ def client(settings: Settings, url: str, credential: Credential | None, metrics:
 @contextmanager
 def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = None) -> Iterator[tuple[Kaggle, str]]:
     """Kaggle, or the simulator, which runs as long as this lasts. Also yields which one, and why, in one line."""
+    from pgleaderboard.kaggle.credential import Credential, find_credential
+
     credential, url = find_credential(settings), settings.kaggle_url
     with contextlib.ExitStack() as stack:
         if simulated:

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,7 +23,9 @@ def _default_home() -> Path:
     # PostgreSQL refuses to run as root and must reach its data as another user, which /root forbids.
     if os.geteuid() == 0:
         return Path("/var/lib/pgleaderboard")
-    return Path(platformdirs.user_data_dir("pgleaderboard"))
+    from platformdirs import user_data_dir
+
+    return Path(user_data_dir("pgleaderboard"))
 
 
 class Settings(BaseSettings):

@@ -108,7 +108,8 @@ def search(text: Annotated[str, typer.Argument(help="Words of a title.")], verbo
     with app.kaggle(settings, simulated=simulated) as (client, which_kaggle):
         if simulated:
             typer.echo(which_kaggle, err=True)
-        _wait_for_budget(settings, client, simulated=simulated)
+        elif settings.url or (settings.home / "data").is_dir():
+            _wait_for_budget(settings, client, verbose)
         matches, more = client.search(text)
     width = max((len(match.slug) for match in matches), default=0)
     for match in matches:
@@ -121,14 +122,11 @@ def search(text: Annotated[str, typer.Argument(help="Words of a title.")], verbo
         fail(f"no competition on Kaggle matches {text!r}")
 
 
-def _wait_for_budget(settings: Settings, client: Kaggle, *, simulated: bool) -> None:
+def _wait_for_budget(settings: Settings, client: Kaggle, verbose: bool) -> None:
     """Take a request of the budget that the workers share, where a database keeps one.
 
     Raises Transient where the budget allows none within _LONGEST_WAIT_FOR_BUDGET.
     """
-    if simulated or not (settings.url or (settings.home / "data").is_dir()):
-        return
-    from pgleaderboard import app
     from pgleaderboard.database.connect import DatabaseError
     from pgleaderboard.sync.store import take_grant
 
@@ -137,7 +135,7 @@ def _wait_for_budget(settings: Settings, client: Kaggle, *, simulated: bool) -> 
     # Without a database that answers there is nothing to share.
     with (
         contextlib.suppress(DatabaseError, PgleaderboardError),
-        app.session(settings, direct=True, check=True) as connection,
+        session(verbose, direct=True, check=True) as connection,
     ):
         while wake_at := take_grant(connection, client.fingerprint, settings.requests_per_minute):
             if wake_at > until:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, settings_for
-from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, session, settings_for
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,20 +46,19 @@ def _moment(at: str | None, *, watch: bool) -> datetime | None:
 
 def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:
     """Show a view: on a screen that stays current, in one of the formats, or as lines."""
-    from pgleaderboard import app
     from pgleaderboard.logs import harmless
 
     chosen = [name for name, is_chosen in {"watch": watch, **formats}.items() if is_chosen]
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(f'--{name}' for name in chosen)} cannot be combined")
-    settings = settings_for(verbose)
     console = screen()
     if watch:
+        from pgleaderboard import app
         from pgleaderboard.screens.watch import watch as stay
 
-        with app.database(settings) as database:
+        with app.database(settings_for(verbose)) as database:
             stay(database.direct_url, read, console)
-    with app.session(settings) as connection:
+    with session(verbose) as connection:
         view = read(connection)
     if chosen:
         text: str = getattr(view, chosen[0])()
@@ -75,25 +72,18 @@ def _print(lines: Sequence[Text], console: Console) -> None:
     """Print lines; on a terminal through PAGER, else less, which ends by itself where all fits on one page."""
     from rich.text import Text
 
-    pager = _pager() if console.is_terminal and not console.is_dumb_terminal else None
-    with console.capture() if pager else contextlib.nullcontext() as captured:
-        for start in range(0, len(lines), _LINES_AT_ONCE):
-            console.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]), soft_wrap=True)
-    if pager and captured:
-        environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the pager's
-        subprocess.run(pager, input=captured.get(), env=environment, encoding="utf-8", check=False)
-
-
-def _pager() -> list[str] | None:
     from pgleaderboard.settings import pager
 
     chosen = pager()
-    try:
-        command = shlex.split("less" if chosen is None else chosen)
-    except ValueError as error:
-        raise NeedsPerson(f"cannot read PAGER: {error}") from None
-    return command if command and command != ["cat"] and shutil.which(command[0]) else None
+    command = ("less" if chosen is None else chosen).split()
+    is_paged = console.is_terminal and not console.is_dumb_terminal and command and shutil.which(command[0])
+    with console.capture() if is_paged else contextlib.nullcontext() as captured:
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            console.print(Text("\n").join(lines[start : start + _LINES_AT_ONCE]), soft_wrap=True)
+    if captured:
+        environment = os.environ | {"LESS": os.environ.get("LESS", "FRX"), "LESSCHARSET": "utf-8"}
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is the pager's
+        subprocess.run(command, input=captured.get(), env=environment, encoding="utf-8", check=False)
 
 
 @commands.command()

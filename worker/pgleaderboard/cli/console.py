@@ -62,10 +62,23 @@ def settings_for(verbose: bool) -> Settings:
 
 @contextmanager
 def session(verbose: bool, *, direct: bool = False, check: bool = False) -> Iterator[Connection]:
-    """A connection to the right database, see app.session."""
-    from pgleaderboard import app
+    """A connection to the right database.
 
-    with app.session(settings_for(verbose), direct=direct, check=check) as connection:
+    direct: past a pooler, for long statements and sessions. check: refuse a database of another version.
+    """
+    from pgleaderboard import app
+    from pgleaderboard.database.connect import connect
+    from pgleaderboard.reading.asking import in_words
+
+    with (
+        app.database(settings_for(verbose)) as database,
+        connect(database.direct_url if direct else database.url) as connection,
+        in_words(connection),
+    ):
+        if check:
+            from pgleaderboard.database import release
+
+            release.check(connection)
         yield connection
 
 
@@ -113,8 +126,8 @@ def show_notices(connection: Connection) -> None:
     def show(notice: Diagnostic) -> None:
         line = f"{notice.severity}: {notice.message_primary}"
         if line not in shown:
-            shown.add(line)
             typer.echo(line, err=True)
+        shown.add(line)
 
     connection.add_notice_handler(show)
 
@@ -126,7 +139,7 @@ def fail(message: str) -> NoReturn:
 
 
 def say(line: str) -> None:
-    """Print one line on stdout; foreign text in it does no harm."""
+    """Print one line on stdout, with control characters escaped."""
     print(logs.harmless(line))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,6 @@ import typer
 from pgleaderboard import logs
 from pgleaderboard.cli.console import Verbose, settings_for
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.kaggle.credential import find_credential
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
-_MARGIN = 21  # columns before the message
 
 
 @commands.command()
@@ -43,7 +40,7 @@ def doctor(
     for finding in _findings(settings_for(verbose)):
         results.append(finding)
         if not as_json:
-            console.print(_drawn(finding, console.width if console.is_terminal else None))
+            console.print(*_drawn(finding, console.width if console.is_terminal else None), sep="\n")
     is_well = all(finding.level != "problem" for finding in results)
     if as_json:
         # `said` is the name that scripts rely on.
@@ -56,6 +53,7 @@ def doctor(
 def _findings(settings: Settings) -> Iterator[Finding]:
     from pgleaderboard import app
     from pgleaderboard.doctor import Target, findings
+    from pgleaderboard.kaggle.credential import find_credential
 
     simulated, unreadable = False, None
     try:
@@ -81,15 +79,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _drawn(finding: Finding, width: int | None) -> Text:
+def _drawn(finding: Finding, width: int | None) -> list[Text]:
     """A finding, wrapped beside its level and check; width: of the window in columns, None = not wrapped."""
-    from rich.text import Text
+    from pgleaderboard.screens.table import wrapped
 
-    lines = [finding.message, *([f"→ {finding.remedy}"] if finding.remedy else [])]
-    if width:
-        lines = [
-            part for line in lines for part in textwrap.wrap(line, max(30, width - _MARGIN), subsequent_indent="  ")
-        ]
-    text = Text(f"{finding.level:8} {finding.check:11} ")
-    text.stylize(_STYLES[finding.level], 0, len(finding.level))
-    return text.append(("\n" + " " * _MARGIN).join(logs.harmless(line) for line in lines))
+    lead = f"{finding.level:8} {finding.check:11} "
+    lines = wrapped(logs.harmless(finding.message), width, lead=lead)
+    lines[0].stylize(_STYLES[finding.level], 0, len(finding.level))
+    remedy = finding.remedy and wrapped(logs.harmless(finding.remedy), width, lead=f"{'':{len(lead)}}→ ")
+    return lines + (remedy or [])

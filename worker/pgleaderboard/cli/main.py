@@ -49,6 +49,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would search all installed packages for them
     try:
         cli()
     except Exception as error:
@@ -176,9 +177,8 @@ def psql(context: typer.Context) -> None:
     from pgleaderboard import app
     from pgleaderboard.database import cluster
     from pgleaderboard.database.connect import without_password
-    from pgleaderboard.settings import Settings
 
-    settings = Settings.load()
+    settings = settings_for(False)
     with app.database(settings) as database:
         program = cluster.psql(settings.postgres_bin)
         dsn, password = without_password(database.direct_url)
@@ -196,9 +196,8 @@ def url() -> None:
     Example: psql "$(pgleaderboard url)"
     """
     from pgleaderboard import app
-    from pgleaderboard.settings import Settings
 
-    with app.database(Settings.load()) as database:
+    with app.database(settings_for(False)) as database:
         typer.echo(database.direct_url)
 
 

@@ -27,17 +27,9 @@ def sync(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Verb
 
     Example: pgleaderboard sync titanic digit-recognizer --wait
     """
-    from pgleaderboard.reading import syncs
-
     with session(verbose, direct=wait) as connection:
         show_notices(connection)
-        known = _known(connection, slugs)
-        syncs.request_syncs(connection, known)
-        if wait:
-            _wait_for(connection, known, timeout)
-        else:
-            for slug in known:
-                say(f"{slug}: sync requested")
+        _request(connection, _known(connection, slugs), "sync", wait, timeout)
 
 
 @commands.command()
@@ -123,13 +115,7 @@ def retry(
                 say(f"{slug}: not failing, nothing to retry")
         if failed and not failing:
             say("nothing is failing")
-        chosen = [slug for slug in chosen if slug in failing]
-        syncs.request_syncs(connection, chosen)
-        if wait:
-            _wait_for(connection, chosen, timeout)
-        else:
-            for slug in chosen:
-                say(f"{slug}: retry requested")
+        _request(connection, [slug for slug in chosen if slug in failing], "retry", wait, timeout)
 
 
 def _known(connection: Connection, names_: Sequence[str]) -> list[str]:
@@ -137,6 +123,18 @@ def _known(connection: Connection, names_: Sequence[str]) -> list[str]:
     from pgleaderboard.reading.names import known_slug
 
     return list(dict.fromkeys(known_slug(connection, name) for name in names_))
+
+
+def _request(connection: Connection, slugs: Sequence[str], what: str, wait: bool, timeout: int) -> None:
+    """Request syncs, and wait for them or print that they were requested."""
+    from pgleaderboard.reading import syncs
+
+    syncs.request_syncs(connection, slugs)
+    if wait:
+        _wait_for(connection, slugs, timeout)
+    else:
+        for slug in slugs:
+            say(f"{slug}: {what} requested")
 
 
 def _wait_for(connection: Connection, slugs: Sequence[str], seconds: int) -> None:

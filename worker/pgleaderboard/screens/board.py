@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.text import Text
 
-from pgleaderboard.archives.export import HEADER
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.screens.files import as_json, csv_line
 from pgleaderboard.screens.table import Column, foreign, moment, number, table, wrapped
@@ -54,6 +53,8 @@ class BoardView:
 
     def csv(self) -> str:
         """Kaggle's own file."""
+        from pgleaderboard.archives.export import HEADER
+
         lines = [HEADER]
         for e in self.board.entries:
             facts = (e.last_submission_at, e.score, e.submission_count, ",".join(e.member_usernames))

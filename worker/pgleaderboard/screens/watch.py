@@ -61,19 +61,17 @@ def _follow(connection: Connection, read: Callable[[Connection], View], display:
 
 
 def _reconnected(url: str, error: ConnectionLost, display: _Display) -> Connection:
-    lost_at = time.monotonic()
-    pause = 0.2
+    lost_at, pause = time.monotonic(), 0.2
     while True:
         display.say(f"connection lost, reconnecting: {error}")
         time.sleep(pause)
         pause = min(2 * pause, 5.0)
         try:
             connection = connect(url)
+            display.say(f"reconnected after {time.monotonic() - lost_at:.0f} s")
+            return connection
         except ConnectionLost as again:
             error = again
-            continue
-        display.say(f"reconnected after {time.monotonic() - lost_at:.0f} s")
-        return connection
 
 
 @dataclass
@@ -97,7 +95,7 @@ class _Display:
         self._draw()
 
     def say(self, note: str) -> None:
-        """Tell an event of the connection."""
+        """Show an event of the connection."""
         self.note = harmless(f"{_now()} {' '.join(note.split())}")
         if self.live is None:
             print(self.note, file=sys.stderr, flush=True)
