@@ -272,12 +272,6 @@ def test_uninstall_keeps_what_others_put_inside(run: Run, db: Connection) -> Non
         uninstall.look(db)
 
 
-def test_uninstall_of_another_development_version(run: Run, db: Connection) -> None:
-    """It does not know what was made there: the message has the statement that removes all of it."""
-    db.execute("CREATE TABLE kaggle_internal.alembic_version ()")
-    assert "start over: DROP SCHEMA" in said(run("uninstall", "--yes"))
-
-
 def test_uninstall_while_a_worker_runs(db: Connection) -> None:
     """It is to be stopped first."""
     db.execute("SELECT kaggle_internal.register_worker('test', 'credential')")

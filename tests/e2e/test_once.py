@@ -64,7 +64,7 @@ def test_it_waits_for_its_last_sync_and_lives_meanwhile(
     waiter = threading.Thread(target=meanwhile)
     waiter.start()
     supervisor = once(url, simulator)
-    asyncio.run(supervisor.run_once())
+    asyncio.run(supervisor.run(once=True))
     waiter.join()
     assert (runs(db), runs(db, OTHER)) == ([("inserted", "changed")],) * 2
     assert supervisor.failed == 0
@@ -76,7 +76,7 @@ def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simula
 
     async def told_to_stop() -> None:
         supervisor = once(url, simulator, concurrency=1)
-        running = asyncio.create_task(supervisor.run_once())
+        running = asyncio.create_task(supervisor.run(once=True))
         assert await asyncio.to_thread(hold.arrived.wait, 30)
         await asyncio.to_thread(insert, db, OTHER)
         supervisor.stop()

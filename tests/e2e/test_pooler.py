@@ -179,7 +179,7 @@ def test_once_wakes_a_database_that_refuses_at_first(
     waker = threading.Thread(target=wake)
     waker.start()
     try:
-        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run_once())
+        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run(once=True))
     finally:
         waiting.said.set()
         waker.join()
@@ -193,7 +193,7 @@ def test_once_gives_up_on_a_database_that_stays_away(
     """One clear line after the patience; a database that does not exist is told without any."""
     monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 0.3)
     with pytest.raises(Transient, match=r"^the database is out of reach: [^\n]*$"):
-        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run_once())
+        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run(once=True))
     monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 3600.0)
     with pytest.raises(NeedsPerson, match="does not exist"):
-        asyncio.run(once(make_conninfo(url, dbname="nothing_here"), simulator).run_once())
+        asyncio.run(once(make_conninfo(url, dbname="nothing_here"), simulator).run(once=True))

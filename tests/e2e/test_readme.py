@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from pgleaderboard.settings import Settings
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.psql import printed
 
@@ -48,21 +47,6 @@ def test_every_console_command_exists() -> None:
             assert shown.returncode == 0, command
         else:
             assert command.startswith("export DATABASE_URL="), command
-
-
-def test_the_settings_table_is_that_of_the_program() -> None:
-    """Names and defaults in the table are those of the settings class."""
-    table = dict(re.findall(r"^\| `((?:PGLEADERBOARD|DATABASE)_\w+)` \| (.*?) \|", README, re.MULTILINE))
-    fields = {str(field.validation_alias): field for field in Settings.model_fields.values()}
-    assert set(table) == {name for name in fields if not name.startswith("KAGGLE_")}
-    defaults = {name: fields[name].default for name in table}
-    written = {
-        name: f"{default:g}" if isinstance(default, float) else str(default)
-        for name, default in defaults.items()
-        if isinstance(default, int | float | str)
-    }
-    assert len(written) > 10
-    assert {name: table[name].strip("`") for name in written} == written
 
 
 def test_the_django_recipe_writes_and_reads(url: str, db: Connection, worker: MakeWorker, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class LeavesATask:
     def stop(self) -> None:
         """Called on a signal; none comes."""
 
-    async def run(self) -> None:
+    async def run(self, once: bool) -> None:
         """Leave it, begun, and end."""
         begun = asyncio.Event()
 

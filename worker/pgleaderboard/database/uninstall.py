@@ -1,39 +1,28 @@
-"""Takes pgleaderboard out of a database, and nothing else with it.
+"""Removes pgleaderboard from a database, and nothing else with it.
 
-Ours in the schemas kaggle and kaggle_internal is what `migrate` recorded as made by it. What hangs on our schemas from
-outside is what `pg_depend` names: a dependency of an object that does not belong to them on one that does.
+The objects that are ours in the schemas kaggle and kaggle_internal are those that `migrate` recorded. `pg_depend` tells
+which objects outside our schemas depend on them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import Connection, column, objects, value
+from pgleaderboard.database.connect import Connection, column, row, value
 from pgleaderboard.database.release import applied, name_of, strangers
 from pgleaderboard.errors import NeedsPerson, Transient
 
 
-@dataclass(frozen=True)
-class Installed:
-    """What would be lost."""
+def look(connection: Connection) -> Any:
+    """Count what would be lost: competitions, boards, versions.
 
-    competitions: int
-    boards: int
-    versions: int
-
-
-def look(connection: Connection) -> Installed:
-    """Count what is installed.
-
-    Raises NeedsPerson where nothing is installed, a worker runs, or something that is not ours lies in our schemas;
-    SchemaTooOld where an early development version installed it.
+    Raises NeedsPerson where nothing is installed, a worker runs, or our schemas hold an object that is not ours.
     """
     if not applied(connection):
         raise NeedsPerson(f"{name_of(connection)} holds no pgleaderboard: there is nothing to remove")
-    alive = value(connection, "SELECT count(*) FROM kaggle.workers")
-    if alive:
+    if alive := value(connection, "SELECT count(*) FROM kaggle.workers"):
         raise NeedsPerson(f"{alive} worker{'s run' if alive > 1 else ' runs'} on this database: stop it first")
     if value(connection, "SELECT to_regclass('procrastinate.procrastinate_jobs')") is not None:
         queue = value(
@@ -43,9 +32,8 @@ def look(connection: Connection) -> Installed:
             raise NeedsPerson(f"the queue {queue!r} in schema procrastinate is not pgleaderboard's: it would be lost")
     if foreign := strangers(connection):
         raise NeedsPerson(f"{_listed(foreign)} is not pgleaderboard's: move or drop it")
-    (installed,) = objects(
+    return row(
         connection,
-        Installed,
         """
         SELECT (SELECT count(*) FROM kaggle.competitions) AS competitions,
                (SELECT count(*) FROM kaggle.boards) AS boards,
@@ -53,14 +41,10 @@ def look(connection: Connection) -> Installed:
                    + (SELECT count(*) FROM kaggle.leaderboard_history) AS versions
         """,
     )
-    return installed
 
 
 def remove(connection: Connection) -> None:
-    """Drop our schemas.
-
-    Raises NeedsPerson, with nothing dropped, where something of somebody else hangs on them.
-    """
+    """Drop our schemas. Raises NeedsPerson, with nothing dropped, where an object of another owner depends on them."""
     try:
         with connection.transaction():
             connection.execute("SET LOCAL lock_timeout = '10s'")
@@ -69,13 +53,13 @@ def remove(connection: Connection) -> None:
                 raise NeedsPerson(f"{_listed(foreign)} depends on pgleaderboard: drop it first")
             connection.execute("DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE")
     except pg.LockNotAvailable as error:
-        raise Transient("somebody uses the tables: end those sessions and run this again") from error
+        raise Transient("other sessions use the tables: end them and run this again") from error
     except (pg.InsufficientPrivilege, pg.DependentObjectsStillExist) as error:
         raise NeedsPerson(f"cannot drop the schemas: {error.diag.message_primary}") from error
 
 
 def _dependents(connection: Connection) -> list[str]:
-    """Describe what does not belong to our schemas and would go with them."""
+    """Describe the objects outside our schemas that would be dropped with them."""
     return column(
         connection,
         """

@@ -21,7 +21,7 @@ from psycopg import sql
 from pgleaderboard import __version__
 from pgleaderboard.database import release
 from pgleaderboard.database.connect import connect, conninfo
-from pgleaderboard.errors import Transient
+from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.process.jobs import Jobs, explained, in_thread
 from pgleaderboard.process.queue import CHANNEL, QueueWorker, queue_app
@@ -35,6 +35,7 @@ THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived 
 PRUNE_EVERY = 3600.0
 PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
 SILENCE = 30.0  # seconds without an answer, after which a connection is given up
+SLOW_START = 30  # seconds for the first connection of `work --once`
 LONGEST_BUDGET_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 
 _abandoned: set[asyncio.Task[Any]] = set()  # queue workers that end as soon as they meet their closed connections
@@ -84,14 +85,14 @@ class Session:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, configuration: Configuration, stop: asyncio.Event, beat: Callable[[], None], *, wait: bool
+        cls, configuration: Configuration, stop: asyncio.Event, beat: Callable[[], None], *, once: bool
     ) -> AsyncIterator[Session]:
         """Open a session, and close it at the end of the block.
 
-        wait: whether its queue waits for jobs, or ends when there is none. stop: is set when the worker must end.
-        beat: is called at each sweep.
+        once: its queue ends when there is no job, and a database that sleeps gets SLOW_START for the first connection.
+        stop: is set when the worker must end. beat: is called at each sweep.
         """
-        await in_thread(lambda: _check_schema(configuration.direct_url))
+        await in_thread(lambda: _check_schema(configuration.direct_url, SLOW_START if once else 10))
         connection = await psycopg.AsyncConnection.connect(
             conninfo(configuration.direct_url, "worker"), autocommit=True
         )
@@ -111,7 +112,7 @@ class Session:
             try:
                 async with app.open_async():
                     session._queue = QueueWorker(
-                        app, concurrency=configuration.concurrency, wait=wait, patience=PATIENCE if wait else None
+                        app, concurrency=configuration.concurrency, wait=not once, patience=None if once else PATIENCE
                     )
                     await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     yield session
@@ -131,7 +132,7 @@ class Session:
     async def work_once(self) -> None:
         """Do everything that is due or requested, then prune.
 
-        Raises Transient where Kaggle has asked for a long pause, and psycopg.Error where the database is lost.
+        Raises PgleaderboardError where Kaggle has asked for a long pause, and psycopg.Error where the database is lost.
         """
         while not self.stop.is_set():
             await self.sweep(thorough=True)
@@ -148,7 +149,9 @@ class Session:
                 await in_thread(self.prune)
                 break
             if pause > LONGEST_BUDGET_WAIT:
-                raise Transient(f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then")
+                raise PgleaderboardError(
+                    f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then"
+                )
             await _first(self.stop.wait(), asyncio.sleep(min(max(0.05, pause), SWEEP_EVERY)))
 
     async def _run_queue(self, patience: float, *beside: Awaitable[Any]) -> None:
@@ -264,7 +267,7 @@ async def _warn_of_a_pooler(connection: psycopg.AsyncConnection[Any]) -> None:
         )
 
 
-def _check_schema(direct_url: str) -> None:
-    with connect(direct_url) as connection:
+def _check_schema(direct_url: str, connect_timeout: int) -> None:
+    with connect(direct_url, "worker", connect_timeout=connect_timeout) as connection:
         release.check(connection)
         connection.execute("SELECT kaggle_internal.refuse_hidden_rows()")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from procrastinate.exceptions import ConnectorException
 from psycopg.errors import InsufficientPrivilege
 
 from pgleaderboard import __version__
-from pgleaderboard.database.connect import conninfo
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 from pgleaderboard.process.jobs import explained
 from pgleaderboard.process.session import Configuration, Session
@@ -26,10 +26,8 @@ from pgleaderboard.process.session import Configuration, Session
 log = logging.getLogger(__name__)
 
 RECONNECT = 0.25  # seconds between tries to reach the database
-WAKING = 5.0  # seconds that `work --once` tries again where a database that sleeps refuses at first
-SLOW_START = 30  # seconds that a database which sleeps gets for the first connection
-_UNREACHABLE = (psycopg.OperationalError, InsufficientPrivilege, ConnectorException, OSError)
-_OUTAGES = (psycopg.Error, *_UNREACHABLE, SchemaTooOld, Transient)
+WAKING = 5.0  # seconds that `work --once` retries, since a database that sleeps may refuse at first
+_OUTAGES = (psycopg.Error, ConnectorException, OSError, SchemaTooOld, Transient)
 
 
 class State(Enum):
@@ -58,35 +56,43 @@ class Health:
 
 
 class Supervisor:
-    """One worker process. Make it, then await `run` or `run_once`."""
+    """One worker process. `failed` counts the syncs that failed."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._stop = asyncio.Event()
-        self.failed = 0  # syncs
+        self.failed = 0
         self.health = Health()
 
     def stop(self) -> None:
         """Ask it to finish the running syncs and to end."""
         self._stop.set()
 
-    async def run(self) -> None:
+    async def run(self, *, once: bool = False) -> None:
         """Work until asked to stop, through outages of the database.
 
-        Raises NeedsPerson where waiting does not help: a wrong password, a schema that is missing or newer.
+        once: sync what is due or requested, prune, then end; a database that sleeps gets WAKING seconds.
+        Raises NeedsPerson where waiting does not help: a wrong password, a schema that is missing or newer; with once
+        also where the database does not wake, or where Kaggle has asked for a long pause.
         """
         health = self.health
         outage: type[PgleaderboardError] | None = None  # that was logged last
+        give_up_at = time.monotonic() + WAKING if once else math.inf
         while not self._stop.is_set():
             health.beat()
             try:
-                async with Session.opened(self._configuration, self._stop, health.beat, wait=True) as session:
+                async with Session.opened(self._configuration, self._stop, health.beat, once=once) as session:
                     health.state, health.reason, outage = State.WORKING, "", None
                     log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
-                    await session.work()
+                    try:
+                        await (session.work_once() if once else session.work())
+                    finally:
+                        self.failed += session.jobs.failed
+                if once:
+                    break
             except _OUTAGES as error:
                 ours = explained(error)
-                if isinstance(ours, NeedsPerson):
+                if isinstance(ours, NeedsPerson) or time.monotonic() >= give_up_at:
                     raise ours from error
                 if type(ours) is not outage:  # once for each outage, whatever its messages
                     # A programming error may mean that the database was migrated meanwhile: the next session checks.
@@ -96,38 +102,6 @@ class Supervisor:
                 await self._pause()
         health.state, health.reason = State.STOPPED, "it was asked to stop"
         log.info("worker stopped")
-
-    async def run_once(self) -> None:
-        """Sync what is due or requested, prune, then end. `failed` counts the syncs that failed.
-
-        Raises PgleaderboardError if the database cannot be used, or Kaggle has asked for a long pause.
-        """
-        await self._wake_database()
-        try:
-            async with Session.opened(self._configuration, self._stop, self.health.beat, wait=False) as session:
-                try:
-                    await session.work_once()
-                finally:
-                    self.failed = session.jobs.failed
-        except _UNREACHABLE as error:
-            raise explained(error) from error
-
-    async def _wake_database(self) -> None:
-        """Connect once, so that a database that sleeps is awake; a wrong password or name is reported at once."""
-        until, is_logged = time.monotonic() + WAKING, False
-        url = conninfo(self._configuration.direct_url, "worker", connect_timeout=SLOW_START)
-        while not self._stop.is_set():
-            try:
-                await (await psycopg.AsyncConnection.connect(url)).close()
-                break
-            except psycopg.OperationalError as error:
-                ours = explained(error)
-                if isinstance(ours, NeedsPerson) or time.monotonic() >= until:
-                    raise ours from error
-                if not is_logged:
-                    log.warning("waiting: %s", ours)
-                is_logged = True
-                await self._pause()
 
     async def _pause(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -143,7 +117,7 @@ async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> 
 
 async def _run(supervisor: Supervisor, once: bool = False) -> None:
     try:
-        await (supervisor.run_once() if once else supervisor.run())
+        await supervisor.run(once=once)
     finally:
         # End the tasks of lost sessions: asyncio.run would log that each of them failed on a closed connection.
         left = asyncio.all_tasks() - {asyncio.current_task()}
