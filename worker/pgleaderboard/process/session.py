@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Session:
     def __post_init__(self) -> None:
         configuration = self.configuration
         self._sweep_now = asyncio.Event()
+        self._thorough_at = time.monotonic()
         self.store = Store(configuration.url, self.worker_id, connections=configuration.concurrency + 1)
         syncer = Syncer(self.store, configuration.kaggle, configuration.limit, configuration.ended)
         self.jobs = Jobs(syncer, self._sweep_now.set)
@@ -135,7 +137,7 @@ class Session:
         Raises PgleaderboardError where Kaggle has asked for a long pause, and psycopg.Error where the database is lost.
         """
         while not self.stop.is_set():
-            await self.sweep(thorough=True)
+            await self._sweep()
             await self._run_queue(PATIENCE)
             pause: float | None = await _value(
                 self.connection,
@@ -177,14 +179,9 @@ class Session:
             queue.result()
 
     async def _sweep_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        thorough_at = loop.time()
         while True:
             self._sweep_now.clear()
-            thorough = loop.time() >= thorough_at
-            if thorough:
-                thorough_at = loop.time() + THOROUGH_EVERY
-            pause = await self.sweep(thorough=thorough)
+            pause = await self._sweep()
             await _first(self._listen(pause), self._sweep_now.wait())
 
     async def _listen(self, pause: float) -> None:
@@ -192,8 +189,11 @@ class Session:
         async for _ in self.connection.notifies(timeout=pause):
             self._queue.wake()
 
-    async def sweep(self, *, thorough: bool) -> float:
+    async def _sweep(self) -> float:
         """Sweep once. Returns the seconds until the next one."""
+        thorough = time.monotonic() >= self._thorough_at
+        if thorough:
+            self._thorough_at = time.monotonic() + THOROUGH_EVERY
         asking = asyncio.create_task(
             self.connection.execute(
                 "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "

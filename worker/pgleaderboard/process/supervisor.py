@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -77,7 +76,7 @@ class Supervisor:
         """
         health = self.health
         outage: type[PgleaderboardError] | None = None  # that was logged last
-        give_up_at = time.monotonic() + WAKING if once else math.inf
+        give_up_at = time.monotonic() + WAKING
         while not self._stop.is_set():
             health.beat()
             try:
@@ -92,11 +91,14 @@ class Supervisor:
                     break
             except _OUTAGES as error:
                 ours = explained(error)
-                if isinstance(ours, NeedsPerson) or time.monotonic() >= give_up_at:
+                # A programming error may mean that the database was migrated meanwhile: the next session checks.
+                fault = isinstance(error, psycopg.ProgrammingError) and not isinstance(error, InsufficientPrivilege)
+                if once and fault:
+                    raise
+                sleeps = isinstance(error, psycopg.OperationalError) and time.monotonic() < give_up_at
+                if isinstance(ours, NeedsPerson) or (once and not sleeps):
                     raise ours from error
-                if type(ours) is not outage:  # once for each outage, whatever its messages
-                    # A programming error may mean that the database was migrated meanwhile: the next session checks.
-                    fault = isinstance(error, psycopg.ProgrammingError) and not isinstance(error, InsufficientPrivilege)
+                if type(ours) is not outage:  # one message for an outage
                     log.warning("waiting: %s", ours, exc_info=error if fault else None)
                 health.state, health.reason, outage = State.WAITING, str(ours), type(ours)
                 await self._pause()
