@@ -8,7 +8,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.refuse(text, text, text) IS 'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
 
-
 CREATE OR REPLACE FUNCTION kaggle.slug_of(given text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -33,7 +32,6 @@ BEGIN
     RETURN slug;
 END $$;
 COMMENT ON FUNCTION kaggle.slug_of(text) IS 'The slug of a competition given as its slug or its URL (kaggle.com/competitions/SLUG/..., kaggle.com/c/SLUG); capitals are kept. Raises check_violation on anything else.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.find_competition(kaggle_competition_id text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -9,7 +9,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS 'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.status_after_dates_moved(
     status text, start_date timestamptz, start_moved boolean, end_date timestamptz, end_moved boolean)
 RETURNS text
@@ -20,7 +19,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
         ELSE status END
 $$;
 COMMENT ON FUNCTION kaggle_internal.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS 'The status after a date was moved or passed: a passed end completes, a passed start begins; a date that did not move says nothing.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -112,7 +110,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.complete_competition() IS 'Trigger: fills defaults, turns a URL into its slug, lets the dates act on the status, and refuses bad values with a hint.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.forget_what_kaggle_filled(before kaggle.competitions, after kaggle.competitions)
 RETURNS kaggle.competitions
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -141,11 +138,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS 'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';
 
-
 CREATE OR REPLACE TRIGGER complete_competition BEFORE INSERT OR UPDATE ON kaggle.competitions
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_competition();
 COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS 'Fills defaults, turns a URL into its slug, lets the dates act on the status.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -4,7 +4,6 @@ CREATE OR REPLACE FUNCTION kaggle_internal.presence_key() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS 'SELECT 1801545580';
 COMMENT ON FUNCTION kaggle_internal.presence_key() IS 'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.is_alive(worker kaggle_internal.worker_processes) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT worker.seen_at > clock_timestamp() - interval '30 seconds'
@@ -14,7 +13,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                      AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
 $$;
 COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS 'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
 RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz, problem text)
@@ -30,7 +28,6 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_i
     FROM alive w
 $$;
 COMMENT ON FUNCTION kaggle_internal.live_workers() IS 'The workers that are alive; for people, who see no credential here. problem: what a worker was configured with contradicts another one.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(
     version text, credential text, requests_per_minute integer DEFAULT 0, follow_up interval[] DEFAULT NULL)
@@ -48,7 +45,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS 'Announces a worker with what it was configured with, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.registered_worker(worker_id bigint) RETURNS kaggle_internal.worker_processes
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -63,7 +59,6 @@ BEGIN
     RETURN worker;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS 'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

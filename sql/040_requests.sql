@@ -13,7 +13,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.queue_syncs(bigint[], integer) IS 'Makes sure that a job comes for the requests of these competitions; null or an empty array is none.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.ask_for_sync(competition_ids bigint[], reasons text[], priority integer)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -25,7 +24,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.ask_for_sync(bigint[], text[], integer) IS 'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.notice_if_no_worker() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -36,7 +34,6 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.notice_if_no_worker() IS 'Says so, where nobody is there to sync.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.competitions_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -61,7 +58,6 @@ COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS 'Trigger: a compe
 CREATE OR REPLACE TRIGGER competitions_inserted AFTER INSERT ON kaggle.competitions
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_inserted();
 COMMENT ON TRIGGER competitions_inserted ON kaggle.competitions IS 'Asks for the first sync; links the event.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.competitions_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp
@@ -108,7 +104,6 @@ CREATE OR REPLACE TRIGGER competitions_updated AFTER UPDATE ON kaggle.competitio
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_updated();
 COMMENT ON TRIGGER competitions_updated ON kaggle.competitions IS 'Asks for a sync where the change wants one; keeps the event link.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.competitions_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -123,7 +118,6 @@ CREATE OR REPLACE TRIGGER competitions_deleted AFTER DELETE ON kaggle.competitio
     REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_deleted();
 COMMENT ON TRIGGER competitions_deleted ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.competitions_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -136,7 +130,6 @@ COMMENT ON FUNCTION kaggle_internal.competitions_truncated() IS 'Trigger: notes 
 CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.competitions
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_truncated();
 COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.tell_status() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -155,7 +148,6 @@ COMMENT ON FUNCTION kaggle_internal.competitions_changed() IS 'Trigger: tells wh
 CREATE OR REPLACE TRIGGER competitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.competitions
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_changed();
 COMMENT ON TRIGGER competitions_changed ON kaggle.competitions IS 'Tells who watches the status.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.sync_now(kaggle_competition_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -9,7 +9,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.owner_of_functions() IS 'The role that migrates, and so owns the functions of schema kaggle.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.bound_condition() RETURNS regprocedure
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -28,7 +27,6 @@ BEGIN
     RETURN condition;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.bound_condition() IS 'The function that kaggle_internal.sync_condition_holds calls; null where none was set, or it was dropped with CASCADE. Raises insufficient_privilege where it belongs to somebody else than our own functions.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.set_sync_condition(condition regprocedure) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -69,7 +67,6 @@ BEGIN
     INSERT INTO sync_condition (function) VALUES (given.name || '(kaggle.competitions)');
 END $$;
 COMMENT ON FUNCTION kaggle.set_sync_condition(regprocedure) IS 'Has this function asked before every automatic sync, beside the built-in rule; null = none. It takes a kaggle.competitions, returns a boolean, and belongs to the owner of the functions of schema kaggle, who alone may call this. It runs with search_path = kaggle: let it pin its own. What it writes is taken back. kaggle.sync_now does not ask it.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ask_condition(competition_id bigint) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

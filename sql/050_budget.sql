@@ -7,7 +7,6 @@ LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.grant_spacing(integer) IS 'Time between two requests to Kaggle at so many a minute; null without a limit.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.next_grant(credential text, requests_per_minute integer) RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -24,7 +23,6 @@ BEGIN
             FROM kaggle_budget b WHERE b.credential = next_grant.credential);
 END $$;
 COMMENT ON FUNCTION kaggle_internal.next_grant(text, integer) IS 'When the next request of this credential may go out; null where none ever has. It is at most one spacing away, or the pause that Kaggle asked for, though the clock may have been ahead for a while.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.take_grant(
     credential text, requests_per_minute integer, OUT granted boolean, OUT wake_at timestamptz)
@@ -49,7 +47,6 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.take_grant(text, integer) IS 'One request to Kaggle may go out now, or wake_at says when to ask again. Grants of all workers are evenly spaced, without a burst; 0 a minute = no limit. A pause after a 429 holds for all.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.block_budget(credential text, block_for interval) RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

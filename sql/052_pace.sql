@@ -17,7 +17,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.sync_pace(kaggle.competitions, timestamptz, interval[]) IS 'Time between syncs by the clock: sync_interval while ongoing; after the final sync as often for 2 hours, then hourly for a day, then daily for 30 days, as worker_processes.follow_up says, since the private board and removals follow; null = none.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.request_holds(reason text, competition kaggle.competitions) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT (competition).kaggle_competition_id IS NOT NULL AND CASE reason

@@ -14,11 +14,9 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.deleted_until(bigint) IS 'The link revision up to which rows with this id were deleted, as far as that is still to be acted on; null = none was.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.grace_for_missing() RETURNS interval
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$ SELECT interval '1 hour' $$;
 COMMENT ON FUNCTION kaggle_internal.grace_for_missing() IS 'How long a competition may be missing, without a trigger that saw its deletion, before it counts as deleted.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_deleted(state kaggle_internal.sync_state) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -34,7 +32,6 @@ BEGIN
     RETURN is_gone AND coalesce(state.missing_since + grace_for_missing() < clock_timestamp(), false);
 END $$;
 COMMENT ON FUNCTION kaggle_internal.is_deleted(kaggle_internal.sync_state) IS 'Whether the competition that this state belongs to was deleted: a trigger saw it, or the row has been missing for an hour. There may be another row with its id by now; the same row is back where its revision was deleted.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.remove_deleted(competition_id bigint, at_most integer DEFAULT 10000)
 RETURNS boolean
@@ -70,7 +67,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.remove_deleted(bigint, integer) IS 'Detaches the boards of a deleted competition, and removes at most so many of its runs, at last its state and requests. True: call it again. The boards are left to kaggle_internal.remove_detached.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.remove_detached(at_most integer DEFAULT 10000) RETURNS boolean
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -95,7 +91,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
 
-
 -- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
 CREATE OR REPLACE FUNCTION kaggle_internal.truncated_states() RETURNS TABLE (competition_id bigint)
 LANGUAGE sql STABLE ROWS 10 SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
@@ -109,7 +104,6 @@ LANGUAGE sql STABLE ROWS 10 SET search_path = kaggle, kaggle_internal, pg_temp S
            OR c.id IS NULL AND (SELECT NOT row_security_active('kaggle.competitions')))
 $$;
 COMMENT ON FUNCTION kaggle_internal.truncated_states() IS 'States that are left from before kaggle.competitions was truncated, whose rows have not been brought back.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.note_missing() RETURNS SETOF bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$

@@ -26,7 +26,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.save_state(kaggle_internal.sync_state) IS 'Writes the state of a competition whose row the caller holds.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.hold_state(competition_id bigint) RETURNS kaggle_internal.sync_state
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -44,7 +43,6 @@ BEGIN
     RETURN state;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.hold_state(bigint) IS 'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_sync(
     competition_id bigint, worker_id bigint, condition_says text DEFAULT NULL, job_id bigint DEFAULT NULL,

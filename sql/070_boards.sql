@@ -32,7 +32,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS 'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known, and the places that were given to rows that moved. Their names end in the version of their shape.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -79,7 +78,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS 'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT b FROM boards b
@@ -87,7 +85,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
       AND b.kind = linked_board.kind
 $$;
 COMMENT ON FUNCTION kaggle_internal.linked_board(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; null where there is none.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_of_run(run_id bigint, kind text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -107,7 +104,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS 'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.staged_order(board_id bigint) RETURNS bytea
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -123,7 +119,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS 'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -138,7 +133,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.merged_after(
     competition_id bigint, observed_at timestamptz, history_interval interval) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -151,7 +145,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                   WHERE x.competition_id = merged_after.competition_id AND m.at < merged_after.observed_at)) END
 $$;
 COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) IS 'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
     board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint,
@@ -207,7 +200,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -215,7 +207,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                      WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
 $$;
 COMMENT ON FUNCTION kaggle_internal.first_seen(bigint, bigint, timestamptz) IS 'When a team that appears now was first seen on this board: it may have been there before.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
     board_id bigint, observed_at timestamptz, merged_after timestamptz,
@@ -289,7 +280,6 @@ BEGIN
     FROM difference;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz) IS 'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

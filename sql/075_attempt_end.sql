@@ -21,7 +21,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint) IS 'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.release_fence(state kaggle_internal.sync_state, tried boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -40,7 +39,6 @@ BEGIN
     PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle_internal.release_fence(kaggle_internal.sync_state, boolean) IS 'Ends the attempt that runs, and saves the state without it. What it was asked for is kept: tried (it waits for the retry), not tried (it is begun anew), or as it was (null).';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.end_run(
     state kaggle_internal.sync_state, competition kaggle.competitions, run kaggle.sync_runs, retry_in interval)
@@ -113,7 +111,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS 'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -145,7 +142,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS 'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(
     run_id bigint, kind text, digest bytea, replaced_characters bigint, key_gap bigint)
 RETURNS kaggle.sync_runs
@@ -174,7 +170,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint) IS 'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -189,7 +184,6 @@ BEGIN
     RETURN true;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS 'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fail_run(
     run_id bigint, worker_id bigint, error text, error_kind text, retry_in interval, block_for interval DEFAULT NULL)
@@ -215,7 +209,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, bigint, text, text, interval, interval) IS 'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request with the credential of the worker (429). Returns failed, skipped or superseded.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.abandon_run(state kaggle_internal.sync_state) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -223,7 +216,6 @@ BEGIN
     PERFORM queue_job('sync', state.competition_id, 5);
 END $$;
 COMMENT ON FUNCTION kaggle_internal.abandon_run(kaggle_internal.sync_state) IS 'Takes the fence from the attempt that runs and has it begun anew. The caller holds the row of sync_state.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.abandon_runs(worker_id bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -240,7 +232,6 @@ BEGIN
     RETURN abandoned;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS 'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
 RETURNS void

@@ -38,7 +38,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS 'Begins asking Kaggle about a competition if that is due. action: describe (slug is given), none, or wait (no grant before wake_at).';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.fill_from_kaggle(
     competition_id bigint, link_revision bigint, title text, description text, enabled_date timestamptz,
     deadline timestamptz, evaluation_metric text, max_daily_submissions integer)

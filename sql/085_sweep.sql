@@ -17,7 +17,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.let_dates_act_on(bigint[], bigint[]) IS 'The dates of these competitions and events act on their status; the triggers do the rest.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act() RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -52,7 +51,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.let_dates_act() IS 'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.rescue() RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
 DECLARE
@@ -75,7 +73,6 @@ BEGIN
     RETURN rescued;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.rescue() IS 'Begins anew what dead workers ran and removes their jobs. Returns how many attempts were rescued.';
-
 
 -- statement_timestamp() where clock_timestamp() would do: an index can be searched for it. Plans are kept from a quiet
 -- time: nested loops would compare all with all when ten thousand are wanted.
@@ -135,7 +132,6 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
 $$;
 COMMENT ON FUNCTION kaggle_internal.wanted(bigint, boolean) IS 'Everything there is to do now, whether or not a job waits for it. thorough: also what arrived without triggers. asks_kaggle: it needs a request to Kaggle.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.pull_back_schedules() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
     UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.seen_at > clock_timestamp() + interval '1 second';
@@ -160,7 +156,6 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestl
         FOR UPDATE SKIP LOCKED)
 $$;
 COMMENT ON FUNCTION kaggle_internal.pull_back_schedules() IS 'What a clock that was ahead has set: a due time and a retry lie at most as far ahead as when they were set, a question for metadata at most a day, and what has happened lies not ahead.';
-
 
 -- A plan that is kept from a quiet time reads all jobs for each one, and so does that of procrastinate's foreign key.
 CREATE OR REPLACE FUNCTION kaggle_internal.queue_wanted(
@@ -195,7 +190,6 @@ BEGIN
     INTO queued, has_rest;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS 'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.sweep(
     worker_id bigint, thorough boolean,
@@ -237,7 +231,6 @@ BEGIN
     PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

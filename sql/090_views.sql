@@ -15,7 +15,6 @@ COMMENT ON COLUMN kaggle_internal.shown_boards.kind IS 'public or private.';
 COMMENT ON COLUMN kaggle_internal.shown_boards.teams IS 'Ranked teams on it.';
 COMMENT ON COLUMN kaggle_internal.shown_boards.observed_at IS 'The board is known to be right as of then.';
 
-
 CREATE OR REPLACE VIEW kaggle.leaderboard AS
 SELECT b.competition_id, b.kaggle_competition_id, e.rank, e.team_id, e.team_name, e.score,
        e.submission_count, e.last_submission_at, e.member_usernames, e.is_benchmark, b.kind AS board,
@@ -46,7 +45,6 @@ COMMENT ON COLUMN kaggle.leaderboard.first_seen_at IS 'When the team was first s
 COMMENT ON COLUMN kaggle.leaderboard.entry_changed_at IS 'When a fact or the place of this entry changed last; changes closer together than history_interval count as one, the first.';
 COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be right as of then.';
 
-
 CREATE OR REPLACE VIEW kaggle.workers AS
 SELECT w.id, w.version, w.started_at, w.seen_at, w.problem FROM kaggle_internal.live_workers() w;
 COMMENT ON VIEW kaggle.workers IS 'The workers that are alive.';
@@ -55,7 +53,6 @@ COMMENT ON COLUMN kaggle.workers.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle.workers.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle.workers.seen_at IS 'Its last heartbeat.';
 COMMENT ON COLUMN kaggle.workers.problem IS 'A setting in which it differs from another worker; null = none.';
-
 
 CREATE OR REPLACE VIEW kaggle.sync_status AS
 SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
@@ -112,7 +109,6 @@ COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause 
 COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';
 COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do; null = nothing.';
-
 
 CREATE OR REPLACE VIEW kaggle.budget AS
 SELECT nullif(max(b.next_grant_at), '-infinity') AS next_request_at,

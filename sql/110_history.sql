@@ -18,7 +18,6 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
 $$;
 COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -29,7 +28,6 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.refuse_pruned(kaggle.boards, timestamptz) IS 'Raises no_data_found, naming the horizon, for a moment of a board that was pruned.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.find_board(kaggle_competition_id text, at timestamptz DEFAULT 'infinity')
 RETURNS kaggle.boards
@@ -50,7 +48,6 @@ BEGIN
     RETURN board;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS 'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.versions(board_id bigint, at timestamptz)
 RETURNS TABLE (team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
@@ -82,7 +79,6 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
 $$;
 COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
 
-
 CREATE OR REPLACE FUNCTION kaggle.leaderboard_as_of(kaggle_competition_id text, at timestamptz)
 RETURNS SETOF kaggle.leaderboard
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -99,7 +95,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.leaderboard_as_of(text, timestamptz) IS 'The board as Kaggle showed it at a moment, in Kaggle''s order, benchmarks in their place; the columns of kaggle.leaderboard. Empty before the first sync.';
 
-
 CREATE OR REPLACE FUNCTION kaggle.team_rank(kaggle_competition_id text, team_id bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -111,7 +106,6 @@ BEGIN
             WHERE e.board_id = board.id AND e.team_id = team_rank.team_id AND NOT e.is_benchmark);
 END $$;
 COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS 'One team''s rank now, without ranking the board. Null for a team that is not there and for a benchmark.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.teams_of(board_id bigint, name text) RETURNS bigint[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -129,7 +123,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
           AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
 $$;
 COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS 'The teams of a board that a user (in lower case) is or was a member of.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
@@ -228,7 +221,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS 'One board''s part of rank_history, up to the moment at which another took its place.';
 
-
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
@@ -254,7 +246,6 @@ BEGIN
     ORDER BY r.at, r.rank;
 END $$;
 COMMENT ON FUNCTION kaggle.rank_history(text, text) IS 'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
@@ -284,7 +275,6 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_
     SELECT * FROM movers($1, statement_timestamp() - $2)
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz).';
-
 
 CREATE OR REPLACE FUNCTION kaggle.changes(run_id bigint)
 RETURNS TABLE (team_id bigint, team_name text, what text, rank_before bigint, rank_after bigint,
@@ -320,7 +310,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.changes(bigint) IS 'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed, nor what history_interval merged into an earlier version.';
 
-
 -- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
 CREATE OR REPLACE FUNCTION kaggle.medal(rank bigint, teams bigint) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -334,7 +323,6 @@ RETURN CASE
               ELSE rank * 10 <= teams END THEN 'bronze'
 END;
 COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS 'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). What Kaggle does with fractions is not published: here a rank must lie within the share, so that of 15 teams the top 10 % is one. On a public board it is only an indication.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
 RETURNS TABLE (team_id bigint, team_name text, public_rank bigint, private_rank bigint, places_climbed bigint,
@@ -358,7 +346,6 @@ BEGIN
     ORDER BY n.rank NULLS LAST, t.rank;
 END $$;
 COMMENT ON FUNCTION kaggle.shakeup(text) IS 'Each team''s last public and its private rank, once the private board has come; places_climbed is positive upwards.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

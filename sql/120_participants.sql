@@ -24,7 +24,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.username_of(text) IS 'The Kaggle username given as itself, as @NAME or as the URL of its profile; capitals are kept. Raises check_violation on anything else.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_participant() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -43,7 +42,6 @@ COMMENT ON FUNCTION kaggle_internal.complete_participant() IS 'Trigger: turns a 
 CREATE OR REPLACE TRIGGER complete_participant BEFORE INSERT OR UPDATE ON kaggle.participants
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_participant();
 COMMENT ON TRIGGER complete_participant ON kaggle.participants IS 'Turns a profile''s URL or @NAME into the name.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_event_participant() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -67,7 +65,6 @@ COMMENT ON FUNCTION kaggle_internal.complete_event_participant() IS 'Trigger: fi
 CREATE OR REPLACE TRIGGER complete_event_participant BEFORE INSERT OR UPDATE ON kaggle.event_participants
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event_participant();
 COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS 'Takes the spelling of kaggle.participants, and adds a name that is not there.';
-
 
 -- ORDER BY keeps the subquery as it stands: first the two indexes are asked for a name, then the few entries joined.
 CREATE OR REPLACE VIEW kaggle.participant_entries AS
@@ -102,7 +99,6 @@ COMMENT ON COLUMN kaggle.participant_entries.is_benchmark IS 'As in kaggle.leade
 COMMENT ON COLUMN kaggle.participant_entries.score IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.team_name IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.leaderboard_entries.';
-
 
 -- A rank is a count of the order keys before one's own. One person's is counted over half a board on average, and a
 -- thousand people's must not be counted a thousand times: so a board is cut into eight stretches, what stands before a
@@ -184,7 +180,6 @@ COMMENT ON COLUMN kaggle.participant_results.last_submission_at IS 'When it subm
 COMMENT ON COLUMN kaggle.participant_results.member_usernames IS 'All members of the team.';
 COMMENT ON COLUMN kaggle.participant_results.board IS 'public or private.';
 COMMENT ON COLUMN kaggle.participant_results.synced_at IS 'The board is known to be right as of then.';
-
 
 CREATE OR REPLACE VIEW kaggle.unmatched_participants AS
 SELECT v.id AS event_id, v.slug AS event_slug, r.kaggle_username, p.display_name, r.note

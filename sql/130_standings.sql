@@ -9,7 +9,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz) IS 'The board that a competition showed at a moment: the private one once it was there; null before the first sync.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN at < board.history_from THEN
@@ -21,7 +20,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     ELSE false END
 $$;
 COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean
@@ -36,7 +34,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     END
 $$;
 COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS 'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
 RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
@@ -114,7 +111,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.standing(bigint, timestamptz) IS 'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.check_standing(event_id bigint, at timestamptz) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT min(format('the history of %s begins at %s: what was before is pruned', (b.board).slug, (b.board).history_from))
@@ -124,7 +120,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, 
     WHERE x.event_id = check_standing.event_id AND is_pruned(b.board, check_standing.at)
 $$;
 COMMENT ON FUNCTION kaggle_internal.check_standing(bigint, timestamptz) IS 'Why the standing of an event at a moment can no longer be told: a board that was pruned beyond it; null = it can.';
-
 
 CREATE OR REPLACE VIEW kaggle.event_standings AS
 SELECT v.id AS event_id, v.slug AS event_slug, s.place, s.kaggle_username, s.display_name, s.is_registered, s.points,
@@ -151,7 +146,6 @@ COMMENT ON COLUMN kaggle.event_standings.is_registered IS 'Whether the user stan
 COMMENT ON COLUMN kaggle.event_standings.points IS 'Sum over the event''s competitions, exact, rounded to 6 decimals.';
 COMMENT ON COLUMN kaggle.event_standings.competitions_entered IS 'On how many boards of the event a team of the user takes part.';
 COMMENT ON COLUMN kaggle.event_standings.last_submission_at IS 'The latest last submission of the user''s teams.';
-
 
 CREATE OR REPLACE FUNCTION kaggle.event_standings_as_of(event_slug text, at timestamptz)
 RETURNS SETOF kaggle.event_standings

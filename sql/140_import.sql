@@ -13,7 +13,6 @@ EXCEPTION WHEN check_violation THEN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.try_slug(text) IS 'The slug of what was given, or why it is refused.';
 
-
 CREATE OR REPLACE FUNCTION kaggle.import_competitions(kaggle_competition_ids text[], event_slug text DEFAULT NULL)
 RETURNS TABLE (competition_id bigint, kaggle_competition_id text, outcome text)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 100 SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -32,7 +32,6 @@ EXCEPTION WHEN lock_not_available THEN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.begin_backfill(text) IS 'Finds the competition and keeps other backfills of it away for as long as this session lives. Raises no_data_found for an unknown slug, object_in_use while another one runs.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.known_moments(board_id bigint, after timestamptz)
 RETURNS TABLE (at timestamptz, run_id bigint, changed boolean)
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -48,7 +47,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     ORDER BY 1
 $$;
 COMMENT ON FUNCTION kaggle_internal.known_moments(bigint, timestamptz) IS 'When the board was seen after a moment, by which run, and whether it had changed.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.staged_is_known(board_id bigint, at timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -77,7 +75,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.staged_is_known(bigint, timestamptz) IS 'Whether the staged rows are the board as it is known at a moment at which it was seen. Where history_interval merges versions only the number of teams can tell.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.hold_competition(competition_id bigint, link_revision bigint)
 RETURNS kaggle.competitions
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -97,7 +94,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.hold_competition(bigint, bigint) IS 'Keeps syncs of a competition away until commit. An attempt that runs loses its fence, since it may have read order keys that will change, and is begun anew. Raises no_data_found where the competition is gone or has another link revision.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.insert_run(run kaggle.sync_runs, competition_id bigint) RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -110,7 +106,6 @@ BEGIN
     RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.append_board(
     board_id bigint, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)
@@ -131,7 +126,6 @@ BEGIN
         board.competition_id);
 END $$;
 COMMENT ON FUNCTION kaggle_internal.append_board(bigint, timestamptz, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment behind all it knows, with a run of its own.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.open_rebuild(board_id bigint, at timestamptz) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -166,14 +160,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.open_rebuild(bigint, timestamptz) IS 'Begins to write a board anew: another board with what is known until a moment. Returns its id; nobody else sees it before close_rebuild and COMMIT.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.clear_staging() RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.clear_staging() IS 'Empties the staging tables for the next board of the same transaction.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.stage_known(board_id bigint, at timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -185,7 +177,6 @@ BEGIN
     FROM versions(stage_known.board_id, stage_known.at) v ORDER BY v.order_key, v.team_id;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.stage_known(bigint, timestamptz) IS 'Stages a board as it is known at a moment, as if its file had been read again.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.replay_run(run_id bigint, board_id bigint, at timestamptz, key_gap bigint)
 RETURNS void
@@ -216,7 +207,6 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.replay_run(bigint, bigint, timestamptz, bigint) IS 'Makes the staged rows the board as of a moment at which a run saw it, and has the run say what it changes now that other boards lie before it. Null for a run that was pruned: it gets another one, if it changes something now.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.close_rebuild(old_id bigint, new_id bigint, known_history_from timestamptz)
 RETURNS void

@@ -7,7 +7,6 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = kaggle, kaggle_internal, 
 $$;
 COMMENT ON FUNCTION kaggle_internal.csv_field(text) IS 'A field as it stands in Kaggle''s file: quoted where it must be.';
 
-
 CREATE OR REPLACE FUNCTION kaggle_internal.board_as_csv(board_id bigint, at timestamptz) RETURNS SETOF text
 LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp SET datestyle = 'ISO, MDY' AS $$
     SELECT concat_ws(',', coalesce(v.rank, 0), v.team_id, csv_field(v.team_name),
@@ -17,7 +16,6 @@ LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
     FROM versions(board_as_csv.board_id, board_as_csv.at) v ORDER BY v.order_key, v.team_id
 $$;
 COMMENT ON FUNCTION kaggle_internal.board_as_csv(bigint, timestamptz) IS 'The rows of Kaggle''s file for a board as it was at a moment, without the header.';
-
 
 CREATE OR REPLACE FUNCTION kaggle_internal.boards_to_export(kaggle_competition_id text, every boolean)
 RETURNS TABLE (board_id bigint, slug text, kind text, at timestamptz)

@@ -543,17 +543,21 @@ def test_a_newer_database(empty_database: str, folders: Folders, newer: str, rea
     assert rows(empty_database, "SELECT id FROM kaggle.leaderboard") == []
 
 
-def test_a_database_of_another_development_version(empty_database: str, folders: Folders) -> None:
+@pytest.mark.parametrize(
+    "made",
+    [
+        "UPDATE kaggle_internal.applied_files SET digest = 'other' WHERE name = 'migrations/0001_step.sql'",
+        "DROP SCHEMA kaggle_internal CASCADE; CREATE TABLE kaggle.applied_files ()",  # before there were three schemas
+    ],
+)
+def test_a_database_of_another_development_version(empty_database: str, folders: Folders, made: str) -> None:
     """migrate and a worker refuse it, and what the message says to run is a way to start over."""
     folders.migrate(empty_database)
-    rows(
-        empty_database,
-        "UPDATE kaggle_internal.applied_files SET digest = 'other' WHERE name = 'migrations/0001_step.sql'",
-    )
+    rows(empty_database, made)
     with pytest.raises(SchemaTooOld) as error:
         folders.migrate(empty_database)
     refused(error, "another development version")
-    with psycopg.connect(empty_database) as connection, pytest.raises(SchemaTooOld, match="another development"):
+    with psycopg.connect(empty_database) as connection, pytest.raises(PgleaderboardError):
         release.check(connection, folders.release)
     start_over = re.search(r"start over: (DROP .*?); then `pgleaderboard migrate`", str(error.value))
     assert start_over

@@ -33,6 +33,7 @@ from psycopg.sql import quote
 from pgleaderboard import __version__
 from pgleaderboard.database.connect import Connection, column, connect, message_of, parts_of, row, rows, value
 from pgleaderboard.database.release import (
+    ANOTHER_DEVELOPMENT_VERSION,
     MINIMUM_SERVER,
     OBJECTS,
     RELEASE,
@@ -43,7 +44,7 @@ from pgleaderboard.database.release import (
     of_folder,
     strangers,
 )
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
 
 DEADLINE = 60.0  # seconds to wait for another migration, and then for other locks
 LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
@@ -279,6 +280,8 @@ def _refuse_foreign(connection: Connection, existing: Mapping[str, str | None], 
     is_queue_recorded = bool(of_folder(recorded, "procrastinate"))
     for schema, content in existing.items():
         if content and not (is_queue_recorded if schema == "procrastinate" else recorded):
+            if value(connection, "SELECT to_regclass('kaggle.applied_files')"):
+                raise SchemaTooOld(ANOTHER_DEVELOPMENT_VERSION)
             raise NeedsPerson(
                 f"schema {schema} in {database} was not made by pgleaderboard (it holds {content}): "
                 "use another database, or drop that schema if nobody uses it"

@@ -33,6 +33,10 @@ WHERE n.nspname IN ('kaggle', 'kaggle_internal')
   AND d.classid NOT IN ('pg_catalog.pg_default_acl'::regclass, 'pg_catalog.pg_publication_namespace'::regclass)"""
 
 _START_OVER = "DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE; then `pgleaderboard migrate`"
+ANOTHER_DEVELOPMENT_VERSION = (
+    "the database was made by another development version of pgleaderboard, and no migration leads from there to "
+    f"this one: start over: {_START_OVER}"
+)
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,7 @@ class Release:
         if reason:
             raise SchemaTooNew(f"the database {reason}: upgrade this program, it is older than the database")
         if any(recorded.get(file.name, file.digest) != file.digest for file in self.migrations):
-            raise SchemaTooOld(
-                "the database was made by another development version of pgleaderboard, and no migration leads from "
-                f"there to this one: start over: {_START_OVER}"
-            )
+            raise SchemaTooOld(ANOTHER_DEVELOPMENT_VERSION)
         queue = self.queue if of_folder(recorded, "procrastinate") else self.queue_schema
         return [
             *(file.name for file in (*queue, *self.migrations) if file.name not in recorded),
