@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from pgleaderboard.cli.main import cli
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, csv_of, teams, zip_of
-from tests.support.faults import Simulator
+from tests.support.faults import Simulator, Status
 from tests.support.syncs import Syncs
 from tests.support.terminal import Terminal
 
@@ -457,7 +457,7 @@ def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulato
     """Of what fails, all or some; it says what does not; neither or both of them is wrong usage."""
     assert run("retry").returncode == run("retry", "x", "--failed").returncode == 2
     assert run("retry", "--failed").stdout == "nothing is failing\n"
-    simulator.unknown.add("simulated-1-teams")
+    simulator.faults.put("simulated-1-teams", Status(404), times=None)
     db.execute(
         "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('simulated-1-teams'), ('simulated-2-teams')"
     )
@@ -467,7 +467,7 @@ def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulato
         again = run("retry", "--failed", "--wait")
         assert again.returncode == 1
         assert again.stdout.startswith("simulated-1-teams: failed, Kaggle knows no competition")
-        simulator.unknown.clear()
+        simulator.faults.clear()
         mended = run("retry", "simulated-1-teams", "simulated-2-teams", "--wait")
     assert (mended.returncode, mended.stdout) == (
         0,
