@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
 from tests.support.aliases import Connection, MakeWorker
@@ -68,6 +69,18 @@ def test_it_waits_for_its_last_sync_and_lives_meanwhile(
     waiter.join()
     assert (runs(db), runs(db, OTHER)) == ([("inserted", "changed")],) * 2
     assert supervisor.failed == 0
+
+
+def test_a_long_pause_that_kaggle_asked_for_ends_it_at_once(url: str, db: Connection, simulator: Simulator) -> None:
+    """That is no outage to wait out: one line says when to come again, and no other session is opened."""
+    insert(db)
+    supervisor = once(url, simulator)
+    credential = make_kaggle(simulator.url).fingerprint
+    db.execute("SELECT kaggle_internal.block_budget(%s, '1 hour')", (credential,))
+    with pytest.raises(PgleaderboardError, match="Kaggle asked for a pause of 60 minutes more"):
+        asyncio.run(supervisor.run(once=True))
+    assert value(db, "SELECT last_value FROM kaggle_internal.worker_processes_id_seq") == 1
+    assert simulator.requests == []
 
 
 def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simulator, hold: Hold) -> None:
