@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -39,7 +39,7 @@ SILENCE = 30.0  # seconds without an answer, after which a connection is given u
 SLOW_START = 30  # seconds for the first connection of `work --once`
 LONGEST_BUDGET_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 
-_abandoned: set[asyncio.Task[Any]] = set()  # queue workers that end as soon as they meet their closed connections
+_abandoned: set[asyncio.Task[Any]] = set()  # tasks that end as soon as they meet their closed connections
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,7 @@ class Session:
         When the database is lost, nothing is waited for: the running attempts have lost their fence, and the next
         session must begin at once.
         """
-        queue: asyncio.Task[None] = asyncio.create_task(self._queue.run(), name="queue")  # type: ignore[no-untyped-call]
-        _abandoned.add(queue)
-        queue.add_done_callback(_discard)
+        queue = _abandonable(self._queue.run())  # type: ignore[no-untyped-call]
         try:
             await _first(
                 self._sweep_for_ever(), *beside, self.stop.wait(), self._queue.lost.wait(), asyncio.wait({queue})
@@ -194,7 +192,7 @@ class Session:
         thorough = time.monotonic() >= self._thorough_at
         if thorough:
             self._thorough_at = time.monotonic() + THOROUGH_EVERY
-        asking = asyncio.create_task(
+        asking = _abandonable(
             self.connection.execute(
                 "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "
                 "clock_timestamp() + kaggle_internal.grace_for_missing() FROM kaggle_internal.sweep(%s, %s)",
@@ -249,10 +247,18 @@ async def _first(*work: Awaitable[Any]) -> None:
             raise outcome
 
 
-def _discard(queue: asyncio.Task[Any]) -> None:
-    _abandoned.discard(queue)
-    if not queue.cancelled() and queue.exception():
-        log.debug("the queue's worker ended: %s", queue.exception())
+def _abandonable(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start a task that may outlive whoever waits for it; asyncio keeps no reference, and complains of unread errors."""
+    task = asyncio.create_task(work)
+    _abandoned.add(task)
+    task.add_done_callback(_discard)
+    return task
+
+
+def _discard(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled() and task.exception():
+        log.debug("an abandoned task ended: %s", task.exception())
 
 
 async def _value(connection: psycopg.AsyncConnection[Any], query: str, *values: object) -> Any:
