@@ -4,7 +4,7 @@
 --   what people write     events, competitions, event_competitions, participants, event_participants
 --   what the worker knows sync_requests (appended by triggers, consumed by syncs), sync_state, sync_runs,
 --                         kaggle_budget, worker_processes
---   what Kaggle showed    boards, leaderboard_entries (now), leaderboard_history (before)
+--   what Kaggle showed    boards, leaderboard_entries (now), packs and past_names (before)
 --
 -- Nothing below competitions carries a foreign key to it: its check would wait for any session that
 -- holds the competition's row, and the worker must wait for nobody.
@@ -115,7 +115,7 @@ COMMENT ON COLUMN kaggle.competitions.max_submissions_per_day IS 'Submissions a 
 COMMENT ON COLUMN kaggle.competitions.is_featured IS 'For your own conditions; does nothing by itself.';
 COMMENT ON COLUMN kaggle.competitions.auto_sync IS 'False: synced only by kaggle.sync_now.';
 COMMENT ON COLUMN kaggle.competitions.sync_interval IS 'Time between syncs while ongoing, at least a minute. A day is 24 hours; months are refused, since their length varies.';
-COMMENT ON COLUMN kaggle.competitions.history_interval IS 'Versions of an entry closer together than this are merged into the last; null = every sync is kept.';
+COMMENT ON COLUMN kaggle.competitions.history_interval IS 'Of each such interval the past keeps the last board only, once the interval ended an hour ago; null or 0 = every board.';
 COMMENT ON COLUMN kaggle.competitions.higher_is_better IS 'Direction of the score; null = read off the board.';
 COMMENT ON COLUMN kaggle.competitions.metric_min_value IS 'Lowest value of the metric, for points; together with metric_max_value.';
 COMMENT ON COLUMN kaggle.competitions.metric_max_value IS 'Highest value of the metric, for points; together with metric_min_value.';
@@ -293,57 +293,70 @@ CREATE INDEX leaderboard_entries_order ON kaggle.leaderboard_entries (board_id, 
 CREATE INDEX leaderboard_entries_benchmarks ON kaggle.leaderboard_entries (board_id, order_key) WHERE is_benchmark;
 
 -- An index is computed by this function: its body is stored data too, and never changes. So it stands here, not in sql/.
+-- Parsed when it is created, it needs no search_path, which would have to be set for each entry.
 CREATE FUNCTION kaggle_internal.lower_all(names text[]) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT ARRAY(SELECT lower(left(name, 100) COLLATE "C") FROM unnest(names) AS name)
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT lower(left(name, 100) COLLATE "C") FROM unnest(names) AS name);
 COMMENT ON FUNCTION kaggle_internal.lower_all(text[]) IS 'The names in lower case, for the index over the members of teams; the letters beyond the hundredth, which no username has, are left out, since an index entry must be short.';
 
--- Most teams have one member: a B-tree on the first costs a third of a GIN index on all of them, which is left the teams of several.
+-- Most teams have one member: a B-tree on the hash of the first is many times cheaper than a GIN index on all of them,
+-- which is left the teams of several.
 CREATE INDEX leaderboard_entries_first_member
-    ON kaggle.leaderboard_entries (lower(left(member_usernames[1], 100) COLLATE "C"));
+    ON kaggle.leaderboard_entries (hashtext(lower(left(member_usernames[1], 100) COLLATE "C")));
 CREATE INDEX leaderboard_entries_members
     ON kaggle.leaderboard_entries USING gin (kaggle_internal.lower_all(member_usernames) COLLATE "C")
     WHERE cardinality(member_usernames) > 1;
 
-CREATE TABLE kaggle.leaderboard_history (
-    board_id           bigint      NOT NULL,
-    team_id            bigint      NOT NULL,
-    order_key          bigint      NOT NULL,
-    valid_from         timestamptz NOT NULL,
-    valid_until        timestamptz NOT NULL,
-    first_seen_at      timestamptz NOT NULL,
-    last_submission_at timestamptz,
-    submission_count   bigint,
-    is_benchmark       boolean     NOT NULL,
-    score              numeric,
-    team_name          text        NOT NULL,
-    member_usernames   text[]      NOT NULL,
-    CONSTRAINT leaderboard_history_pkey PRIMARY KEY (board_id, team_id, valid_from),
-    CONSTRAINT version_ends_after_it_begins CHECK (valid_until > valid_from)
+-- The past, packed: a row for each moment at which the board changed, with what the entries that changed were until
+-- then. The board at a moment is told by the packs after it, the nearest one first, and by the entries.
+CREATE TABLE kaggle_internal.packs (
+    board_id            bigint        NOT NULL,
+    until               timestamptz   NOT NULL,
+    kept_at             timestamptz,
+    is_whole            boolean       NOT NULL,
+    since_whole         bigint        NOT NULL,
+    ranked              integer       NOT NULL,
+    ended               "char"[]      NOT NULL,
+    team_ids            bigint[]      NOT NULL,
+    order_keys          bigint[]      NOT NULL,
+    changed_at          timestamptz[] NOT NULL,
+    last_submission_at  timestamptz[] NOT NULL,
+    submission_count    bigint[]      NOT NULL,
+    score               numeric[]     NOT NULL,
+    CONSTRAINT packs_pkey PRIMARY KEY (board_id, until),
+    CONSTRAINT a_kept_board_is_whole CHECK (kept_at IS NULL OR (kept_at < until AND is_whole))
 );
-COMMENT ON TABLE kaggle.leaderboard_history IS 'Versions of entries that held before: from valid_from until just before valid_until. The board at a moment is the versions valid then, by order_key.';
-COMMENT ON COLUMN kaggle.leaderboard_history.board_id IS 'The board.';
-COMMENT ON COLUMN kaggle.leaderboard_history.team_id IS 'Kaggle''s TeamId.';
-COMMENT ON COLUMN kaggle.leaderboard_history.order_key IS 'As in leaderboard_entries; comparable among versions valid at one moment.';
-COMMENT ON COLUMN kaggle.leaderboard_history.valid_from IS 'This version held from then on.';
-COMMENT ON COLUMN kaggle.leaderboard_history.valid_until IS 'It held until just before then.';
-COMMENT ON COLUMN kaggle.leaderboard_history.first_seen_at IS 'When the team was first seen on this board.';
-COMMENT ON COLUMN kaggle.leaderboard_history.last_submission_at IS 'Kaggle''s LastSubmissionDate.';
-COMMENT ON COLUMN kaggle.leaderboard_history.submission_count IS 'Kaggle''s SubmissionCount.';
-COMMENT ON COLUMN kaggle.leaderboard_history.is_benchmark IS 'A host''s benchmark.';
-COMMENT ON COLUMN kaggle.leaderboard_history.score IS 'Exact, with the decimals of the file.';
-COMMENT ON COLUMN kaggle.leaderboard_history.team_name IS 'The name the team had then.';
-COMMENT ON COLUMN kaggle.leaderboard_history.member_usernames IS 'The members it had then.';
+COMMENT ON TABLE kaggle_internal.packs IS 'What the entries of a board were until it changed, a row for each change. The arrays run in parallel: first the ranked teams, then the benchmarks, each by team_id; at the end of team_ids stand the teams that were not on the board until then.';
+COMMENT ON COLUMN kaggle_internal.packs.board_id IS 'kaggle.boards.id.';
+COMMENT ON COLUMN kaggle_internal.packs.until IS 'These versions held until just before this moment.';
+COMMENT ON COLUMN kaggle_internal.packs.kept_at IS 'The board since this moment outlives pruning, because an event rests on it; null = it does not.';
+COMMENT ON COLUMN kaggle_internal.packs.is_whole IS 'The pack lists the entries that did not change, too: nothing after it needs to be read. Unless kept_at is set this is a cache.';
+COMMENT ON COLUMN kaggle_internal.packs.since_whole IS 'How many versions this pack and those before it list since the last whole one; 0 for a whole one.';
+COMMENT ON COLUMN kaggle_internal.packs.ranked IS 'How many of the first versions are of ranked teams.';
+COMMENT ON COLUMN kaggle_internal.packs.ended IS 'How each version ended: m (moved), u (updated), M (both), l (left the board), w (the team only made way: a new order key, and no end), - (it goes on as it was, in a whole pack). a marks the teams that were not there: they were added.';
+COMMENT ON COLUMN kaggle_internal.packs.team_ids IS 'The teams.';
+COMMENT ON COLUMN kaggle_internal.packs.order_keys IS 'Sort the versions that held at one moment as Kaggle''s file did.';
+COMMENT ON COLUMN kaggle_internal.packs.changed_at IS 'Since when the version held: the team came, got other facts, or moved.';
+COMMENT ON COLUMN kaggle_internal.packs.last_submission_at IS 'Kaggle''s LastSubmissionDate.';
+COMMENT ON COLUMN kaggle_internal.packs.submission_count IS 'Kaggle''s SubmissionCount.';
+COMMENT ON COLUMN kaggle_internal.packs.score IS 'Exact, with the decimals of the file.';
 
--- Versions that ended since a moment, likewise.
-CREATE INDEX leaderboard_history_validity ON kaggle.leaderboard_history (board_id, valid_until)
-    INCLUDE (order_key, valid_from, is_benchmark);
-
--- What held at a moment: versions of like lifetime that ended after it, and before it by no more than that lifetime.
--- So a search reads what it finds and little else, however long the history. The class is the logarithm of the seconds.
-CREATE INDEX leaderboard_history_lifetime ON kaggle.leaderboard_history
-    (board_id, (floor(ln(greatest(date_part('epoch', valid_until - valid_from), 1)))), valid_until);
+CREATE TABLE kaggle_internal.past_names (
+    board_id         bigint      NOT NULL,
+    team_id          bigint      NOT NULL,
+    until            timestamptz NOT NULL,
+    first_seen_at    timestamptz NOT NULL,
+    team_name        text        NOT NULL,
+    member_usernames text[]      NOT NULL,
+    CONSTRAINT past_names_pkey PRIMARY KEY (board_id, team_id, until)
+);
+COMMENT ON TABLE kaggle_internal.past_names IS 'The names and members that teams had until they got others or left. A team that is listed here without a later row has them in its entry.';
+COMMENT ON COLUMN kaggle_internal.past_names.board_id IS 'kaggle.boards.id.';
+COMMENT ON COLUMN kaggle_internal.past_names.team_id IS 'Kaggle''s TeamId.';
+COMMENT ON COLUMN kaggle_internal.past_names.until IS 'They held until just before this moment.';
+COMMENT ON COLUMN kaggle_internal.past_names.first_seen_at IS 'When the team was first seen on this board; it outlives the entry of a team that left.';
+COMMENT ON COLUMN kaggle_internal.past_names.team_name IS 'The name until then.';
+COMMENT ON COLUMN kaggle_internal.past_names.member_usernames IS 'The members until then.';
 
 CREATE SEQUENCE kaggle_internal.run_ids AS bigint;
 COMMENT ON SEQUENCE kaggle_internal.run_ids IS 'Numbers of attempts: the id of the run and the fence of its apply.';
@@ -433,6 +446,7 @@ CREATE TABLE kaggle.sync_runs (
     board_id       bigint,
     replaced_characters bigint NOT NULL DEFAULT 0,
     higher_is_better boolean,
+    is_merged        boolean   NOT NULL DEFAULT false,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (id),
     CONSTRAINT outcome_is_known CHECK (outcome IN ('changed', 'unchanged', 'failed', 'skipped')),
     CONSTRAINT failed_runs_say_why CHECK (outcome <> 'failed' OR (error IS NOT NULL AND error_kind IS NOT NULL))
@@ -455,7 +469,8 @@ COMMENT ON COLUMN kaggle.sync_runs.error IS 'What went wrong, in words a user ca
 COMMENT ON COLUMN kaggle.sync_runs.error_kind IS 'transient (passes by itself), person (somebody must act) or ours (a fault of this program).';
 COMMENT ON COLUMN kaggle.sync_runs.board_id IS 'The board that was read.';
 COMMENT ON COLUMN kaggle.sync_runs.replaced_characters IS 'NUL characters of the file that were stored as U+FFFD.';
-COMMENT ON COLUMN kaggle.sync_runs.higher_is_better IS 'Whether higher scores are better, as far as the board has told it by this run; null = it did not tell, or the run changed nothing.';
+COMMENT ON COLUMN kaggle.sync_runs.higher_is_better IS 'Whether higher scores are better, as the board of this run tells; null = all its scores are equal, or the run changed nothing.';
+COMMENT ON COLUMN kaggle.sync_runs.is_merged IS 'The board of this run is no longer kept: history_interval keeps the last one of each interval.';
 
 CREATE INDEX sync_runs_competition ON kaggle.sync_runs (competition_id, id);
 -- Up to when a board was known to be right at a moment.

@@ -10,7 +10,7 @@ DECLARE
         SELECT t.name FROM unnest(ARRAY[
             'kaggle_internal.sync_requests', 'kaggle_internal.sync_state', 'kaggle.sync_runs', 'kaggle_internal.sync_condition',
             'kaggle_internal.worker_processes', 'kaggle_internal.kaggle_budget', 'kaggle.boards', 'kaggle.leaderboard_entries',
-            'kaggle.leaderboard_history', 'procrastinate.procrastinate_jobs', 'procrastinate.procrastinate_workers'
+            'kaggle_internal.packs', 'kaggle_internal.past_names', 'procrastinate.procrastinate_jobs', 'procrastinate.procrastinate_workers'
         ]) AS t (name)
         WHERE row_security_active(t.name) LIMIT 1);
 BEGIN

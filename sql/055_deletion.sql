@@ -77,19 +77,22 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
-        SELECT h.ctid FROM leaderboard_history h WHERE h.board_id = target LIMIT at_most));
+    DELETE FROM packs WHERE ctid = ANY (ARRAY(
+        SELECT p.ctid FROM packs p WHERE p.board_id = target LIMIT at_most / 100));     -- a pack may hold a whole board
+    DELETE FROM past_names WHERE ctid = ANY (ARRAY(
+        SELECT n.ctid FROM past_names n WHERE n.board_id = target LIMIT at_most));
     GET DIAGNOSTICS removed = ROW_COUNT;
     DELETE FROM leaderboard_entries WHERE ctid = ANY (ARRAY(
         SELECT e.ctid FROM leaderboard_entries e WHERE e.board_id = target LIMIT at_most - removed));
     DELETE FROM boards b
     WHERE b.id = target
-      AND NOT EXISTS (SELECT FROM leaderboard_history h WHERE h.board_id = target)
+      AND NOT EXISTS (SELECT FROM packs p WHERE p.board_id = target)
+      AND NOT EXISTS (SELECT FROM past_names n WHERE n.board_id = target)
       AND NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = target);
     PERFORM refuse_hidden_rows();
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board whose competition was deleted, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
+COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board whose competition was deleted, a hundredth of them packs, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
 
 -- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
 CREATE OR REPLACE FUNCTION kaggle_internal.truncated_states() RETURNS TABLE (competition_id bigint)

@@ -6,7 +6,7 @@
 -- a SECURITY DEFINER could not read that table.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.prepare_staging(extra_columns integer) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     -- Kept for the session and emptied at each commit: making it for each sync would write the catalogue.
     IF to_regclass('pg_temp.staged_rows_1') IS NOT NULL THEN
@@ -21,16 +21,21 @@ BEGIN
         score              numeric CONSTRAINT score_is_a_finite_number
                            CHECK (score > '-1e1000'::numeric AND score < '1e1000'::numeric),
         submission_count   bigint,
-        members            text
+        members            text,
+        order_key          bigint,          -- of a board that is known; a file has none
+        changed_at         timestamptz
     ) ON COMMIT DELETE ROWS;
     CREATE TEMPORARY TABLE placed_rows_1 (
-        position  bigint NOT NULL,
-        order_key bigint NOT NULL
+        position  bigint,
+        team_id   bigint,
+        order_key bigint,
+        ended     "char" NOT NULL
     ) ON COMMIT DELETE ROWS;
+    CREATE TEMPORARY TABLE base_rows_1 (LIKE leaderboard_entries) ON COMMIT DELETE ROWS;
     EXECUTE (SELECT 'ALTER TABLE staged_rows_1 ' || string_agg(format('ADD COLUMN extra_%s text', n), ', ')
              FROM generate_series(1, extra_columns) n);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS 'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known, and the places that were given to rows that moved. Their names end in the version of their shape.';
+COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS 'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known; what became of the entries that differ; and a board of the past, if that is what the file is compared with. Their names end in the version of their shape.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -104,20 +109,35 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_of_run(bigint, text) IS 'The board that a running attempt would change; null if it would be new. Raises insufficient_privilege where the competition is hidden.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.staged_order(board_id bigint) RETURNS bytea
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    is_there constant boolean := EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = staged_order.board_id);
+CREATE OR REPLACE FUNCTION kaggle_internal.compare_staging(
+    board_id bigint, OUT keys bytea, OUT fixed bytea, OUT news bigint[], OUT gone bigint[])
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
+SET plan_cache_mode = force_custom_plan SET enable_mergejoin = off AS $$
+#variable_conflict use_column
 BEGIN
     PERFORM refuse_hidden_rows();        -- our lock keeps them as they are now
-    IF NOT is_there THEN
-        RETURN NULL;
-    END IF;
-    RETURN (SELECT string_agg(int8send(coalesce(e.order_key, '-9223372036854775808'::bigint)), '' ORDER BY s.position)
-            FROM pg_temp.staged_rows_1 s
-            LEFT JOIN leaderboard_entries e ON e.board_id = staged_order.board_id AND e.team_id = s.team_id);
+    WITH old AS (
+        SELECT e.* FROM leaderboard_entries e WHERE e.board_id = compare_staging.board_id
+        UNION ALL
+        SELECT b.* FROM pg_temp.base_rows_1 b
+    ), compared AS (
+        SELECT s.position, s.order_key AS fixed_key, o.order_key, o.team_id AS old_team_id,
+               -- Byte for byte, 0.80 is not 0.8; column by column, which costs half of comparing rows by their image.
+               (s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, scale(s.score))
+               IS DISTINCT FROM (o.last_submission_at, o.submission_count, o.is_benchmark, o.score, scale(o.score))
+               OR s.team_name COLLATE "C" IS DISTINCT FROM o.team_name COLLATE "C"
+               OR coalesce(s.members, '') COLLATE "C"
+                  IS DISTINCT FROM array_to_string(o.member_usernames, ',') COLLATE "C" AS has_news
+        FROM pg_temp.staged_rows_1 s FULL JOIN old o ON o.team_id = s.team_id
+        ORDER BY s.position
+    )
+    SELECT string_agg(int8send(coalesce(c.order_key, '-9223372036854775808'::bigint)), '') FILTER (WHERE c.position IS NOT NULL),
+           string_agg(int8send(c.fixed_key), ''),
+           array_agg(c.position) FILTER (WHERE c.has_news AND c.position IS NOT NULL AND c.old_team_id IS NOT NULL),
+           array_agg(c.old_team_id) FILTER (WHERE c.position IS NULL)
+    INTO keys, fixed, news, gone FROM compared c;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.staged_order(bigint) IS 'The present order keys of the staged teams in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. Null where the board has no entries yet.';
+COMMENT ON FUNCTION kaggle_internal.compare_staging(bigint) IS 'Compares the staged rows with the entries of a board and those of pg_temp.base_rows_1, one of which is empty. keys: the order keys that the staged teams have there, in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. fixed: the staged rows'' own keys, null for a file. news: positions of the teams that were there with other facts. gone: teams that are not staged.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -133,44 +153,138 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.merged_after(
-    competition_id bigint, observed_at timestamptz, history_interval interval) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    -- What a standing was frozen at is kept, however close the next version comes; where events may be hidden, all is.
-    SELECT CASE WHEN history_interval IS NOT NULL AND NOT row_security_active('kaggle.events')
-                     AND NOT row_security_active('kaggle.event_competitions') THEN
-        greatest(merged_after.observed_at - history_interval,
-                 (SELECT max(m.at) FROM event_competitions x JOIN events e ON e.id = x.event_id
-                  CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
-                  WHERE x.competition_id = merged_after.competition_id AND m.at < merged_after.observed_at)) END
-$$;
-COMMENT ON FUNCTION kaggle_internal.merged_after(bigint, timestamptz, interval) IS 'Versions that began after this moment are overwritten by the board as of observed_at, since history_interval merges what lies closer together, but not across the end or the frozen_at of an event; null = none are.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
-    board kaggle.boards, at timestamptz, history_interval interval, digest bytea, replaced_characters bigint,
-    key_gap bigint)
-RETURNS kaggle.sync_runs
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
+    board_id bigint, at timestamptz, observed_from timestamptz, in_past boolean,
+    OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
+SET plan_cache_mode = force_custom_plan SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-    run sync_runs;
+    former packs;                -- what was packed for this moment so far
+    listed bigint;
+    since_whole bigint;
+    is_whole boolean;
+BEGIN
+    SELECT count(*), count(*) FILTER (WHERE ended = 'a'), count(*) FILTER (WHERE ended = 'l'),
+           count(*) FILTER (WHERE ended IN ('u', 'M')), count(*) FILTER (WHERE ended IN ('m', 'M'))
+    INTO listed, added, removed, updated, moved FROM pg_temp.placed_rows_1;
+    IF in_past THEN
+        DELETE FROM packs p WHERE p.board_id = write_differences.board_id AND p.until = write_differences.at
+        RETURNING * INTO former;
+        DELETE FROM past_names n WHERE n.board_id = write_differences.board_id AND n.until = write_differences.at;
+    END IF;
+    IF listed = 0 AND former.kept_at IS NULL THEN
+        RETURN;
+    END IF;
+    -- A reader of the past stops at a whole pack, and so reads about two boards at most.
+    since_whole := listed + coalesce(
+        (SELECT p.since_whole FROM packs p WHERE p.board_id = write_differences.board_id AND p.until < write_differences.at
+         ORDER BY p.until DESC LIMIT 1), 0);
+    is_whole := coalesce(former.is_whole, false)
+                OR (SELECT listed * 4 >= s.size * 3 OR since_whole >= s.size * 2
+                    FROM (SELECT count(*) AS size FROM pg_temp.staged_rows_1) s);
+    IF is_whole THEN
+        since_whole := 0;
+    END IF;
+
+    WITH old AS NOT MATERIALIZED (
+        SELECT e.ctid AS place, e.* FROM leaderboard_entries e
+        WHERE e.board_id = write_differences.board_id AND NOT in_past
+        UNION ALL
+        SELECT NULL::tid, b.* FROM pg_temp.base_rows_1 b
+    ), difference AS MATERIALIZED (
+        SELECT p.ended, p.order_key AS new_key, coalesce(s.team_id, p.team_id) AS new_team_id, s.last_submission_at,
+               s.submission_count, s.rank IS NOT DISTINCT FROM 0 AS is_benchmark, s.score, s.team_name,
+               coalesce(string_to_array(nullif(s.members, ''), ','), '{}') AS member_usernames,
+               o.place, o.team_id, o.order_key AS old_key, o.valid_from, o.first_seen_at,
+               o.last_submission_at AS old_submission_at, o.submission_count AS old_count,
+               o.is_benchmark AS was_benchmark, o.score AS old_score, o.team_name AS old_name,
+               o.member_usernames AS old_members
+        FROM pg_temp.placed_rows_1 p
+        LEFT JOIN pg_temp.staged_rows_1 s ON s.position = p.position
+        LEFT JOIN old o ON o.team_id = coalesce(s.team_id, p.team_id)
+    ), packed AS (
+        INSERT INTO packs (board_id, until, kept_at, is_whole, since_whole, ranked, ended, team_ids, order_keys,
+                           changed_at, last_submission_at, submission_count, score)
+        SELECT write_differences.board_id, write_differences.at, former.kept_at, is_whole, since_whole,
+               count(*) FILTER (WHERE NOT v.was_benchmark), array_agg(v.ended), array_agg(v.team_id),
+               coalesce(array_agg(v.old_key) FILTER (WHERE v.ended <> 'a'), '{}'),
+               coalesce(array_agg(v.valid_from) FILTER (WHERE v.ended <> 'a'), '{}'),
+               coalesce(array_agg(v.old_submission_at) FILTER (WHERE v.ended <> 'a'), '{}'),
+               coalesce(array_agg(v.old_count) FILTER (WHERE v.ended <> 'a'), '{}'),
+               coalesce(array_agg(v.old_score) FILTER (WHERE v.ended <> 'a'), '{}')
+        FROM (SELECT d.ended, d.new_team_id AS team_id, d.was_benchmark, d.old_key, d.valid_from, d.old_submission_at,
+                     d.old_count, d.old_score
+              FROM difference d
+              UNION ALL
+              SELECT '-', o.team_id, o.is_benchmark, o.order_key, o.valid_from, o.last_submission_at,
+                     o.submission_count, o.score
+              FROM old o
+              WHERE is_whole AND NOT EXISTS (SELECT FROM difference d WHERE d.new_team_id = o.team_id)
+              ORDER BY was_benchmark, team_id) v           -- null, of those that were not there, comes last
+        WHERE write_differences.at > observed_from
+        HAVING count(*) > 0
+    ), named AS (
+        INSERT INTO past_names (board_id, team_id, until, first_seen_at, team_name, member_usernames)
+        SELECT write_differences.board_id, d.team_id, write_differences.at, d.first_seen_at, d.old_name, d.old_members
+        FROM difference d
+        WHERE d.ended = 'l'
+           OR d.ended IN ('u', 'M') AND (d.old_name COLLATE "C", d.old_members) IS DISTINCT FROM (d.team_name COLLATE "C", d.member_usernames)
+    ), gone AS (
+        DELETE FROM leaderboard_entries e USING difference d WHERE e.ctid = d.place AND d.ended = 'l'
+    ), changed AS (
+        UPDATE leaderboard_entries e
+        SET order_key = coalesce(d.new_key, e.order_key),
+            valid_from = CASE WHEN d.ended = 'w' THEN e.valid_from ELSE write_differences.at END,
+            last_submission_at = d.last_submission_at, submission_count = d.submission_count,
+            is_benchmark = d.is_benchmark, score = d.score, team_name = d.team_name,
+            member_usernames = d.member_usernames
+        FROM difference d WHERE e.ctid = d.place AND d.ended <> 'l'
+    )
+    INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
+        last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
+    SELECT write_differences.board_id, d.new_team_id, d.new_key, write_differences.at,
+           coalesce((SELECT min(n.first_seen_at) FROM past_names n
+                     WHERE n.board_id = write_differences.board_id AND n.team_id = d.new_team_id), write_differences.at),
+           d.last_submission_at, d.submission_count, d.is_benchmark, d.score, d.team_name, d.member_usernames
+    FROM difference d WHERE d.ended = 'a' AND NOT in_past;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz, boolean) IS 'Packs what the staged rows replace from a moment on, and writes it to the entries; in_past: it replaces pg_temp.base_rows_1, and the entries stay as they are. placed_rows_1 says what became of whom. observed_from: the board''s first moment, before which there is nothing to pack.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.describe_staging(OUT teams bigint, OUT higher_is_better boolean)
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
     first_position bigint;
     last_position bigint;
     best numeric;
     worst numeric;
 BEGIN
+    SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0),
+           min(position) FILTER (WHERE score IS NOT NULL), max(position) FILTER (WHERE score IS NOT NULL)
+    INTO teams, first_position, last_position FROM pg_temp.staged_rows_1;
+    SELECT min(score) FILTER (WHERE position = first_position), min(score) FILTER (WHERE position = last_position)
+    INTO best, worst FROM pg_temp.staged_rows_1;
+    higher_is_better := CASE WHEN best > worst THEN true WHEN best < worst THEN false END;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.describe_staging() IS 'How many ranked teams are staged, and the direction of their scores: null where all are equal.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
+    board kaggle.boards, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)
+RETURNS kaggle.sync_runs
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    run sync_runs;
+    first_position bigint;
+BEGIN
     run.observed_at := make_board.at;
     run.board := board.kind;
     run.board_id := board.id;
     run.replaced_characters := make_board.replaced_characters;
-
-    IF NOT EXISTS (SELECT FROM leaderboard_entries WHERE board_id = board.id) THEN
+    IF board.observed_from IS NULL THEN
         SELECT min(position) INTO first_position FROM pg_temp.staged_rows_1;
         INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
             last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
-        SELECT board.id, s.team_id, (s.position - first_position) * key_gap, run.observed_at,
-               CASE WHEN board.digest IS NULL THEN run.observed_at
-                    ELSE first_seen(board.id, s.team_id, run.observed_at) END,
+        SELECT board.id, s.team_id, (s.position - first_position) * key_gap, run.observed_at, run.observed_at,
                s.last_submission_at, s.submission_count, s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name,
                coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
         FROM pg_temp.staged_rows_1 s;     -- as they were staged, which is the file's order: no sort is needed
@@ -178,155 +292,16 @@ BEGIN
         run.removed := 0; run.updated := 0; run.moved := 0;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
-        FROM write_differences(board.id, run.observed_at,
-                               merged_after(board.competition_id, run.observed_at, make_board.history_interval)) d;
+        FROM write_differences(board.id, run.observed_at, board.observed_from, false) d;
     END IF;
-
-    SELECT count(*) FILTER (WHERE rank IS DISTINCT FROM 0),
-           min(position) FILTER (WHERE score IS NOT NULL), max(position) FILTER (WHERE score IS NOT NULL)
-    INTO run.teams, first_position, last_position FROM pg_temp.staged_rows_1;
-    SELECT score INTO best FROM pg_temp.staged_rows_1 WHERE position = first_position;
-    SELECT score INTO worst FROM pg_temp.staged_rows_1 WHERE position = last_position;
+    SELECT d.teams, d.higher_is_better INTO run.teams, run.higher_is_better FROM describe_staging() d;
     UPDATE boards b
     SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
         digest = make_board.digest, teams = run.teams,
-        higher_is_better = CASE WHEN best > worst THEN true WHEN best < worst THEN false
-                                ELSE b.higher_is_better END
-    WHERE b.id = board.id
-    RETURNING b.higher_is_better INTO run.higher_is_better;
-    run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.digest IS NULL
+        higher_is_better = coalesce(run.higher_is_better, b.higher_is_better)
+    WHERE b.id = board.id;
+    run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.observed_from IS NULL
                         THEN 'changed' ELSE 'unchanged' END;
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, interval, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.first_seen(board_id bigint, team_id bigint, otherwise timestamptz)
-RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT coalesce((SELECT min(h.first_seen_at) FROM leaderboard_history h
-                     WHERE h.board_id = first_seen.board_id AND h.team_id = first_seen.team_id), otherwise)
-$$;
-COMMENT ON FUNCTION kaggle_internal.first_seen(bigint, bigint, timestamptz) IS 'When a team that appears now was first seen on this board: it may have been there before.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
-    board_id bigint, observed_at timestamptz, merged_after timestamptz,
-    OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
--- Temporary tables have no statistics; a merge join would sort the whole board to find the few that were placed.
-SET enable_mergejoin = off AS $$
-#variable_conflict use_column
-BEGIN
-    WITH staged AS (
-        SELECT position, team_id, last_submission_at, submission_count, rank IS NOT DISTINCT FROM 0 AS is_benchmark,
-               score, team_name, members
-        FROM pg_temp.staged_rows_1
-    ), present AS (
-        SELECT * FROM leaderboard_entries WHERE board_id = write_differences.board_id
-    ), compared AS (
-        SELECT s.*, e.team_id AS old_team_id, e.order_key AS old_key, e.valid_from, e.first_seen_at,
-               e.last_submission_at AS old_submission_at, e.submission_count AS old_count,
-               e.is_benchmark AS old_benchmark, e.score AS old_score, e.team_name AS old_name,
-               e.member_usernames AS old_members,
-               -- Byte for byte, 0.80 is not 0.8; column by column, which costs half of comparing rows by their image.
-               (s.last_submission_at, s.submission_count, s.is_benchmark, s.score, scale(s.score))
-               IS DISTINCT FROM (e.last_submission_at, e.submission_count, e.is_benchmark, e.score, scale(e.score))
-               OR s.team_name COLLATE "C" IS DISTINCT FROM e.team_name COLLATE "C"
-               OR coalesce(s.members, '') COLLATE "C"
-                  IS DISTINCT FROM array_to_string(e.member_usernames, ',') COLLATE "C" AS has_new_facts
-        FROM staged s FULL JOIN present e ON e.team_id = s.team_id
-    ), difference AS MATERIALIZED (
-        SELECT coalesce(c.team_id, c.old_team_id) AS team_id, c.old_team_id IS NULL AS is_new,
-               c.team_id IS NULL AS is_gone, c.has_new_facts, p.order_key AS new_key,
-               c.last_submission_at, c.submission_count, c.is_benchmark, c.score, c.team_name,
-               coalesce(string_to_array(nullif(c.members, ''), ','), '{}') AS member_usernames,
-               c.old_key, c.valid_from, c.first_seen_at, c.old_submission_at, c.old_count, c.old_benchmark,
-               c.old_score, c.old_name, c.old_members
-        FROM compared c LEFT JOIN pg_temp.placed_rows_1 p ON p.position = c.position
-        WHERE p.order_key IS NOT NULL OR c.team_id IS NULL OR c.old_team_id IS NULL OR c.has_new_facts
-    ), closed AS (
-        INSERT INTO leaderboard_history (board_id, team_id, order_key, valid_from, valid_until, first_seen_at,
-            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
-        SELECT write_differences.board_id, team_id, old_key, valid_from, write_differences.observed_at,
-               first_seen_at, old_submission_at, old_count, old_benchmark, old_score, old_name, old_members
-        FROM difference
-        WHERE NOT is_new
-          AND (is_gone OR merged_after IS NULL OR valid_from <= merged_after)
-    ), gone AS (
-        DELETE FROM leaderboard_entries e USING difference d
-        WHERE e.board_id = write_differences.board_id AND e.team_id = d.team_id AND d.is_gone
-    ), changed AS (
-        UPDATE leaderboard_entries e
-        SET order_key = coalesce(d.new_key, e.order_key),
-            valid_from = CASE WHEN merged_after IS NULL OR e.valid_from <= merged_after
-                              THEN write_differences.observed_at ELSE e.valid_from END,
-            last_submission_at = d.last_submission_at, submission_count = d.submission_count,
-            is_benchmark = d.is_benchmark, score = d.score, team_name = d.team_name,
-            member_usernames = d.member_usernames
-        FROM difference d
-        WHERE e.board_id = write_differences.board_id AND e.team_id = d.team_id
-          AND NOT d.is_gone AND NOT d.is_new
-    ), appeared AS (
-        INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
-            last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)
-        SELECT write_differences.board_id, team_id, new_key, write_differences.observed_at,
-               first_seen(write_differences.board_id, team_id, write_differences.observed_at),
-               last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames
-        FROM difference WHERE is_new
-    )
-    SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE is_gone),
-           count(*) FILTER (WHERE NOT is_new AND NOT is_gone AND has_new_facts),
-           count(*) FILTER (WHERE NOT is_new AND NOT is_gone AND new_key IS NOT NULL)
-    INTO write_differences.added, write_differences.removed, write_differences.updated, write_differences.moved
-    FROM difference;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.write_differences(bigint, timestamptz, timestamptz) IS 'Compares the staged rows with the board, writes only what differs, and closes the versions it replaces. placed_rows_1 says who moved and where to. Versions that began after merged_after are overwritten.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.spread_keys(board_id bigint, low bigint, needed bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    reach bigint := 32;
-    all_keys bigint;
-    below bigint[];
-    above bigint[];
-    keys bigint[];
-    lowest bigint;
-    spacing bigint;
-BEGIN
-    SELECT count(*) INTO all_keys FROM (
-        SELECT order_key FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id
-        UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id) AS every;
-    -- A window of neighbouring keys around the gap, grown until its keys can stand far enough apart.
-    LOOP
-        below := ARRAY(SELECT DISTINCT k FROM (
-            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id AND order_key <= low
-            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id AND order_key <= low
-            ) AS all_below ORDER BY k DESC LIMIT reach);
-        above := ARRAY(SELECT DISTINCT k FROM (
-            SELECT order_key AS k FROM leaderboard_entries e WHERE e.board_id = spread_keys.board_id AND order_key > low
-            UNION SELECT order_key FROM leaderboard_history h WHERE h.board_id = spread_keys.board_id AND order_key > low
-            ) AS all_above ORDER BY k LIMIT reach);
-        IF cardinality(below) = 0 OR cardinality(above) = 0 THEN
-            reach := NULL;                -- an end of the board: only all keys together can make way
-            CONTINUE WHEN cardinality(below || above) < all_keys;
-        END IF;
-        keys := ARRAY(SELECT k FROM unnest(below || above) AS k ORDER BY k);
-        IF cardinality(keys) = all_keys THEN
-            spacing := least(1::bigint << 40, (1::bigint << 61) / all_keys);   -- far apart, around zero
-            lowest := -(all_keys / 2) * spacing;
-            EXIT;
-        END IF;
-        lowest := keys[1];
-        spacing := (keys[cardinality(keys)] - lowest) / cardinality(keys);
-        EXIT WHEN spacing > needed << 12;
-        reach := reach * 4;
-    END LOOP;
-
-    -- One order-preserving map for open and closed versions alike: every past board stays as it was.
-    UPDATE leaderboard_history h SET order_key = lowest + (m.n - 1) * spacing
-    FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
-    WHERE h.board_id = spread_keys.board_id AND h.order_key = m.old_key;
-    UPDATE leaderboard_entries e SET order_key = lowest + (m.n - 1) * spacing
-    FROM unnest(keys) WITH ORDINALITY AS m (old_key, n)
-    WHERE e.board_id = spread_keys.board_id AND e.order_key = m.old_key;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.spread_keys(bigint, bigint, bigint) IS 'Makes room for that many entries behind the order key low by spreading a window of keys around them, in the board and its history alike. No order changes.';
+COMMENT ON FUNCTION kaggle_internal.make_board(kaggle.boards, timestamptz, bytea, bigint, bigint) IS 'Makes the staged rows the board as of a moment that lies behind all it knows. Returns what a run says of the board; who asked and when is for the caller to fill in.';

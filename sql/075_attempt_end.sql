@@ -10,8 +10,6 @@ BEGIN
         standing := 'superseded';
         RETURN;
     END IF;
-    -- Events first, as TRUNCATE ... CASCADE takes them: the board's history asks for their ends later.
-    LOCK TABLE events IN ACCESS SHARE MODE;
     SELECT * INTO competition FROM competitions c WHERE c.id = state.competition_id;
     standing := CASE WHEN competition.id IS NULL AND row_security_active('kaggle.competitions')
                          THEN 'hidden by row level security'
@@ -56,6 +54,7 @@ BEGIN
     run.started_at := state.running_since;
     run.finished_at := clock_timestamp();
     run.replaced_characters := coalesce(run.replaced_characters, 0);
+    run.is_merged := false;
     INSERT INTO sync_runs VALUES (run.*);
 
     IF competition.status <> 'completed' THEN
@@ -163,27 +162,11 @@ BEGIN
 
     board := board_for(held.competition, apply_board.kind);
     run := make_board(board, greatest((held.state).running_since, board.observed_at + interval '1 microsecond'),
-                      (held.competition).history_interval, apply_board.digest, apply_board.replaced_characters,
-                      key_gap);
+                      apply_board.digest, apply_board.replaced_characters, key_gap);
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint) IS 'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.widen_gap(run_id bigint, board_id bigint, low bigint, needed bigint)
-RETURNS boolean
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    held record;
-BEGIN
-    SELECT * INTO held FROM hold_fence(widen_gap.run_id);
-    IF held.standing <> 'held' THEN
-        RETURN false;
-    END IF;
-    PERFORM spread_keys(widen_gap.board_id, low, needed);
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.widen_gap(bigint, bigint, bigint, bigint) IS 'Makes room in the board of a running attempt, see spread_keys. False: the attempt no longer holds the fence.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fail_run(
     run_id bigint, worker_id bigint, error text, error_kind text, retry_in interval, block_for interval DEFAULT NULL)

@@ -1,5 +1,5 @@
--- The past: what a board was at any moment, and what changed since. A board at a moment is the versions of entries
--- valid then, by order_key: exactly what Kaggle showed.
+-- The past: what a board was at any moment, and what changed since. A board at a moment is what the packs after it say
+-- of the teams they list, the nearest one first, and the entries of all others, by order_key: what Kaggle showed.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.boards_through_time(kaggle_competition_id text)
 RETURNS TABLE (board kaggle.boards, shown_until timestamptz)
@@ -18,10 +18,16 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
 $$;
 COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.is_kept(board_id bigint, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM packs p WHERE p.board_id = is_kept.board_id AND p.kept_at <= is_kept.at AND p.until > is_kept.at)
+$$;
+COMMENT ON FUNCTION kaggle_internal.is_kept(bigint, timestamptz) IS 'Whether a board at a moment outlived the pruning, because an event rests on it.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
-    IF at < board.history_from THEN
+    IF at < board.history_from AND NOT is_kept(board.id, at) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('the history of %s begins at %s: what was before is pruned', board.slug, board.history_from),
             HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
@@ -49,49 +55,101 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS 'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
 
+-- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it. Callers
+-- set enable_nestloop = off, since the planner does not know how many versions an array holds.
 CREATE OR REPLACE FUNCTION kaggle_internal.versions(board_id bigint, at timestamptz)
 RETURNS TABLE (team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
                last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric,
                team_name text, member_usernames text[], rank bigint)
-LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE sql STABLE ROWS 1000
+BEGIN ATOMIC
+    WITH whole AS (
+        -- The nearest pack that lists everybody: what lies behind it need not be read.
+        SELECT min(p.until) AS until
+        FROM (SELECT w.until FROM kaggle_internal.packs w
+              WHERE w.board_id = versions.board_id AND w.until > versions.at AND w.is_whole
+              ORDER BY w.until LIMIT 1) p
+    ), listed AS (
+        SELECT DISTINCT ON (u.team_id) u.*
+        FROM (SELECT p.until, p.ranked, generate_subscripts(p.team_ids, 1) AS nth, unnest(p.team_ids) AS team_id,
+                     unnest(p.order_keys) AS order_key, unnest(p.changed_at) AS changed_at,
+                     unnest(p.last_submission_at) AS last_submission_at,
+                     unnest(p.submission_count) AS submission_count, unnest(p.score) AS score
+              FROM kaggle_internal.packs p
+              WHERE p.board_id = versions.board_id AND p.until > versions.at
+                AND p.until <= coalesce((SELECT w.until FROM whole w), 'infinity')) u
+        ORDER BY u.team_id, u.until
+    ), named AS (
+        SELECT DISTINCT ON (n.team_id) n.* FROM kaggle_internal.past_names n
+        WHERE n.board_id = versions.board_id AND n.until > versions.at
+        ORDER BY n.team_id, n.until
+    ), version AS (
+        SELECT coalesce(i.team_id, e.team_id) AS team_id, coalesce(i.order_key, e.order_key) AS order_key,
+               coalesce(i.changed_at, e.valid_from) AS valid_from,
+               coalesce(e.first_seen_at, n.first_seen_at) AS first_seen_at,
+               CASE WHEN i.team_id IS NULL THEN e.last_submission_at ELSE i.last_submission_at END AS last_submission_at,
+               CASE WHEN i.team_id IS NULL THEN e.submission_count ELSE i.submission_count END AS submission_count,
+               coalesce(i.nth > i.ranked, e.is_benchmark) AS is_benchmark,
+               CASE WHEN i.team_id IS NULL THEN e.score ELSE i.score END AS score,
+               coalesce(n.team_name, e.team_name) AS team_name,
+               coalesce(n.member_usernames, e.member_usernames) AS member_usernames
+        FROM listed i
+        FULL JOIN (SELECT * FROM kaggle.leaderboard_entries o WHERE o.board_id = versions.board_id) e
+            ON e.team_id = i.team_id
+        LEFT JOIN named n ON n.team_id = coalesce(i.team_id, e.team_id)
+        WHERE CASE WHEN i.team_id IS NULL THEN (SELECT w.until IS NULL FROM whole w)
+                   ELSE i.order_key IS NOT NULL END        -- null: the team was not there
+    )
     SELECT v.*, CASE WHEN NOT v.is_benchmark
-                     THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key, v.team_id) END
-    FROM (SELECT e.team_id, e.order_key, e.valid_from, e.first_seen_at, e.last_submission_at, e.submission_count,
-                 e.is_benchmark, e.score, e.team_name, e.member_usernames
-          FROM leaderboard_entries e
-          WHERE e.board_id = versions.board_id AND e.valid_from <= versions.at
-          UNION ALL
-          -- A version of class n lived less than exp(n + 1) seconds, and so ended no later than that after the moment.
-          -- OFFSET 0: each class is a search of its own in the index; joined, they would have the whole past read.
-          SELECT h.*
-          FROM (SELECT n::float8 AS class, CASE WHEN n < 23 AND versions.at < '10000-01-01'
-                                                THEN versions.at + make_interval(secs => exp(n + 1.001))
-                                                ELSE 'infinity' END AS ends_by
-                FROM generate_series(0, 30) n) lifetime
-          CROSS JOIN LATERAL (
-              SELECT h.team_id, h.order_key, h.valid_from, h.first_seen_at, h.last_submission_at, h.submission_count,
-                     h.is_benchmark, h.score, h.team_name, h.member_usernames
-              FROM leaderboard_history h
-              WHERE h.board_id = versions.board_id
-                AND floor(ln(greatest(date_part('epoch', h.valid_until - h.valid_from), 1))) = lifetime.class
-                AND h.valid_until > versions.at AND h.valid_until <= lifetime.ends_by AND h.valid_from <= versions.at
-              OFFSET 0) h) v
-$$;
-COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none.';
+                     THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key) END
+    FROM version v;
+END;
+COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none. The moment must not lie before the board''s first.';
+
+CREATE OR REPLACE VIEW kaggle.leaderboard_history AS
+SELECT p.board_id, v.team_id, v.changed_at AS valid_from, p.until AS valid_until,
+       coalesce(e.first_seen_at, n.first_seen_at) AS first_seen_at, v.last_submission_at, v.submission_count,
+       v.nth > p.ranked AS is_benchmark, v.score, coalesce(n.team_name, e.team_name) AS team_name,
+       coalesce(n.member_usernames, e.member_usernames) AS member_usernames
+FROM kaggle_internal.packs p
+CROSS JOIN LATERAL (
+    SELECT generate_subscripts(p.team_ids, 1) AS nth, unnest(p.team_ids) AS team_id, unnest(p.ended) AS ended,
+           unnest(p.changed_at) AS changed_at, unnest(p.last_submission_at) AS last_submission_at,
+           unnest(p.submission_count) AS submission_count, unnest(p.score) AS score) AS v
+LEFT JOIN kaggle.leaderboard_entries e ON e.board_id = p.board_id AND e.team_id = v.team_id
+LEFT JOIN LATERAL (
+    SELECT o.first_seen_at, o.team_name, o.member_usernames FROM kaggle_internal.past_names o
+    WHERE o.board_id = p.board_id AND o.team_id = v.team_id AND o.until >= p.until
+    ORDER BY o.until LIMIT 1) AS n ON true
+WHERE v.ended IN ('m', 'u', 'M', 'l');
+COMMENT ON VIEW kaggle.leaderboard_history IS 'Versions of entries that held before: from valid_from until just before valid_until, a row for each that ended. For the places they stood at, ask kaggle.leaderboard_as_of and kaggle.rank_history.';
+COMMENT ON COLUMN kaggle.leaderboard_history.board_id IS 'The board.';
+COMMENT ON COLUMN kaggle.leaderboard_history.team_id IS 'Kaggle''s TeamId.';
+COMMENT ON COLUMN kaggle.leaderboard_history.valid_from IS 'This version held from then on.';
+COMMENT ON COLUMN kaggle.leaderboard_history.valid_until IS 'It held until just before then.';
+COMMENT ON COLUMN kaggle.leaderboard_history.first_seen_at IS 'When the team was first seen on this board.';
+COMMENT ON COLUMN kaggle.leaderboard_history.last_submission_at IS 'Kaggle''s LastSubmissionDate.';
+COMMENT ON COLUMN kaggle.leaderboard_history.submission_count IS 'Kaggle''s SubmissionCount.';
+COMMENT ON COLUMN kaggle.leaderboard_history.is_benchmark IS 'A host''s benchmark.';
+COMMENT ON COLUMN kaggle.leaderboard_history.score IS 'Exact, with the decimals of the file.';
+COMMENT ON COLUMN kaggle.leaderboard_history.team_name IS 'The name the team had then.';
+COMMENT ON COLUMN kaggle.leaderboard_history.member_usernames IS 'The members it had then.';
 
 CREATE OR REPLACE FUNCTION kaggle.leaderboard_as_of(kaggle_competition_id text, at timestamptz)
 RETURNS SETOF kaggle.leaderboard
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     b constant boards := find_board($1, $2);
     seen_at constant timestamptz := CASE WHEN b.observed_at <= $2 THEN b.observed_at ELSE
-        (SELECT max(r.observed_at) FROM sync_runs r WHERE r.board_id = b.id AND r.observed_at <= $2) END;
+        (SELECT max(r.observed_at) FROM sync_runs r
+         WHERE r.board_id = b.id AND r.observed_at <= $2 AND NOT r.is_merged) END;
 BEGIN
     RETURN QUERY
     SELECT b.competition_id, b.slug, v.rank, v.team_id, v.team_name, v.score, v.submission_count,
            v.last_submission_at, v.member_usernames, v.is_benchmark, b.kind, v.first_seen_at, v.valid_from, seen_at
-    FROM versions(b.id, $2) v ORDER BY v.order_key, v.team_id;
+    FROM versions(b.id, $2) v ORDER BY v.order_key;
 END $$;
 COMMENT ON FUNCTION kaggle.leaderboard_as_of(text, timestamptz) IS 'The board as Kaggle showed it at a moment, in Kaggle''s order, benchmarks in their place; the columns of kaggle.leaderboard. Empty before the first sync.';
 
@@ -109,148 +167,180 @@ COMMENT ON FUNCTION kaggle.team_rank(text, bigint) IS 'One team''s rank now, wit
 
 CREATE OR REPLACE FUNCTION kaggle_internal.teams_of(board_id bigint, name text) RETURNS bigint[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    -- The names in one text are searched before they are compared one by one. No index: the past of the board is about
-    -- to be read anyway, and every version of an entry would have to be kept in it.
+    -- The names in one text are searched before they are compared one by one.
     SELECT ARRAY(
         SELECT e.team_id FROM leaderboard_entries e
         WHERE e.board_id = teams_of.board_id
           AND strpos(lower(array_to_string(e.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
           AND lower_all(e.member_usernames) @> ARRAY[teams_of.name COLLATE "C"]
         UNION
-        SELECT h.team_id FROM leaderboard_history h
-        WHERE h.board_id = teams_of.board_id
-          AND strpos(lower(array_to_string(h.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
-          AND lower_all(h.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
+        SELECT n.team_id FROM past_names n
+        WHERE n.board_id = teams_of.board_id
+          AND strpos(lower(array_to_string(n.member_usernames, ',') COLLATE "C"), teams_of.name) > 0
+          AND lower_all(n.member_usernames) @> ARRAY[teams_of.name COLLATE "C"])
 $$;
 COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS 'The teams of a board that a user (in lower case) is or was a member of.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(board kaggle.boards, shown_until timestamptz, team_ids bigint[], username text)
+-- States of a board are numbered by the packs that end them; the entries, or a whole pack, are the last one. A frame is
+-- a state of which everything is listed, with the states before it that are told by what changed until it. Within a
+-- frame only the keys that the asked teams had there matter: they cut the board into stretches, numbered from 0, and
+-- how many teams stand in which stretch changes by what the packs say.
+CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(
+    board kaggle.boards, since timestamptz, until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp
--- The past may be long: it is read once, counted in memory, and what was counted is joined by hash.
-SET work_mem = '32MB' SET enable_nestloop = off SET jit = off AS $$
+SET work_mem = '32MB' SET enable_nestloop = off SET jit = off SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
-    known_from constant timestamptz := coalesce(board.history_from, '-infinity');
+    known_from constant timestamptz := greatest(board.observed_from, board.history_from, since);
     name constant text := lower(left(username, 100) COLLATE "C");
-    keys bigint[];        -- the order keys that these teams had, ascending
-    holders bigint[];     -- the team that had each
+    asked constant bigint[] := CASE WHEN name IS NULL THEN ARRAY(SELECT DISTINCT unnest(team_ids)) ELSE teams_of(board.id, name) END;
+    closed_by constant timestamptz := coalesce(
+        (SELECT p.until FROM packs p WHERE p.board_id = board.id AND p.until > rank_history_of.until AND p.is_whole
+         ORDER BY p.until LIMIT 1), 'infinity');
 BEGIN
-    IF name IS NOT NULL THEN
-        team_ids := teams_of(board.id, name);
-    END IF;
-    SELECT array_agg(k.order_key ORDER BY k.order_key, k.team_id), array_agg(k.team_id ORDER BY k.order_key, k.team_id)
-    INTO keys, holders
-    FROM (SELECT e.order_key, e.team_id FROM leaderboard_entries e
-          WHERE e.board_id = board.id AND e.team_id = ANY (team_ids)
-          UNION
-          SELECT h.order_key, h.team_id FROM leaderboard_history h
-          WHERE h.board_id = board.id AND h.team_id = ANY (team_ids)) k;
-    IF keys IS NULL THEN
+    IF cardinality(asked) = 0 OR known_from > rank_history_of.until THEN
         RETURN;
     END IF;
-    -- The places of all others are only told as far as these keys tell them apart: how many of the keys stand before.
     RETURN QUERY
-    WITH flat AS MATERIALIZED (
-        SELECT keys, holders      -- a variable's array would be copied at each use
-    ), mine AS MATERIALIZED (
-        SELECT m.*, greatest(m.valid_from, known_from) AS since, k.place,
-               count(*) FILTER (WHERE m.has_news) OVER (PARTITION BY m.team_id ORDER BY m.valid_from) AS news
-        FROM (SELECT v.*, v.facts *<> lag(v.facts) OVER (PARTITION BY v.team_id ORDER BY v.valid_from) AS has_news
-              FROM (SELECT e.team_id, e.order_key, e.valid_from, 'infinity'::timestamptz AS valid_until,
-                           e.team_name, e.score, e.submission_count, e.is_benchmark, e.member_usernames,
-                           ROW (e.team_name, e.score, e.submission_count, e.last_submission_at, e.member_usernames) AS facts
-                    FROM leaderboard_entries e WHERE e.board_id = board.id AND e.team_id = ANY (team_ids)
-                    UNION ALL
-                    SELECT h.team_id, h.order_key, h.valid_from, h.valid_until,
-                           h.team_name, h.score, h.submission_count, h.is_benchmark, h.member_usernames,
-                           ROW (h.team_name, h.score, h.submission_count, h.last_submission_at, h.member_usernames)
-                    FROM leaderboard_history h WHERE h.board_id = board.id AND h.team_id = ANY (team_ids)) v
-              WHERE NOT v.is_benchmark AND v.valid_until > known_from AND v.valid_from < shown_until
-                AND (name IS NULL OR lower_all(v.member_usernames) @> ARRAY[name COLLATE "C"])) m
-        JOIN unnest(keys, holders) WITH ORDINALITY AS k (order_key, team_id, place) USING (order_key, team_id)
-    ), lived AS MATERIALIZED (
-        -- How many teams stood at a place from one moment until another.
-        SELECT v.since, v.valid_until, v.place, count(*) AS teams
-        FROM (SELECT greatest(p.valid_from, known_from) AS since, p.valid_until,
-                     -- Where versions were merged a key can be held by several at a time; then the team_id decides.
-                     CASE WHEN p.keys[p.place] = p.order_key AND p.holders[p.place] > p.team_id
-                          THEN p.place - (SELECT count(*) FROM unnest(p.keys, p.holders) AS k (order_key, team_id)
-                                          WHERE k.order_key = p.order_key AND k.team_id > p.team_id)::integer
-                          ELSE p.place END AS place
-              FROM (SELECT a.*, f.*, width_bucket(a.order_key, f.keys) AS place
-                    FROM flat f CROSS JOIN (
-                          SELECT e.order_key, e.team_id, e.valid_from, 'infinity'::timestamptz AS valid_until
-                          FROM leaderboard_entries e WHERE e.board_id = board.id AND NOT e.is_benchmark
-                          UNION ALL
-                          SELECT h.order_key, h.team_id, h.valid_from, h.valid_until FROM leaderboard_history h
-                          WHERE h.board_id = board.id AND NOT h.is_benchmark AND h.valid_until > known_from) a
-                    OFFSET 0) p) v
-        GROUP BY v.since, v.valid_until, v.place
-    ), counted AS MATERIALIZED (
-        -- How many came to a place at each moment, less those that left it.
-        SELECT c.moment, c.place, sum(c.change) AS change
-        FROM (SELECT l.since AS moment, l.place, l.teams AS change FROM lived l
+    WITH pack AS MATERIALIZED (
+        SELECT p.*, row_number() OVER ascending AS state, lag(p.until, 1, known_from) OVER ascending AS begins_at,
+               coalesce(min(p.until) FILTER (WHERE p.is_whole) OVER (ORDER BY p.until ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
+                        'infinity') AS frame
+        FROM packs p
+        WHERE p.board_id = board.id AND p.until > known_from AND p.until <= closed_by
+        WINDOW ascending AS (ORDER BY p.until)
+    ), state AS MATERIALIZED (
+        SELECT p.state, p.begins_at, p.until, p.frame, p.is_whole FROM pack p
+        UNION ALL
+        SELECT count(*) + 1, coalesce(max(p.until), known_from), 'infinity', 'infinity', true FROM pack p
+        WHERE closed_by = 'infinity'
+    ), mention AS MATERIALIZED (
+        SELECT m.*, lag(m.state, 1, 0::bigint) OVER (PARTITION BY m.team_id ORDER BY m.state) AS after
+        FROM (SELECT f.state, f.until, f.team_id, f.place <= f.ranked AS is_ranked, f.order_keys[f.place] AS order_key,
+                     f.score[f.place] AS score, f.submission_count[f.place] AS submission_count,
+                     f.last_submission_at[f.place] AS last_submission_at
+              FROM (SELECT p.state, p.until, p.ranked, p.order_keys, p.score, p.submission_count, p.last_submission_at,
+                           t.team_id, array_position(p.team_ids, t.team_id) AS place
+                    FROM pack p CROSS JOIN unnest(asked) AS t (team_id)
+                    OFFSET 0) f
+              WHERE f.place IS NOT NULL
               UNION ALL
-              SELECT l.valid_until, l.place, -l.teams FROM lived l WHERE l.valid_until < shown_until) c
-        GROUP BY c.moment, c.place
-    ), step AS MATERIALIZED (
-        SELECT c.moment, row_number() OVER (ORDER BY c.moment) AS nth
-        FROM (SELECT DISTINCT moment FROM counted) c WHERE c.moment < shown_until
+              SELECT s.state, s.until, e.team_id, NOT e.is_benchmark, e.order_key, e.score, e.submission_count,
+                     e.last_submission_at
+              FROM leaderboard_entries e CROSS JOIN state s
+              WHERE e.board_id = board.id AND e.team_id = ANY (asked) AND s.until = 'infinity') m
+    ), mine AS MATERIALIZED (
+        SELECT s.state, s.begins_at, s.frame, m.team_id, m.order_key, m.score, m.submission_count,
+               coalesce(n.team_name, e.team_name) AS team_name,
+               ROW (m.score, m.submission_count, m.last_submission_at, coalesce(n.team_name, e.team_name),
+                    coalesce(n.member_usernames, e.member_usernames)) AS facts
+        FROM mention m
+        LEFT JOIN leaderboard_entries e ON e.board_id = board.id AND e.team_id = m.team_id
+        LEFT JOIN LATERAL (
+            SELECT o.team_name, o.member_usernames FROM past_names o
+            WHERE o.board_id = board.id AND o.team_id = m.team_id AND o.until >= m.until
+            ORDER BY o.until LIMIT 1) n ON true
+        CROSS JOIN LATERAL generate_series(m.after + 1, m.state) AS covered (state)
+        JOIN state s ON s.state = covered.state
+        WHERE m.is_ranked AND s.begins_at <= rank_history_of.until
+          AND (name IS NULL OR lower_all(coalesce(n.member_usernames, e.member_usernames)) @> ARRAY[name COLLATE "C"])
+    ), frame AS MATERIALIZED (
+        SELECT m.frame, array_agg(DISTINCT m.order_key ORDER BY m.order_key) AS keys FROM mine m GROUP BY m.frame
+    ), listed AS (
+        -- Whatever the packs say within the frames that also have other states than the last.
+        SELECT p.frame, p.state, p.is_whole, p.team_id, CASE WHEN p.nth <= p.ranked THEN p.order_key END AS order_key
+        FROM (SELECT p.frame, p.state, p.is_whole, p.ranked, generate_subscripts(p.team_ids, 1) AS nth,
+                     unnest(p.team_ids) AS team_id, unnest(p.order_keys) AS order_key
+              FROM pack p WHERE p.frame IN (SELECT o.frame FROM pack o WHERE NOT o.is_whole)) p
+        UNION ALL
+        SELECT s.frame, s.state, true, e.team_id, CASE WHEN NOT e.is_benchmark THEN e.order_key END
+        FROM leaderboard_entries e CROSS JOIN state s
+        WHERE e.board_id = board.id AND s.until = 'infinity'
+    ), change AS (
+        -- Before a pack, a team stood where the pack says, and not where the next one to list it does.
+        SELECT l.frame, l.state, l.order_key, 1 AS teams FROM listed l
+        UNION ALL
+        SELECT l.frame, l.state, lead(l.order_key) OVER (PARTITION BY l.frame, l.team_id ORDER BY l.state), -1 FROM listed l
+        UNION ALL
+        SELECT p.frame, p.state, unnest(p.order_keys[:p.ranked]), 1
+        FROM pack p WHERE p.is_whole AND p.frame NOT IN (SELECT o.frame FROM pack o WHERE NOT o.is_whole)
+    ), counted AS MATERIALIZED (
+        SELECT c.frame, c.state, width_bucket(c.order_key, f.keys) AS stretch, sum(c.teams) AS teams
+        FROM change c JOIN frame f ON f.frame = c.frame
+        WHERE c.order_key IS NOT NULL
+        GROUP BY 1, 2, 3
     ), filled AS (
-        SELECT s.nth, p.place, sum(coalesce(c.change, 0)) OVER (PARTITION BY p.place ORDER BY s.nth) AS there
-        FROM step s CROSS JOIN generate_series(0, cardinality(keys)) AS p (place)
-        LEFT JOIN counted c ON c.moment = s.moment AND c.place = p.place
+        SELECT s.frame, s.state, n.stretch,
+               sum(coalesce(c.teams, 0)) OVER (PARTITION BY s.frame, n.stretch ORDER BY s.state DESC) AS teams
+        FROM frame f
+        JOIN state s ON s.frame = f.frame
+        CROSS JOIN LATERAL generate_series(0, cardinality(f.keys)) AS n (stretch)
+        LEFT JOIN counted c ON c.frame = s.frame AND c.state = s.state AND c.stretch = n.stretch
     ), summed AS (
-        SELECT f.nth, f.place, sum(f.there) OVER (PARTITION BY f.nth ORDER BY f.place) AS above,
-               sum(f.there) OVER (PARTITION BY f.nth) AS teams
+        SELECT f.state, f.stretch, sum(f.teams) OVER (PARTITION BY f.state ORDER BY f.stretch) AS above,
+               sum(f.teams) OVER (PARTITION BY f.state) AS teams
         FROM filled f
     ), told AS (
-        SELECT s.nth, s.moment, m.team_id, m.team_name, m.score, m.submission_count, m.news, u.teams,
-               1 + u.above AS rank
+        SELECT m.*, u.teams, 1 + u.above AS rank
         FROM mine m
-        JOIN step s ON s.moment >= m.since AND s.moment < m.valid_until
-        JOIN summed u ON u.nth = s.nth AND u.place = m.place - 1
+        JOIN frame f ON f.frame = m.frame
+        JOIN summed u ON u.state = m.state AND u.stretch = width_bucket(m.order_key, f.keys) - 1
     )
-    SELECT t.moment, t.team_id, t.team_name, t.rank::bigint, t.score, t.submission_count, t.teams::bigint
-    FROM (SELECT o.*, (o.nth - 1, o.rank, o.news) IS DISTINCT FROM
-                      (lag(o.nth) OVER w, lag(o.rank) OVER w, lag(o.news) OVER w) AS is_news
-          FROM told o WINDOW w AS (PARTITION BY o.team_id ORDER BY o.nth)) t
-    WHERE t.is_news ORDER BY t.moment, t.rank;
+    SELECT t.begins_at, t.team_id, t.team_name, t.rank::bigint, t.score, t.submission_count, t.teams::bigint
+    FROM (SELECT o.*, lag(o.state) OVER w IS DISTINCT FROM o.state - 1 OR lag(o.rank) OVER w <> o.rank
+                      OR lag(o.facts) OVER w *<> o.facts AS is_news
+          FROM told o WINDOW w AS (PARTITION BY o.team_id ORDER BY o.state)) t
+    WHERE t.is_news ORDER BY t.begins_at, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, bigint[], text) IS 'One board''s part of rank_history, up to the moment at which another took its place.';
+COMMENT ON FUNCTION kaggle_internal.rank_history_of(kaggle.boards, timestamptz, timestamptz, bigint[], text) IS 'One board''s part of rank_history, from a moment until another, both included.';
 
-CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
+CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_through(
+    kaggle_competition_id text, since timestamptz, until timestamptz, team_ids bigint[], username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM find_board($1);
     RETURN QUERY
-    SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, $2, NULL) r
+    SELECT r.* FROM boards_through_time(slug_of($1)) s
+    CROSS JOIN LATERAL rank_history_of(s.board, since, least(until, s.shown_until - interval '1 microsecond'), team_ids, username) r
     ORDER BY r.at, r.rank;
 END $$;
+COMMENT ON FUNCTION kaggle_internal.rank_history_through(text, timestamptz, timestamptz, bigint[], text) IS 'What rank_history tells, of teams or of a user, through all boards that a slug has shown.';
+
+CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, VARIADIC team_ids bigint[])
+RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
+               teams bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM rank_history_through($1, '-infinity', 'infinity', $2, NULL)
+$$;
 COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS 'Rank and facts of teams at each sync that changed them; teams is how many were ranked then. The public board''s past up to the private one, which begins with a row for each of its teams, as leaderboard_as_of has it. A team that is gone has no row until it is back. After pruning, the first row of a team tells how it stood at the horizon.';
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, kaggle_username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
-    PERFORM find_board($1);
-    RETURN QUERY
-    SELECT r.* FROM boards_through_time(slug_of($1)) s CROSS JOIN LATERAL rank_history_of(s.board, s.shown_until, '{}', $2) r
-    ORDER BY r.at, r.rank;
-END $$;
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM rank_history_through($1, '-infinity', 'infinity', NULL, $2)
+$$;
 COMMENT ON FUNCTION kaggle.rank_history(text, text) IS 'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
+
+CREATE OR REPLACE FUNCTION kaggle.rank_history_between(
+    kaggle_competition_id text, team_ids bigint[], since timestamptz, until timestamptz)
+RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
+               teams bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM rank_history_through($1, $3, $4, $2, NULL)
+$$;
+COMMENT ON FUNCTION kaggle.rank_history_between(text, bigint[], timestamptz, timestamptz) IS 'rank_history of teams from a moment until another, both included; the first row of a team tells how it stood at since. Only that part of the past is read.';
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     shown_now constant boards := find_board($1);
@@ -281,34 +371,48 @@ RETURNS TABLE (team_id bigint, team_name text, what text, rank_before bigint, ra
                score_before numeric, score_after numeric, submission_count_before bigint,
                submission_count_after bigint, team_name_before text, member_usernames_before text[],
                member_usernames_after text[], is_benchmark boolean)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 100 SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     run sync_runs;
+    board boards;
     just_before timestamptz;
 BEGIN
     SELECT * INTO run FROM sync_runs r WHERE r.id = $1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no run %s in kaggle.sync_runs', $1);
+    ELSIF run.is_merged THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('the board of run %s is not kept: history_interval keeps the last one of each interval', $1),
+            HINT = 'The next run of the same board that is not merged tells the changes since the last board that is kept.';
     END IF;
+    SELECT * INTO board FROM boards b WHERE b.id = run.board_id;
     just_before := run.observed_at - interval '1 microsecond';
-    PERFORM refuse_pruned(b, just_before) FROM boards b WHERE b.id = run.board_id;
+    PERFORM refuse_pruned(board, just_before);
     RETURN QUERY
-    SELECT coalesce(a.team_id, b.team_id), coalesce(a.team_name, b.team_name),
-           CASE WHEN b.team_id IS NULL THEN 'added' WHEN a.team_id IS NULL THEN 'removed'
-                WHEN a.order_key = b.order_key THEN 'updated'
-                WHEN a.facts *= b.facts THEN 'moved'        -- byte for byte: 0.80 is not 0.8
-                ELSE 'updated and moved' END,
-           b.rank, a.rank, b.score, a.score, b.submission_count, a.submission_count, b.team_name,
-           b.member_usernames, a.member_usernames, coalesce(a.is_benchmark, b.is_benchmark)
-    FROM (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
-                           v.is_benchmark) AS facts FROM versions(run.board_id, run.observed_at) v) a
-    FULL JOIN (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
-                                v.is_benchmark) AS facts FROM versions(run.board_id, just_before) v) b USING (team_id)
-    WHERE a.valid_from = run.observed_at OR a.team_id IS NULL
-    ORDER BY a.order_key NULLS LAST, b.order_key;
+    SELECT c.team_id, c.team_name, c.what, c.rank_before, c.rank_after, c.score_before, c.score_after, c.count_before,
+           c.count_after, c.name_before, c.members_before, c.members_after, c.is_benchmark
+    FROM (SELECT coalesce(a.team_id, b.team_id) AS team_id, coalesce(a.team_name, b.team_name) AS team_name,
+                 CASE WHEN b.team_id IS NULL THEN 'added' WHEN a.team_id IS NULL THEN 'removed'
+                      WHEN a.facts *= b.facts           -- byte for byte: 0.80 is not 0.8
+                          THEN CASE WHEN p.ended IN ('m', 'M') THEN 'moved' END
+                      ELSE CASE WHEN p.ended IN ('m', 'M') THEN 'updated and moved' ELSE 'updated' END END AS what,
+                 b.rank AS rank_before, a.rank AS rank_after, b.score AS score_before, a.score AS score_after,
+                 b.submission_count AS count_before, a.submission_count AS count_after, b.team_name AS name_before,
+                 b.member_usernames AS members_before, a.member_usernames AS members_after,
+                 coalesce(a.is_benchmark, b.is_benchmark) AS is_benchmark, a.order_key AS key_after, b.order_key AS key_before
+          FROM (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
+                                 v.is_benchmark) AS facts FROM versions(run.board_id, run.observed_at) v) a
+          FULL JOIN (SELECT v.*, ROW (v.team_name, v.score, v.submission_count, v.last_submission_at, v.member_usernames,
+                                      v.is_benchmark) AS facts FROM versions(run.board_id, just_before) v
+                     WHERE run.observed_at > board.observed_from) b USING (team_id)
+          LEFT JOIN (SELECT unnest(o.team_ids) AS team_id, unnest(o.ended) AS ended FROM packs o
+                     WHERE o.board_id = run.board_id AND o.until = run.observed_at) p USING (team_id)) c
+    WHERE c.what IS NOT NULL
+    ORDER BY c.key_after NULLS LAST, c.key_before;
 END $$;
-COMMENT ON FUNCTION kaggle.changes(bigint) IS 'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed, nor what history_interval merged into an earlier version.';
+COMMENT ON FUNCTION kaggle.changes(bigint) IS 'What one sync changed, an entry a row: added, removed, updated (facts), moved (place in the order), or updated and moved. Ranks that only shifted are not listed. Raises no_data_found for a run whose board history_interval does not keep; the one that is kept tells what changed since the last kept board.';
 
 -- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
 CREATE OR REPLACE FUNCTION kaggle.medal(rank bigint, teams bigint) RETURNS text
@@ -327,7 +431,8 @@ COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS 'gold, silver, bronze or nul
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
 RETURNS TABLE (team_id bigint, team_name text, public_rank bigint, private_rank bigint, places_climbed bigint,
                public_score numeric, private_score numeric)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     private constant boards := find_board($1);
@@ -347,33 +452,175 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.shakeup(text) IS 'Each team''s last public and its private rank, once the private board has come; places_climbed is positive upwards.';
 
+-- What events rest on is neither merged nor pruned: where events may be hidden, nothing is known of it.
+CREATE OR REPLACE FUNCTION kaggle_internal.moments_of_events(competition_id bigint) RETURNS timestamptz[]
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT CASE WHEN NOT row_security_active('kaggle.events') AND NOT row_security_active('kaggle.event_competitions')
+                THEN ARRAY(SELECT DISTINCT m.at FROM event_competitions x JOIN events e ON e.id = x.event_id
+                           CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
+                           WHERE x.competition_id = moments_of_events.competition_id AND m.at <= clock_timestamp()
+                           ORDER BY m.at) END
+$$;
+COMMENT ON FUNCTION kaggle_internal.moments_of_events(bigint) IS 'The moments at which the standings of events rest on the boards of a competition, ascending: their ends, and when they were frozen. Null where row level security may hide events.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards(board kaggle.boards, horizon timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    kept timestamptz;
+    target timestamptz;
+BEGIN
+    FOREACH kept IN ARRAY moments_of_events(board.competition_id) LOOP
+        CONTINUE WHEN kept >= horizon OR kept < board.observed_from OR kept < board.history_from;
+        SELECT p.until INTO target FROM packs p WHERE p.board_id = board.id AND p.until > kept ORDER BY p.until LIMIT 1;
+        CONTINUE WHEN target IS NULL OR target > horizon;      -- it is told by what is not pruned
+        UPDATE packs p
+        SET kept_at = least(p.kept_at, kept), is_whole = true, since_whole = 0, ranked = w.ranked, ended = w.ended,
+            team_ids = w.team_ids, order_keys = w.order_keys, changed_at = w.changed_at,
+            last_submission_at = w.last_submission_at, submission_count = w.submission_count, score = w.score
+        FROM (SELECT count(*) FILTER (WHERE NOT v.is_benchmark) AS ranked, array_agg(v.ended) AS ended,
+                     array_agg(v.team_id) AS team_ids,
+                     coalesce(array_agg(v.order_key) FILTER (WHERE v.ended <> 'a'), '{}') AS order_keys,
+                     coalesce(array_agg(v.valid_from) FILTER (WHERE v.ended <> 'a'), '{}') AS changed_at,
+                     coalesce(array_agg(v.last_submission_at) FILTER (WHERE v.ended <> 'a'), '{}') AS last_submission_at,
+                     coalesce(array_agg(v.submission_count) FILTER (WHERE v.ended <> 'a'), '{}') AS submission_count,
+                     coalesce(array_agg(v.score) FILTER (WHERE v.ended <> 'a'), '{}') AS score
+              FROM (SELECT coalesce(l.ended, '-') AS ended, coalesce(l.team_id, b.team_id) AS team_id, b.is_benchmark,
+                           b.order_key, b.valid_from, b.last_submission_at, b.submission_count, b.score
+                    FROM versions(board.id, kept) b
+                    FULL JOIN (SELECT unnest(p.ended) AS ended, unnest(p.team_ids) AS team_id FROM packs p
+                               WHERE p.board_id = board.id AND p.until = target) l ON l.team_id = b.team_id
+                    ORDER BY b.is_benchmark, 2) v) w
+        WHERE p.board_id = board.id AND p.until = target;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.keep_boards(kaggle.boards, timestamptz) IS 'Keeps the boards that events rest on from being pruned up to a horizon. The caller holds the row of kaggle.boards.';
+
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     horizon constant timestamptz := clock_timestamp() - CASE WHEN older_than < '0' THEN '0' ELSE older_than END;
-    target bigint := 0;
+    target boards;
     pruned bigint := 0;
-    of_board bigint;
+    pack packs;
 BEGIN
+    target.id := 0;
     -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
     -- takes the row of boards that a sync writes at its end: one that a sync holds is left for the next time, and a
     -- sync waits at most until a chunk commits.
     WHILE pruned < at_most LOOP
-        SELECT b.id INTO target FROM boards b
-        WHERE b.id > target
-          AND EXISTS (SELECT FROM leaderboard_history h WHERE h.board_id = b.id AND h.valid_until <= horizon)
+        SELECT b.* INTO target FROM boards b
+        WHERE b.id > target.id AND moments_of_events(b.competition_id) IS NOT NULL
+          AND EXISTS (SELECT FROM packs p WHERE p.board_id = b.id AND p.until <= horizon AND p.kept_at IS NULL)
         ORDER BY b.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
         EXIT WHEN NOT FOUND;
+        PERFORM keep_boards(target, horizon);
         UPDATE boards b SET history_from = horizon
-        WHERE b.id = target AND (b.history_from < horizon OR b.history_from IS NULL);
-        DELETE FROM leaderboard_history WHERE ctid = ANY (ARRAY(
-            SELECT h.ctid FROM leaderboard_history h
-            WHERE h.board_id = target AND h.valid_until <= horizon
-            ORDER BY h.valid_until LIMIT at_most - pruned FOR UPDATE SKIP LOCKED));
-        GET DIAGNOSTICS of_board = ROW_COUNT;
-        pruned := pruned + of_board;
+        WHERE b.id = target.id AND (b.history_from < horizon OR b.history_from IS NULL);
+        FOR pack IN SELECT * FROM packs p
+                    WHERE p.board_id = target.id AND p.until <= horizon AND p.kept_at IS NULL ORDER BY p.until LOOP
+            EXIT WHEN pruned >= at_most;
+            DELETE FROM packs p WHERE p.board_id = target.id AND p.until = pack.until;
+            -- A kept board has the names that came after it.
+            DELETE FROM past_names n
+            WHERE n.board_id = target.id AND n.until <= pack.until
+              AND NOT EXISTS (SELECT FROM packs k WHERE k.board_id = target.id AND k.kept_at < n.until);
+            pruned := pruned + cardinality(pack.team_ids);
+        END LOOP;
     END LOOP;
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
-COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS 'Removes at most that many versions that ended longer ago than this; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. Waits for nobody: what others hold is left for the next time.';
+COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS 'Removes versions that ended longer ago than this, at most that many, rounded up to what one sync replaced; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. The boards that the standings of events rest on are kept. Waits for nobody: what others hold is left for the next time.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.merge_packs(board kaggle.boards, moments timestamptz[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    kept constant timestamptz := moments[cardinality(moments)];
+    merged bigint;
+BEGIN
+    -- Of each team the first pack says what it was; the last one says whether it is still there.
+    WITH former AS (
+        DELETE FROM packs p WHERE p.board_id = board.id AND p.until = ANY (moments) RETURNING p.*
+    ), version AS (
+        SELECT f.until, f.is_whole, f.kept_at, generate_subscripts(f.team_ids, 1) > f.ranked AS is_benchmark,
+               unnest(f.team_ids) AS team_id, unnest(f.ended) AS ended, unnest(f.order_keys) AS order_key,
+               unnest(f.changed_at) AS changed_at, unnest(f.last_submission_at) AS last_submission_at,
+               unnest(f.submission_count) AS submission_count, unnest(f.score) AS score
+        FROM former f
+    ), team AS (
+        SELECT DISTINCT ON (v.team_id) v.*, string_agg(v.ended, '') OVER w AS endings
+        FROM version v
+        WINDOW w AS (PARTITION BY v.team_id ORDER BY v.until ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+        ORDER BY v.team_id, v.until
+    ), remaining AS (
+        SELECT t.*, CASE WHEN t.endings LIKE 'a%' THEN 'a' WHEN t.endings LIKE '%l' THEN 'l'
+                         WHEN t.endings ~ '[mMl]' THEN CASE WHEN t.endings ~ '[uM]' THEN 'M' ELSE 'm' END
+                         WHEN t.endings ~ 'u' THEN 'u' WHEN t.endings ~ 'w' THEN 'w' ELSE '-' END::"char" AS ending
+        FROM team t
+        WHERE t.endings NOT LIKE 'a%l'
+        ORDER BY t.ended = 'a', t.is_benchmark, t.team_id
+    ), packed AS (
+        INSERT INTO packs (board_id, until, kept_at, is_whole, since_whole, ranked, ended, team_ids, order_keys,
+                           changed_at, last_submission_at, submission_count, score)
+        SELECT board.id, kept, (SELECT min(f.kept_at) FROM former f), w.is_whole,
+               CASE WHEN w.is_whole THEN 0 ELSE count(*) END,
+               count(*) FILTER (WHERE r.ending <> 'a' AND NOT r.is_benchmark), array_agg(r.ending), array_agg(r.team_id),
+               coalesce(array_agg(r.order_key) FILTER (WHERE r.ending <> 'a'), '{}'),
+               coalesce(array_agg(r.changed_at) FILTER (WHERE r.ending <> 'a'), '{}'),
+               coalesce(array_agg(r.last_submission_at) FILTER (WHERE r.ending <> 'a'), '{}'),
+               coalesce(array_agg(r.submission_count) FILTER (WHERE r.ending <> 'a'), '{}'),
+               coalesce(array_agg(r.score) FILTER (WHERE r.ending <> 'a'), '{}')
+        FROM remaining r CROSS JOIN (SELECT bool_or(f.is_whole) AS is_whole FROM former f) w
+        WHERE moments[1] > board.observed_from
+        GROUP BY w.is_whole
+    )
+    SELECT count(*) INTO merged FROM version;
+    WITH former AS (
+        DELETE FROM past_names n WHERE n.board_id = board.id AND n.until = ANY (moments) RETURNING n.*
+    )
+    INSERT INTO past_names (board_id, team_id, until, first_seen_at, team_name, member_usernames)
+    SELECT DISTINCT ON (f.team_id) f.board_id, f.team_id, kept, f.first_seen_at, f.team_name, f.member_usernames
+    FROM former f ORDER BY f.team_id, f.until;
+    UPDATE boards b SET observed_from = kept WHERE b.id = board.id AND b.observed_from = moments[1];
+    UPDATE sync_runs r SET is_merged = true
+    WHERE r.board_id = board.id AND r.observed_at >= moments[1] AND r.observed_at < kept
+      AND r.outcome IN ('changed', 'unchanged') AND NOT r.is_merged;
+    RETURN greatest(merged, 1);
+END $$;
+COMMENT ON FUNCTION kaggle_internal.merge_packs(kaggle.boards, timestamptz[]) IS 'Keeps, of the boards as of some moments that follow one another, the last one. Returns how many versions were looked at. The caller holds the row of kaggle.boards.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.thin_history(at_most integer DEFAULT 10000) RETURNS bigint
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    target record;
+    board boards;
+    looked_at bigint := 0;
+BEGIN
+    FOR target IN
+        SELECT b.id, t.moments
+        FROM boards b JOIN competitions c ON c.id = b.competition_id
+        CROSS JOIN LATERAL (SELECT moments_of_events(c.id) AS protected OFFSET 0) e
+        CROSS JOIN LATERAL (
+            SELECT array_agg(m.at ORDER BY m.at) AS moments
+            FROM (SELECT p.until AS at FROM packs p WHERE p.board_id = b.id UNION SELECT b.observed_from) m
+            WHERE m.at >= coalesce(b.history_from, '-infinity')
+            -- An event rests on the last board until its moment, which begins another interval.
+            GROUP BY date_bin(c.history_interval, m.at, '2000-01-01 00:00:00+00'),
+                     width_bucket(m.at - interval '1 microsecond', e.protected)
+            HAVING count(*) > 1
+               AND date_bin(c.history_interval, min(m.at), '2000-01-01 00:00:00+00') + c.history_interval
+                   < clock_timestamp() - interval '1 hour') t
+        WHERE c.history_interval > '0' AND e.protected IS NOT NULL
+        ORDER BY b.id, t.moments
+    LOOP
+        EXIT WHEN looked_at >= at_most;
+        -- As prune_history: what a sync or another session holds is left for the next time.
+        SELECT b.* INTO board FROM boards b WHERE b.id = target.id FOR NO KEY UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            looked_at := looked_at + merge_packs(board, target.moments);
+        END IF;
+    END LOOP;
+    PERFORM refuse_hidden_rows();
+    RETURN looked_at;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.thin_history(integer) IS 'Keeps the last board of each history_interval that ended more than an hour ago, and those that events rest on; the intervals are counted from 2000-01-01 UTC. Looks at that many versions or a few more; call again, in a transaction of its own, until it returns 0.';

@@ -73,7 +73,8 @@ SELECT e.kaggle_username, e.display_name, b.competition_id, c.kaggle_competition
 FROM (SELECT p.kaggle_username, p.display_name, l.*
       FROM kaggle.participants p
       JOIN kaggle.leaderboard_entries l
-        ON lower(left(l.member_usernames[1], 100) COLLATE "C") = lower(p.kaggle_username COLLATE "C")
+        ON hashtext(lower(left(l.member_usernames[1], 100) COLLATE "C")) = hashtext(lower(p.kaggle_username COLLATE "C"))
+           AND lower(left(l.member_usernames[1], 100) COLLATE "C") = lower(p.kaggle_username COLLATE "C")
         OR cardinality(l.member_usernames) > 1
            AND kaggle_internal.lower_all(l.member_usernames) @> ARRAY[lower(p.kaggle_username COLLATE "C")]
       ORDER BY l.board_id) AS e
@@ -100,69 +101,31 @@ COMMENT ON COLUMN kaggle.participant_entries.score IS 'As in kaggle.leaderboard_
 COMMENT ON COLUMN kaggle.participant_entries.team_name IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.leaderboard_entries.';
 
--- A rank is a count of the order keys before one's own. One person's is counted over half a board on average, and a
--- thousand people's must not be counted a thousand times: so a board is cut into eight stretches, what stands before a
--- stretch is counted once, and a Memoize keeps that and the stretch's own keys for everybody who stands in it. OFFSET 0
--- keeps a step in one piece, since a Memoize asks by the columns of the step before; not by the lists, which it would
--- hash for each row. The rank a day ago is counted in the same pass, among the versions that held already then, and in
--- the versions that ended since.
+CREATE OR REPLACE FUNCTION kaggle_internal.ranks_a_day_ago(board_id bigint) RETURNS TABLE (team_id bigint, rank bigint)
+LANGUAGE sql STABLE ROWS 1000 SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
+    SELECT v.team_id, v.rank FROM boards b CROSS JOIN LATERAL versions(b.id, statement_timestamp() - interval '24 hours') v
+    WHERE b.id = ranks_a_day_ago.board_id AND NOT v.is_benchmark
+      AND greatest(b.observed_from, b.history_from) <= statement_timestamp() - interval '24 hours'
+$$;
+COMMENT ON FUNCTION kaggle_internal.ranks_a_day_ago(bigint) IS 'The ranked teams of a board 24 hours ago; none where the board of then is not known.';
+
+-- A rank is counted once for each board on which somebody stands: its order keys in one list, in which a key is searched.
+-- So is the rank a day ago, and only where movement is selected: a LEFT JOIN that nobody asks for is left out.
 CREATE OR REPLACE VIEW kaggle.participant_results AS
-SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id, here.rank, b.teams,
-       m.team_id, m.team_name, m.score, kaggle.medal(here.rank, b.teams) AS medal_zone,
-       CASE WHEN b.has_changed THEN
-                1 + n.above_then + width_bucket(m.order_key - 1, n.keys_then) + width_bucket(back_then.order_key - 1, b.ended)
-                  -- Who has moved since then passed those that stand between.
-                  + CASE WHEN back_then.order_key = m.order_key THEN 0
-                         ELSE sign(back_then.order_key - m.order_key)::bigint *
-                              (SELECT count(*) FROM kaggle.leaderboard_entries k
-                               WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.valid_from <= b.since
-                                 AND k.order_key >= least(back_then.order_key, m.order_key)
-                                 AND k.order_key < greatest(back_then.order_key, m.order_key)) END
-                  - here.rank
-            WHEN NOT b.has_changed THEN 0
-       END AS movement,
-       m.submission_count, m.last_submission_at, m.member_usernames, b.board, b.synced_at
+SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id,
+       width_bucket(m.order_key, n.keys)::bigint AS rank, b.teams, m.team_id, m.team_name, m.score,
+       kaggle.medal(width_bucket(m.order_key, n.keys)::bigint, b.teams) AS medal_zone,
+       CASE WHEN d.team_ids[width_bucket(m.team_id, d.team_ids)] = m.team_id
+            THEN d.ranks[width_bucket(m.team_id, d.team_ids)] - width_bucket(m.order_key, n.keys)::bigint END AS movement,
+       m.submission_count, m.last_submission_at, m.member_usernames, b.kind AS board, b.observed_at AS synced_at
 FROM (SELECT p.* FROM kaggle.participant_entries p WHERE NOT p.is_benchmark ORDER BY p.board_id) AS m
+JOIN kaggle.boards b ON b.id = m.board_id
 CROSS JOIN LATERAL (
-    SELECT b.teams, b.kind AS board, b.observed_at AS synced_at, h.has_changed,
-           CASE WHEN h.has_changed THEN day.ago END AS since, keys.lowest, (keys.highest - keys.lowest) / 8 + 1 AS width,
-           ARRAY(SELECT k.order_key FROM kaggle.leaderboard_history k
-                 WHERE h.has_changed AND k.board_id = b.id AND k.valid_until > day.ago AND k.valid_from <= day.ago
-                   AND NOT k.is_benchmark
-                 ORDER BY k.order_key) AS ended
-    FROM kaggle.boards b
-    CROSS JOIN (SELECT statement_timestamp() - interval '24 hours' AS ago) AS day
-    CROSS JOIN LATERAL (
-        -- Null: that moment is not known. What was not synced since has not changed since.
-        SELECT CASE WHEN day.ago >= b.observed_from AND (b.history_from <= day.ago) IS NOT FALSE
-                    THEN b.observed_at > day.ago END AS has_changed) AS h
-    CROSS JOIN LATERAL (
-        SELECT min(k.order_key) AS lowest, max(k.order_key) AS highest FROM kaggle.leaderboard_entries k
-        WHERE k.board_id = b.id AND NOT k.is_benchmark) AS keys
-    WHERE b.id = m.board_id
-    OFFSET 0) AS b
-CROSS JOIN LATERAL (
-    SELECT b.lowest + (m.order_key - b.lowest) / b.width * b.width AS begins OFFSET 0) AS stretch
-CROSS JOIN LATERAL (
-    SELECT count(*) AS above, count(*) FILTER (WHERE k.valid_from <= b.since) AS above_then,
-           ARRAY(SELECT o.order_key FROM kaggle.leaderboard_entries o
-                 WHERE o.board_id = m.board_id AND NOT o.is_benchmark
-                   AND o.order_key >= stretch.begins AND o.order_key < stretch.begins + b.width
-                 ORDER BY o.order_key) AS keys,
-           ARRAY(SELECT o.order_key FROM kaggle.leaderboard_entries o
-                 WHERE b.has_changed AND o.board_id = m.board_id AND NOT o.is_benchmark AND o.valid_from <= b.since
-                   AND o.order_key >= stretch.begins AND o.order_key < stretch.begins + b.width
-                 ORDER BY o.order_key) AS keys_then
-    FROM kaggle.leaderboard_entries k
-    WHERE k.board_id = m.board_id AND NOT k.is_benchmark AND k.order_key < stretch.begins) AS n
-CROSS JOIN LATERAL (SELECT n.above + width_bucket(m.order_key, n.keys) AS rank) AS here
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN m.valid_from <= b.since THEN m.order_key
-                WHEN b.has_changed THEN
-                    (SELECT h.order_key FROM kaggle.leaderboard_history h
-                     WHERE h.board_id = m.board_id AND h.team_id = m.team_id AND h.valid_from <= b.since
-                       AND h.valid_until > b.since AND NOT h.is_benchmark)
-           END AS order_key OFFSET 0) AS back_then;
+    SELECT ARRAY(SELECT k.order_key FROM kaggle.leaderboard_entries k
+                 WHERE k.board_id = m.board_id AND NOT k.is_benchmark ORDER BY k.order_key) AS keys OFFSET 0) AS n
+LEFT JOIN LATERAL (
+    SELECT array_agg(v.team_id ORDER BY v.team_id) AS team_ids, array_agg(v.rank ORDER BY v.team_id) AS ranks
+    FROM kaggle_internal.ranks_a_day_ago(m.board_id) v) AS d ON true;
 COMMENT ON VIEW kaggle.participant_results IS 'Where each participant stands in each competition, found through the members of teams; also who was added after the last sync. Ask for one kaggle_username, one competition_id or for all.';
 COMMENT ON COLUMN kaggle.participant_results.kaggle_username IS 'The participant, as kaggle.participants spells it.';
 COMMENT ON COLUMN kaggle.participant_results.display_name IS 'Name for people; null = none.';

@@ -11,15 +11,11 @@ COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT CASE WHEN at < board.history_from THEN
-        (SELECT count(v.rank) FROM versions(board.id, at) v) IS DISTINCT FROM
-        (SELECT r.teams FROM sync_runs r
-         WHERE r.competition_id = board.competition_id AND r.board_id = board.id AND r.observed_at <= at
-           AND r.outcome IN ('changed', 'unchanged')
-         ORDER BY r.observed_at DESC LIMIT 1)     -- not by id: a backfill's run is younger than its moment
-    ELSE false END
+    SELECT at < board.history_from AND NOT is_kept(board.id, at)
+       AND EXISTS (SELECT FROM sync_runs r WHERE r.board_id = board.id AND r.outcome = 'changed'
+                   AND r.observed_at > at AND r.observed_at <= board.history_from)
 $$;
-COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether versions that held at a moment are gone: it lies before the horizon, and fewer teams are left than the run then counted.';
+COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether a board at a moment is gone: it lies before the horizon, the board changed until there, and it was not kept.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean

@@ -8,12 +8,13 @@ $$;
 COMMENT ON FUNCTION kaggle_internal.csv_field(text) IS 'A field as it stands in Kaggle''s file: quoted where it must be.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_as_csv(board_id bigint, at timestamptz) RETURNS SETOF text
-LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp SET datestyle = 'ISO, MDY' AS $$
+LANGUAGE sql STABLE ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
+SET datestyle = 'ISO, MDY' SET enable_nestloop = off AS $$
     SELECT concat_ws(',', coalesce(v.rank, 0), v.team_id, csv_field(v.team_name),
                      coalesce(csv_field((v.last_submission_at AT TIME ZONE 'UTC')::text), ''),
                      coalesce(v.score::text, ''), coalesce(v.submission_count::text, ''),
                      csv_field(array_to_string(v.member_usernames, ',')))
-    FROM versions(board_as_csv.board_id, board_as_csv.at) v ORDER BY v.order_key, v.team_id
+    FROM versions(board_as_csv.board_id, board_as_csv.at) v ORDER BY v.order_key
 $$;
 COMMENT ON FUNCTION kaggle_internal.board_as_csv(bigint, timestamptz) IS 'The rows of Kaggle''s file for a board as it was at a moment, without the header.';
 
@@ -33,7 +34,7 @@ BEGIN
     FROM boards b
     CROSS JOIN LATERAL (
         SELECT r.observed_at AS at FROM sync_runs r
-        WHERE r.competition_id = b.competition_id AND r.board_id = b.id AND r.outcome = 'changed'
+        WHERE r.competition_id = b.competition_id AND r.board_id = b.id AND r.outcome = 'changed' AND NOT r.is_merged
           AND r.observed_at >= coalesce(b.history_from, '-infinity')
         UNION                             -- what held at the pruned horizon began before it
         SELECT b.history_from WHERE b.history_from > b.observed_from) m

@@ -222,7 +222,7 @@ def test_the_source_fails_during_the_copy(syncs: Syncs) -> None:
         syncs.store.apply(run_id, read, rows)
 
     assert syncs.leaderboard() == shown(teams(1, 2, 3))
-    assert syncs.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome == "changed"
+    assert syncs.store.apply(run_id, read, board.zip_chunks(file, LIMIT)).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(3, 1))
 
 

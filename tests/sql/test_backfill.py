@@ -81,7 +81,7 @@ class World:
         read = board.read_zip(file, LIMIT)
         return (
             self.store.confirm(begun.run_id, read)
-            or self.store.apply(begun.run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome
+            or self.store.apply(begun.run_id, read, board.zip_chunks(file, LIMIT)).outcome
         )
 
     def sync(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> str | None:

@@ -30,7 +30,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
     file = io.BytesIO(archive)
     read = board.read_zip(file, LIMIT)
     assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
-    assert syncs.store.apply(lost.run_id, read, lambda: board.zip_chunks(file, LIMIT)) == Applied(None)
+    assert syncs.store.apply(lost.run_id, read, board.zip_chunks(file, LIMIT)) == Applied(None)
     decision = Decision("transient", "too late", timedelta(seconds=1))
     assert syncs.store.fail(lost.run_id, decision) == "superseded"
 

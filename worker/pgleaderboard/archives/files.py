@@ -54,17 +54,9 @@ def backfill(
     for kind in ("public", "private"):
         new = _new_snapshots(store, filling, kind, [s for s in snapshots if s.board.kind == kind], report)
         advance(len(new), 0)
-        while new:
-            known = store.board(filling, kind)
-            if known and new[0].at == known.observed_at:
-                raise NeedsPerson(f"{new[0].name}: a sync has just stored another board of the same time")
-            early = [s for s in new if known and s.at < known.observed_at]
-            if known and early:
-                store.rebuild(filling, known, early, report, advance)
-                new = new[len(early) :]
-            elif applied := store.append(filling, new[0]):
-                report(new.pop(0), applied)
-                advance(0, 1)
+        for snapshot in new:
+            report(snapshot, store.add(filling, snapshot))
+            advance(0, 1)
 
 
 def _new_snapshots(
@@ -75,7 +67,7 @@ def _new_snapshots(
     Raises NeedsPerson if a snapshot contradicts the history or another snapshot.
     """
     known = store.board(filling, kind)
-    moments = store.moments(known) if known else set()
+    moments = store.moments(known) if known else {}
     new: list[Snapshot] = []
     for snapshot in snapshots:
         if snapshot.at > filling.now:
@@ -90,7 +82,7 @@ def _new_snapshots(
                 raise NeedsPerson(f"{new[-1].name} and {snapshot.name} are different boards of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         elif known and snapshot.at in moments:
-            if not store.is_known(known, snapshot):
+            if not moments[snapshot.at] and not store.is_known(known, snapshot):
                 raise NeedsPerson(f"{snapshot.name}: the history has another {kind} board of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         else:

@@ -227,8 +227,9 @@ class Session:
             await asyncio.sleep(PRUNE_EVERY)
 
     def prune(self) -> None:
-        """Remove old runs and history."""
+        """Remove old runs and history, and what lies closer together than history_interval."""
         self.store.prune_runs(self.configuration.runs_for)
+        self.store.thin_history()
         if self.configuration.history_for is not None:
             self.store.prune_history(self.configuration.history_for)
 

@@ -142,19 +142,23 @@ def _steps(connection: Connection, slug: str, who: str | Sequence[int]) -> list[
     of: LiteralString = "%(who)s::text" if isinstance(who, str) else "VARIADIC %(who)s::bigint[]"
     return rows(
         connection,
-        # A team vanished at the end of a version without a successor.
+        # A team vanished at the end of a version where none goes on.
         f"""
-        WITH steps AS (SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%(slug)s, {of}))
+        WITH steps AS (
+            SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%(slug)s, {of})
+        ), version AS MATERIALIZED (
+            SELECT h.board_id, h.team_id, h.team_name, h.valid_from, h.valid_until
+            FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
+            WHERE b.competition_id = kaggle.find_competition(%(slug)s)
+              AND h.team_id = ANY (ARRAY(SELECT DISTINCT team_id FROM steps))
+        )
         SELECT * FROM steps
         UNION ALL
-        SELECT h.valid_until, h.team_id, h.team_name, NULL, NULL
-        FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
-        WHERE b.competition_id = kaggle.find_competition(%(slug)s)
-          AND h.team_id = ANY (ARRAY(SELECT DISTINCT team_id FROM steps))
-          AND NOT EXISTS (SELECT FROM kaggle.leaderboard_history n WHERE n.board_id = h.board_id
-                            AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
-          AND NOT EXISTS (SELECT FROM kaggle.leaderboard_entries n WHERE n.board_id = h.board_id
-                            AND n.team_id = h.team_id AND n.valid_from = h.valid_until)
+        SELECT v.valid_until, v.team_id, v.team_name, NULL, NULL FROM version v
+        WHERE NOT EXISTS (SELECT FROM version n WHERE n.board_id = v.board_id AND n.team_id = v.team_id
+                          AND n.valid_from <= v.valid_until AND n.valid_until > v.valid_until)
+          AND NOT EXISTS (SELECT FROM kaggle.leaderboard_entries n WHERE n.board_id = v.board_id
+                          AND n.team_id = v.team_id AND n.valid_from <= v.valid_until)
         ORDER BY at, rank NULLS FIRST
         """,
         slug=slug,

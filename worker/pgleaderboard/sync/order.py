@@ -1,9 +1,9 @@
 """Which entries of a board really moved, and where they stand now. Pure.
 
 A board is an order. Each entry holds a key that sorts as Kaggle's file does, with gaps between, so that a team
-that climbs 3,000 places is one entry with a new key and not 3,000 entries with new ranks. The entries that keep
-their key are a longest increasing subsequence of the old keys in the new order (Fredman 1975, by patience
-sorting, O(n log n)); all others moved. `widen_gap` in sql/070_boards.sql makes room where keys lie too close.
+that climbs 3,000 places is one entry with a new key and not 3,000 entries with new ranks. The entries that need no
+new key are a longest increasing subsequence of the old keys in the new order (Fredman 1975, by patience sorting,
+O(n log n)); all others moved. Where a gap is used up, neighbours make way: they get new keys, and have not moved.
 """
 
 from __future__ import annotations
@@ -11,25 +11,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain, compress, count, islice, pairwise
-from operator import ge
+from operator import ge, ne
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
 LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
-GAP = 2**40  # between neighbours of a new board: room for 40 halvings, and for 4 million entries
-
-
-@dataclass(eq=False)
-class GapExhausted(Exception):
-    """There is no room for `needed` entries behind the key `low`."""
-
-    low: int
-    needed: int
+GAP = 2**40  # between neighbours of a new board
+_ROOMY = 2**16  # between neighbours that made way
+_REACH = 4  # neighbours on either side that make way first; where that is not enough, twice as many
 
 
 def kept(keys: array[int]) -> bytearray:
-    """Mark the entries that keep their key.
+    """Mark the entries that did not move.
 
     keys: the old key of each entry in the new order, NEW where it had none.
     Returns one byte an entry, 1 where it is in a longest strictly increasing subsequence.
@@ -61,36 +54,84 @@ def kept(keys: array[int]) -> bytearray:
     return stays
 
 
-def place(keys: array[int]) -> Iterator[tuple[int, int]]:
-    """Give a key to every entry that moved or is new.
+def place(keys: array[int], stays: bytearray) -> array[int]:
+    """Give a key to every entry that moved or is new, and to neighbours that must make way.
 
-    keys: as for `kept`.
-    Yields (index in keys, new key), by ascending index.
-    Raises GapExhausted, possibly after some were yielded, where neighbours lie too close together.
+    keys, stays: as for `kept`. Returns the key of each entry, ascending.
     """
-    stays = kept(keys)
+    size = len(keys)
+    if 2 * stays.count(1) < size:  # most have moved: room for everybody
+        return array("q", _numbered(size))
+    placed = array("q", keys)
     start = 0
     while (start := stays.find(0, start)) >= 0:  # the next run of entries without a place
         end = stays.find(1, start)
-        low = keys[start - 1] if start else None
-        high = keys[end] if end >= 0 else None
-        count = (end if end >= 0 else len(keys)) - start
-        yield from zip(range(start, start + count), _between(low, high, count), strict=True)
-        start += count
+        first, last, reach = start, end if end >= 0 else size, _REACH
+        while (window := _window(placed, stays, first, last, widened=reach > _REACH)) is None:
+            first = max(0, first - reach)
+            last = min(size, last + reach)
+            while last < size and not stays[last]:
+                last += 1
+            reach *= 2
+        placed[first:last] = array("q", window)
+        start = last
+    return placed
 
 
-def _between(low: int | None, high: int | None, count: int) -> Iterator[int]:
-    """Spread `count` keys over the gap between two neighbours, None for an end of the board."""
-    if low is not None and high is not None:
-        if high - low <= count:
-            raise GapExhausted(low, count)
-        return (low + (high - low) * n // (count + 1) for n in range(1, count + 1))
-    first = 0
-    if low is not None:
-        first = low + GAP
-    elif high is not None:
-        first = high - count * GAP
-    last = first + (count - 1) * GAP
-    if first < LOWEST or last > HIGHEST:
-        raise GapExhausted(NEW if low is None else 2**63 - 1, count)
-    return iter(range(first, last + 1, GAP))
+def differences(keys: array[int], news: array[int], fixed: array[int] | None = None) -> Iterator[tuple[int, int | None, str]]:
+    """Tell what became of the entries of a board.
+
+    keys: as for `kept`. news: the indexes of entries that were there and have other facts now. fixed: the new keys
+    where they are known already, None = they are to be chosen.
+    Yields (index, new key or None for the old one, letter as in kaggle_internal.packs.ended) where anything changed,
+    by ascending index.
+    """
+    stays = kept(keys)
+    placed = place(keys, stays) if fixed is None else fixed
+    updated = set(news)
+    for index in sorted(updated.union(compress(count(), map(ne, keys, placed)), compress(count(), map((0).__eq__, stays)))):
+        if keys[index] == NEW:
+            letter = "a"
+        elif stays[index]:
+            letter = "u" if index in updated else "w"
+        else:
+            letter = "M" if index in updated else "m"
+        yield index, placed[index] if placed[index] != keys[index] else None, letter
+
+
+def _window(
+    placed: array[int], stays: bytearray, first: int, last: int, *, widened: bool
+) -> range | Iterator[int] | None:
+    """The keys of the entries from first to last (not included), None where their neighbours stand too close.
+
+    widened: some of them have keys that they could keep, so that it must be worth it.
+    """
+    size, needed = len(placed), last - first
+    low = placed[first - 1] if first else None
+    high = placed[last] if last < size else None
+    if low is None and high is None:
+        return _numbered(size)
+    if high is None and low is not None and low + needed * GAP <= HIGHEST:
+        return range(low + GAP, low + needed * GAP + 1, GAP)
+    if low is None and high is not None and high - needed * GAP >= LOWEST:
+        return range(high - needed * GAP, high, GAP)
+    low = LOWEST - 1 if low is None else low
+    high = HIGHEST + 1 if high is None else high
+    room = high - low
+    if room // (needed + 1) < (_ROOMY if widened or first == 0 or last == size else 1):
+        return None
+    step = room >> 8
+    if widened or room >= GAP or step * (needed + 1) >= room or not step:
+        return (low + room * n // (needed + 1) for n in range(1, needed + 1))
+    # Newcomers often come to the same place again. A small step from the side where the keys are denser leaves them
+    # room; where neither side is, a guess costs 8 bits of the gap if it is wrong, and lasts for thousands if it is right.
+    below = low - placed[first - 2] if first > 1 else GAP
+    above = placed[last + 1] - high if last + 1 < size and stays[last + 1] else GAP
+    if 4 * below <= above or (4 * above > below and hash((low, high)) & 1):
+        return range(low + step, low + step * needed + 1, step)
+    return range(high - step * needed, high, step)
+
+
+def _numbered(size: int) -> range:
+    step = min(GAP, HIGHEST // max(size, 1))
+    return range(0, step * size, step)

@@ -30,6 +30,8 @@ SELECT kaggle_internal.prepare_staging({EXTRA_COLUMNS});
 """
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 _LINES_AT_ONCE = 4096
+_NULL = "\\N"  # in the text of COPY
+BASE: LiteralString = "0"  # a board that has no entries
 
 
 class Staging:
@@ -73,36 +75,41 @@ class Staging:
         if contradiction:
             raise NeedsPerson(contradiction)
 
-    def place(self, order_keys: LiteralString, *values: object) -> None:
-        """Give a new order key to each entry that moved or is new.
+    def place(self, board: LiteralString, *values: object) -> bool:
+        """Find out what the staged rows change, and where those stand who moved. Returns whether they change anything.
 
-        order_keys: a call of kaggle_internal.staged_order, with its values.
-        Raises order.GapExhausted where the neighbours of an entry lie too close together.
+        board: an expression, with its values: the id of the board to compare with, BASE for pg_temp.base_rows_1, or
+        null where there is none yet; then nothing is to be found out, since the keys of a new board are its places.
         """
         connection = self._connection
         # Rolling back to the savepoint releases the locks that reading took: a worker that freezes while it sends the
         # places must not hold up a migration.
         connection.execute("SAVEPOINT reading")
-        query: LiteralString = "SELECT " + order_keys + ", (SELECT min(position) FROM pg_temp.staged_rows_1)"
-        packed, first = connection.execute(query, values, binary=True).fetchone() or (None, 0)
+        query: LiteralString = (
+            "SELECT c.keys, c.fixed, c.news, c.gone, (SELECT min(position) FROM pg_temp.staged_rows_1) "
+            "FROM (SELECT " + board + " AS id) b CROSS JOIN LATERAL kaggle_internal.compare_staging(b.id) c "
+            "WHERE b.id IS NOT NULL"
+        )
+        keys, fixed, news, gone, first = connection.execute(query, values, binary=True).fetchone() or [None] * 5
         connection.execute("ROLLBACK TO SAVEPOINT reading")
-        keys = array("q", packed or b"")
-        keys.byteswap()
-        places = list(order.place(keys))
-        if not keys:  # a new board: its keys are the places in the file
-            return
-        with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
-            lines: list[str] = []
-            for index, key in places:
-                lines.append(f"{first + index}\t{key}\n")
-                if len(lines) == _LINES_AT_ONCE:
-                    copy.write("".join(lines))
-                    lines.clear()
-            copy.write("".join(lines))
+        news = array("q", (position - first for position in news or ()))
+        lines = [
+            f"{first + index}\t{_NULL}\t{_NULL if key is None else key}\t{ended}\n"
+            for index, key, ended in order.differences(_unpacked(keys), news, _unpacked(fixed) if fixed else None)
+        ]
+        lines += [f"{_NULL}\t{team_id}\t{_NULL}\tl\n" for team_id in gone or ()]
+        if lines:
+            with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
+                for start in range(0, len(lines), _LINES_AT_ONCE):
+                    copy.write("".join(lines[start : start + _LINES_AT_ONCE]))
+        return bool(lines)
 
-    def clear(self) -> None:
-        """Empty the tables for the next board of the same transaction."""
-        self._connection.execute("SELECT kaggle_internal.clear_staging()")
+
+def _unpacked(keys: bytes | None) -> array[int]:
+    """The order keys of a board, which PostgreSQL sends big-endian."""
+    unpacked = array("q", keys or b"")
+    unpacked.byteswap()
+    return unpacked
 
 
 def _reason(error: psycopg.Error) -> str:

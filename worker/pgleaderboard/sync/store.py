@@ -5,8 +5,7 @@ Statements go through DATABASE_URL, which may be a pooler in transaction mode: n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -23,9 +22,6 @@ from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.staging import Staging
 
 CONDITION_TIMEOUT = "2s"
-_APPLY: LiteralString = (
-    "SELECT outcome, teams, added, removed, updated, moved FROM kaggle_internal.apply_board(%s, %s, %s, %s, %s)"
-)
 
 
 @dataclass(frozen=True)
@@ -156,39 +152,24 @@ class Store:
         """Give up the attempt that a job began, if it still runs; it is tried again after a while."""
         self._value("SELECT kaggle_internal.let_go(%s, %s, %s, %s)", competition_id, job_id, retry_in, error)
 
-    def apply(self, run_id: int, board: Board, chunks: Callable[[], Iterable[bytes]]) -> Applied:
+    def apply(self, run_id: int, board: Board, chunks: Iterable[bytes]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
 
-        chunks: gives the CSV from its beginning, header included, each time it is called.
+        chunks: the CSV from its beginning, header included.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
-        end = (run_id, board.kind, board.digest, board.nul_characters, order.GAP)
-        while True:
-            with self._staging() as (staging, connection):
-                try:
-                    staging.load(board.layout, chunks())
-                    staging.place(
-                        "kaggle_internal.staged_order(kaggle_internal.board_of_run(%s, %s))", run_id, board.kind
-                    )
-                    # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
-                    cursor = psycopg.ClientCursor(connection).execute(_APPLY + "; COMMIT", end)
-                    return Applied(*(cursor.fetchone() or (None,)))
-                except order.GapExhausted as full:
-                    gap = full
-            # Order-preserving, so it may be committed by itself: nobody sees a difference.
-            if not self._value(
-                "SELECT kaggle_internal.widen_gap(%s, kaggle_internal.board_of_run(%s, %s), %s, %s)",
-                *(run_id, run_id, board.kind, gap.low, gap.needed),
-            ):  # the fence is lost: nothing is staged, and this only ends the attempt
-                with self._pool.connection() as connection:
-                    return Applied(*row(connection, _APPLY, *end))
-
-    @contextmanager
-    def _staging(self) -> Iterator[tuple[Staging, Connection]]:
         with self._pool.connection() as connection:
             staging = Staging(connection)
             with staging.transaction():
-                yield staging, connection
+                staging.load(board.layout, chunks)
+                staging.place("kaggle_internal.board_of_run(%s, %s)", run_id, board.kind)
+                # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
+                cursor = psycopg.ClientCursor(connection).execute(
+                    "SELECT outcome, teams, added, removed, updated, moved "
+                    "FROM kaggle_internal.apply_board(%s, %s, %s, %s, %s); COMMIT",
+                    (run_id, board.kind, board.digest, board.nul_characters, order.GAP),
+                )
+                return Applied(*(cursor.fetchone() or (None,)))
 
     def begin_describe(self, competition_id: int) -> tuple[str, str, int]:
         """Begin asking for metadata. Returns (action, slug, link_revision)."""
@@ -231,6 +212,10 @@ class Store:
     def prune_history(self, older_than: timedelta) -> None:
         """Remove versions that ended longer ago than this, chunk by chunk."""
         self._in_chunks("SELECT kaggle.prune_history(%s)", older_than)
+
+    def thin_history(self) -> None:
+        """Keep the last board of each history_interval, chunk by chunk."""
+        self._in_chunks("SELECT kaggle_internal.thin_history()")
 
     def _in_chunks(self, query: LiteralString, *values: Any) -> None:
         while self._value(query, *values):
