@@ -78,7 +78,7 @@ BEGIN
         RETURN false;
     END IF;
     DELETE FROM packs WHERE ctid = ANY (ARRAY(
-        SELECT p.ctid FROM packs p WHERE p.board_id = target LIMIT at_most / 100));     -- a pack may hold a whole board
+        SELECT p.ctid FROM packs p WHERE p.board_id = target LIMIT greatest(1, at_most / 100)));     -- a pack may hold a whole board
     DELETE FROM past_names WHERE ctid = ANY (ARRAY(
         SELECT n.ctid FROM past_names n WHERE n.board_id = target LIMIT at_most));
     GET DIAGNOSTICS removed = ROW_COUNT;

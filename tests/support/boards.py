@@ -149,19 +149,13 @@ def versions_at(
         """
         SELECT v.team_id, v.team_name, v.score::text, v.submission_count, v.last_submission_at,
                v.member_usernames, v.is_benchmark
-        FROM (SELECT board_id, team_id, order_key, valid_from, 'infinity'::timestamptz AS valid_until,
-                     last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames
-              FROM kaggle.leaderboard_entries
-              UNION ALL
-              SELECT board_id, team_id, order_key, valid_from, valid_until,
-                     last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames
-              FROM kaggle.leaderboard_history) v
-        JOIN kaggle.boards b ON b.id = v.board_id
+        FROM kaggle.boards b
         JOIN kaggle.competitions c ON c.id = b.competition_id AND lower(c.kaggle_competition_id) = lower(b.slug)
-        WHERE c.id = %s AND b.kind = %s AND v.valid_from <= %s AND v.valid_until > %s
+        CROSS JOIN LATERAL kaggle_internal.versions(b.id, %s) v
+        WHERE c.id = %s AND b.kind = %s AND b.observed_from <= %s
         ORDER BY v.order_key
         """,
-        (competition_id, kind, moment, moment),
+        (moment, competition_id, kind, moment),
     ).fetchall()
 
 

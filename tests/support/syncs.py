@@ -75,8 +75,11 @@ class Syncs:
             SELECT 'now' AS of, team_id, valid_from, order_key, e.xmin::text FROM kaggle.leaderboard_entries e
             JOIN kaggle.boards b ON b.id = e.board_id WHERE b.competition_id = %(competition)s
             UNION ALL
-            SELECT 'before', team_id, valid_from, order_key, h.xmin::text FROM kaggle.leaderboard_history h
-            JOIN kaggle.boards b ON b.id = h.board_id WHERE b.competition_id = %(competition)s
+            SELECT 'before', v.team_id, v.valid_from, v.order_key, p.xmin::text
+            FROM kaggle_internal.packs p JOIN kaggle.boards b ON b.id = p.board_id
+            CROSS JOIN LATERAL (
+                SELECT unnest(p.team_ids) AS team_id, unnest(p.changed_at) AS valid_from, unnest(p.order_keys) AS order_key) v
+            WHERE b.competition_id = %(competition)s
             ORDER BY 1, 2, 3
             """,
             {"competition": self.competition},
