@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from itertools import pairwise
+from operator import ne
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pgleaderboard.sync.order import GAP, NEW, GapExhausted, kept, place
+from pgleaderboard.sync.order import GAP, HIGHEST, LOWEST, NEW, kept, place
 
 SETTINGS = settings(max_examples=150, deadline=None)  # no deadline: the machine is shared
 
@@ -69,90 +71,80 @@ def test_equal_keys_never_both_stay(keys: list[int]) -> None:
 def test_sorting_by_key_gives_the_new_order(keys: list[int]) -> None:
     """Whoever moved or is new gets a key of its own between its neighbours; nobody else is touched.
 
-    Where keys lie too close together, that is said instead, with the place and the number of entries.
+    Where keys lie too close together, neighbours get new keys, too; where most have moved, all do.
     """
-    new = list(keys)
     stays = kept(array("q", keys))
     run = [index for index, stay in enumerate(stays) if stay]
-    too_close = [
-        (keys[one], two - one - 1)
-        for one, two in pairwise(run)
-        if two - one > 1 and keys[two] - keys[one] <= two - one - 1
-    ]
-    if too_close:
-        with pytest.raises(GapExhausted) as full:
-            list(place(array("q", keys)))
-        assert (full.value.low, full.value.needed) == too_close[0]
-        return
+    too_close = any(keys[two] - keys[one] < two - one for one, two in pairwise(run))
 
-    for index, key in place(array("q", keys)):
-        assert not stays[index]
-        new[index] = key
+    placed = place(array("q", keys), stays)
 
-    assert NEW not in new
-    assert all(one < two for one, two in pairwise(new))
-    assert [new[index] for index in run] == [keys[index] for index in run]
+    assert len(placed) == len(keys)
+    assert all(one < two for one, two in pairwise(placed))
+    assert all(LOWEST <= key <= HIGHEST for key in placed)
+    if not too_close and 2 * len(run) >= len(keys):
+        assert [placed[index] for index in run] == [keys[index] for index in run]
 
 
 @SETTINGS
-@given(keys=boards())
-def test_places_come_in_order_of_the_board(keys: list[int]) -> None:
-    """Indexes ascend, so that they can be written as they come."""
-    try:
-        indexes = [index for index, _ in place(array("q", keys))]
-    except GapExhausted:
-        return
-    assert indexes == sorted(set(indexes))
-    assert indexes == [index for index, stay in enumerate(kept(array("q", keys))) if not stay]
+@given(keys=boards(), lowest=st.booleans(), away=st.integers(0, 3) | st.integers(0, 20 * GAP))
+def test_keys_stay_within_their_range(keys: list[int], lowest: bool, away: int) -> None:
+    """At the ends of the range room is made inwards."""
+    known = [key for key in keys if key != NEW]
+    shift = LOWEST + away - min(known, default=0) if lowest else HIGHEST - away - max(known, default=0)
+    keys = [key if key == NEW else key + shift for key in keys]
+
+    placed = place(array("q", keys), kept(array("q", keys)))
+
+    assert all(one < two for one, two in pairwise(placed))
+    assert all(LOWEST <= key <= HIGHEST for key in placed)
+
+
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_newcomers_at_an_end_of_the_range(end: str) -> None:
+    """Where the keys have come to an end of the range, a few neighbours make way, and then there is room again."""
+    size = 1000
+    first = LOWEST if end == "first" else HIGHEST - (size - 1) * GAP
+    keys = array("q", range(first, first + size * GAP, GAP))
+    made_way = [made_way_for(keys, at=0 if end == "first" else len(keys)) for _ in range(100)]
+    assert made_way[0] > 0
+    assert sum(made_way) <= 200
 
 
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
         ([], []),
-        ([NEW, NEW, NEW], [(0, 0), (1, GAP), (2, 2 * GAP)]),
-        ([NEW, 0], [(0, -GAP)]),
-        ([0, NEW], [(1, GAP)]),
-        ([NEW, NEW, 5 * GAP, NEW, NEW], [(0, 3 * GAP), (1, 4 * GAP), (3, 6 * GAP), (4, 7 * GAP)]),
-        ([0, NEW, 2], [(1, 1)]),
-        ([0, NEW, NEW, 3], [(1, 1), (2, 2)]),
-        ([0, NEW, GAP], [(1, GAP // 2)]),
+        ([NEW, NEW, NEW], [0, GAP, 2 * GAP]),
+        ([NEW, 0], [-GAP, 0]),
+        ([0, NEW], [0, GAP]),
+        (
+            [NEW, NEW, *range(5 * GAP, 9 * GAP, GAP), NEW, NEW],
+            [*range(3 * GAP, 11 * GAP, GAP)],
+        ),
+        ([0, NEW, 2], [0, 1, 2]),
+        ([0, NEW, NEW, 3], [0, 1, 2, 3]),
+        ([0, NEW, GAP], [0, GAP // 2, GAP]),
     ],
 )
-def test_newcomers_are_spread_over_the_gap(keys: list[int], expected: list[tuple[int, int]]) -> None:
-    """At an end of the board there is always room; between two neighbours the gap is shared evenly."""
-    assert list(place(array("q", keys))) == expected
-
-
-@pytest.mark.parametrize(
-    ("keys", "low", "needed"),
-    [
-        ([0, NEW, 1], 0, 1),
-        ([0, NEW, NEW, 2], 0, 2),
-        ([0, 10, NEW, NEW, NEW, 12, NEW, 13], 10, 3),
-        ([-5, *[NEW] * 99, 94], -5, 99),
-    ],
-)
-def test_a_used_up_gap_says_where_and_how_much_room_is_needed(keys: list[int], low: int, needed: int) -> None:
-    """The first gap that is too narrow is named by the key before it."""
-    with pytest.raises(GapExhausted) as caught:
-        list(place(array("q", keys)))
-    assert (caught.value.low, caught.value.needed) == (low, needed)
+def test_newcomers_stand_in_the_gap(keys: list[int], expected: list[int]) -> None:
+    """At an end of the board they stand a gap apart; between two neighbours they share the gap evenly."""
+    assert list(place(array("q", keys), kept(array("q", keys)))) == expected
 
 
 @SETTINGS
-@given(high=st.integers(1, 60), count=st.integers(1, 60))
-def test_a_gap_is_used_to_its_last_key(high: int, count: int) -> None:
-    """As many entries fit between two keys as there are numbers, and no more."""
-    keys = array("q", [0, *[NEW] * count, high])
-    if count <= high - 1:
-        placed = [key for _, key in place(keys)]
-        assert sorted(set(placed)) == placed
-        assert placed[0] > 0
-        assert placed[-1] < high
-    else:
-        with pytest.raises(GapExhausted):
-            list(place(keys))
+@given(high=st.integers(1, 60), newcomers=st.integers(1, 60))
+def test_a_gap_is_used_to_its_last_key(high: int, newcomers: int) -> None:
+    """As many entries fit between two keys as there are numbers; nobody makes way before they are used up."""
+    beside = 100  # so that most have not moved
+    keys = array("q", [*range(-beside * GAP, 1, GAP), *[NEW] * newcomers, *range(high, high + beside * GAP, GAP)])
+
+    placed = place(keys, kept(keys))
+
+    assert all(one < two for one, two in pairwise(placed))
+    made_way = sum(old not in (NEW, key) for old, key in zip(keys, placed, strict=True))
+    assert (made_way == 0) == (newcomers < high)
+    assert made_way <= 20
 
 
 @pytest.mark.parametrize(("moved_from", "moved_to"), [(99_999, 0), (0, 99_999), (70_000, 3)])
@@ -160,26 +152,60 @@ def test_one_team_that_moves_among_many_is_one_move(moved_from: int, moved_to: i
     """A climb from the last place of 100,000 to the first writes one entry, not 100,000."""
     order = list(range(100_000))
     order.insert(moved_to, order.pop(moved_from))
+    keys = array("q", [n * GAP for n in order])
 
-    placed = list(place(array("q", [n * GAP for n in order])))
+    placed = place(keys, kept(keys))
 
-    assert len(placed) == 1
-    (index, key) = placed[0]
-    assert index == moved_to
-    neighbours = [order[i] * GAP for i in (moved_to - 1, moved_to + 1) if 0 <= i < len(order)]
-    assert all((neighbour < key) == (order.index(neighbour // GAP) < moved_to) for neighbour in neighbours)
+    assert [index for index, key in enumerate(placed) if key != keys[index]] == [moved_to]
+    assert all(one < two for one, two in pairwise(placed))
 
 
 def test_a_newcomer_at_the_top_of_many_is_one_move() -> None:
     """Thousands of ranks below shift by one; nothing of that is written."""
-    keys = array("q", [NEW, *(n * GAP for n in range(100_000))])
-    assert list(place(keys)) == [(0, -GAP)]
+    keys = array("q", [NEW, *range(0, 100_000 * GAP, GAP)])
+    assert place(keys, kept(keys)) == array("q", range(-GAP, 100_000 * GAP, GAP))
 
 
-def test_a_gap_lasts_forty_halvings() -> None:
-    """Newcomers who always push in at one place find room forty times."""
-    low, high = 0, GAP
-    for _ in range(40):
-        ((_, high),) = place(array("q", [low, NEW, high]))
-    with pytest.raises(GapExhausted):
-        list(place(array("q", [low, NEW, high])))
+def test_only_neighbours_make_way() -> None:
+    """One narrow gap in a large board costs a few new keys around it, not the board."""
+    keys = array("q", [n * GAP for n in range(1000)])
+    keys[500] = keys[499] + 1
+    before = keys[:]
+    assert 0 < made_way_for(keys, at=500) <= 20
+    assert before[:450] == keys[:450]
+    assert before[550:] == keys[551:]
+
+
+def made_way_for(keys: array[int], at: int, newcomers: int = 1) -> int:
+    """Let newcomers come to a place of a board. Returns how many others got new keys."""
+    keys[at:at] = array("q", [NEW] * newcomers)
+    stays = bytearray(b"\1" * len(keys))
+    stays[at : at + newcomers] = bytes(newcomers)
+    placed = place(keys, stays)
+    changed = keys[:at] != placed[:at] or keys[at + newcomers :] != placed[at + newcomers :]
+    made_way = sum(map(ne, keys, placed)) - newcomers if changed else 0
+    keys[:] = placed
+    return made_way
+
+
+Z = 2500  # a team of the board; P stands before it
+
+
+@pytest.mark.parametrize(
+    ("place_of", "at_once", "bound"),
+    [
+        pytest.param(lambda n: Z + n, 1, 100, id="directly above Z"),  # measured: 16
+        pytest.param(lambda n: Z + n, 10, 100, id="directly above Z, ten at once"),  # 8
+        pytest.param(lambda _: Z, 1, 100, id="directly below P"),  # 8
+        pytest.param(lambda n: Z + n * (n % 2), 1, 100, id="above Z and below P in turns"),  # 8
+        pytest.param(lambda n: Z + (n + 1) // 2 + n % 2, 1, 20_000, id="above and below Z in turns"),  # 8,712
+        pytest.param(lambda n: n % 10 * (501 + n // 10) + n // 10, 1, 100, id="ten popular places"),  # 0
+    ],
+)
+def test_what_newcomers_at_one_place_cost(place_of: Callable[[int], int], at_once: int, bound: int) -> None:
+    """10,000 newcomers at one place of a board of 5,000, one sync after another: so many others get new keys."""
+    keys = array("q", range(0, 5000 * GAP, GAP))
+    made_way = sum(made_way_for(keys, place_of(n), at_once) for n in range(0, 10_000, at_once))
+    assert len(keys) == 15_000
+    assert all(one < two for one, two in pairwise(keys))
+    assert made_way <= bound
