@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, teams, zip_of
 from tests.support.faults import Simulator
+from tests.support.past import time_passes
 from tests.support.syncs import Syncs
 
 RESULTS = "kaggle_competition_id, rank, teams, team_name, score::text, medal_zone, movement, board"
@@ -136,11 +138,8 @@ def test_where_a_person_stands(db: Connection, compete: Callable[..., Syncs]) ->
     assert results(db, "Pokey") == [of_the_two]
 
     # Yesterday's board is known once the first board is a day old.
+    time_passes(db, timedelta(days=2), "titanic")
     titanic.sync(zip_of([*board[:3], board[-1], *board[3:-1]]))
-    db.execute("UPDATE kaggle.leaderboard_history SET valid_from = valid_from - interval '2 days'")
-    db.execute("UPDATE kaggle.leaderboard_entries e SET valid_from = valid_from - interval '2 days' "
-               "FROM kaggle.boards b WHERE b.id = e.board_id AND e.valid_from < b.observed_at")  # fmt: skip
-    db.execute("UPDATE kaggle.boards SET observed_from = observed_from - interval '2 days' WHERE slug = 'titanic'")
     assert results(db, "Pokey") == [("titanic", 4, 10, "the two", "0.5", "bronze", 6, "public")]
     assert [row[6] for row in results(db, "gUMBY")] == [None, 6]
 
@@ -166,13 +165,7 @@ def test_movement_is_exact_against_the_board_a_day_ago(
         benchmark = Entry(90 + number % 2, f"base {number}", is_benchmark=True)
         syncs.sync(zip_of([*teams(*board[:3]), benchmark, *teams(*board[3:])]))
         if number == 1:
-            for table, columns in (
-                ("entries", ("valid_from",)),
-                ("history", ("valid_from", "valid_until")),
-            ):
-                moved = ", ".join(f"{column} = {column} - interval '2 days'" for column in columns)
-                db.execute(f"UPDATE kaggle.leaderboard_{table} SET {moved}".encode())
-            db.execute("UPDATE kaggle.boards SET observed_from = observed_from - interval '2 days'")
+            time_passes(db, timedelta(days=2))
     db.execute("INSERT INTO kaggle.participants SELECT 'user' || n FROM generate_series(1, 40) n")
 
     moved = db.execute("SELECT team_id, rank, movement FROM kaggle.participant_results ORDER BY 1").fetchall()

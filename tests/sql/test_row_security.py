@@ -41,7 +41,8 @@ OF_THE_WORKER = (
     "kaggle_internal.kaggle_budget",
     "kaggle.boards",
     "kaggle.leaderboard_entries",
-    "kaggle.leaderboard_history",
+    "kaggle_internal.packs",
+    "kaggle_internal.past_names",
 )
 POLICIES = {
     "no policy": "",
@@ -91,7 +92,10 @@ def kept(db: Connection) -> dict[str, list[Any]]:
     """What must not get lost."""
     return {
         table: db.execute(f"SELECT to_jsonb(t) FROM kaggle.{table} t ORDER BY 1").fetchall()
-        for table in ("competitions", "boards", "leaderboard_entries", "leaderboard_history", "sync_runs")
+        for table in ("competitions", "boards", "leaderboard_entries", "sync_runs")
+    } | {
+        table: db.execute(f"SELECT to_jsonb(t) FROM kaggle_internal.{table} t ORDER BY 1").fetchall()
+        for table in ("packs", "past_names")
     } | {
         "states": db.execute(
             "SELECT competition_id, link_revision FROM kaggle_internal.sync_state ORDER BY 1"
@@ -114,6 +118,7 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
         ("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)),
         ("SELECT kaggle_internal.remove_detached()", ()),
         ("SELECT kaggle_internal.prune_runs('-1 hour')", ()),
+        ("SELECT kaggle_internal.thin_history()", ()),
         ("SELECT kaggle_internal.begin_backfill('a-board')", ()),
     ):
         try:
@@ -259,7 +264,7 @@ def test_an_order_that_could_not_be_read_is_not_taken_for_none(
         as_role.execute("SELECT kaggle_internal.board_of_run(%s, 'public')", (run_id,))
     if table != "kaggle.competitions":
         with pytest.raises(HIDDEN):
-            as_role.execute("SELECT kaggle_internal.staged_order(%s)", (board_id,))
+            as_role.execute("SELECT kaggle_internal.compare_staging(%s)", (board_id,))
     show(db, table)
     assert syncs.end(run_id, zip_of(teams(3, 2, 1))).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(3, 2, 1))
@@ -309,7 +314,7 @@ def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, wor
         sweep_soon(db)
         eventually(db, True, "SELECT max(seen_at) > %s FROM kaggle_internal.worker_processes", swept)
         after = kept(db)
-        for table in ("competitions", "leaderboard_entries", "leaderboard_history", "states"):
+        for table in ("competitions", "leaderboard_entries", "packs", "past_names", "states"):
             assert after[table] == before[table]
         db.execute("ALTER TABLE kaggle.competitions DISABLE ROW LEVEL SECURITY")
         sweep_soon(db)
@@ -317,7 +322,7 @@ def test_what_is_seen_is_synced_on(db: Connection, role: str, role_url: str, wor
 
 
 @pytest.mark.parametrize(
-    "table", ["kaggle_internal.sync_state", "kaggle.leaderboard_history", "kaggle_internal.applied_files"]
+    "table", ["kaggle_internal.sync_state", "kaggle_internal.packs", "kaggle_internal.applied_files"]
 )
 def test_a_worker_waits_until_it_sees_its_tables(
     db: Connection, role_url: str, worker: MakeWorker, caplog: pytest.LogCaptureFixture, table: str
@@ -440,7 +445,7 @@ def test_a_noted_deletion_while_rows_are_hidden(
 @pytest.mark.parametrize(
     "table",
     [
-        "kaggle.leaderboard_history",
+        "kaggle_internal.packs",
         "kaggle.sync_runs",
         "kaggle_internal.kaggle_budget",
         "kaggle_internal.sync_condition",
