@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -281,38 +281,33 @@ def test_first_seen_is_kept_through_an_absence(syncs: Syncs) -> None:
     ).fetchone() == (first, syncs.run()[6])
 
 
-def test_history_interval_merges(compete: Callable[..., Syncs]) -> None:
-    """Versions closer together than history_interval are one, with the last facts; older ones are kept."""
+def test_history_interval_keeps_the_last_board_of_each(compete: Callable[..., Syncs]) -> None:
+    """Every board is there at first; once an interval has ended an hour ago, only its last one is."""
     syncs = compete(history_interval=timedelta(hours=1))
-    scored = lambda text: [entry.but(score=Decimal(text)) for entry in teams(1, 2)]  # noqa: E731
-    syncs.sync(zip_of(scored("0.1")))
-    first = syncs.run()[6]
-    for text in ("0.2", "0.3"):
-        syncs.sync(zip_of(scored(text)))
-        assert Counts(*syncs.run()[2:6]) == Counts(0, 0, 2, 0)
-    assert [version[:3] for version in syncs.versions()] == [("now", 1, first), ("now", 2, first)]
-    assert syncs.at(first) == places(scored("0.3"))
+    boards = [[entry.but(score=Decimal(text)) for entry in teams(1, 2)] for text in ("0.1", "0.2", "0.3", "0.4", "0.5")]
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    moments = [first + timedelta(minutes=minutes) for minutes in (0, 20, 40, 120, 140)]
+    for at, entries in zip(moments, boards, strict=True):
+        syncs.sync_at(at, zip_of(entries))
+        assert Counts(*syncs.run()[2:6]) == (Counts(2, 0, 0, 0) if at == first else Counts(0, 0, 2, 0))
+    assert [syncs.at(at) for at in moments] == [places(entries) for entries in boards]
+    assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 8
 
-    # Two hours pass.
-    for table in (
-        "kaggle.boards SET observed_at = observed_at",
-        "kaggle.leaderboard_entries SET valid_from = valid_from",
-    ):
-        syncs.db.execute(f"UPDATE {table} - interval '2 hours'")
-    syncs.sync(zip_of(scored("0.4")))
-    second = syncs.run()[6]
-    syncs.sync(zip_of(scored("0.5")))
-    assert syncs.at(second - timedelta(microseconds=1)) == places(scored("0.3"))
-    assert syncs.at(second) == places(scored("0.5"))
+    syncs.store.thin_history()
+
+    assert [syncs.at(at) for at in moments] == [[], [], *[places(boards[n]) for n in (2, 2, 4)]]
+    assert syncs.at(moments[4] - timedelta(microseconds=1)) == places(boards[2])
     assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 2
+    assert syncs.leaderboard() == shown(boards[4])
 
 
-def test_history_interval_keeps_departures(compete: Callable[..., Syncs]) -> None:
+def test_history_interval_keeps_departures_until_it_has_ended(compete: Callable[..., Syncs]) -> None:
     """A team that leaves and returns within history_interval was away in between."""
-    syncs = compete(history_interval=timedelta(hours=1))
+    syncs = compete(history_interval=timedelta(days=36_000))
     moments = []
     for entries in (teams(1, 2), teams(1), teams(1, 2)):
         syncs.sync(zip_of(entries))
+        syncs.store.thin_history()
         moments.append(syncs.run()[6])
     assert [syncs.at(moment) for moment in moments] == [places(teams(*ids)) for ids in ((1, 2), (1,), (1, 2))]
 

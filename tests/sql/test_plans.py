@@ -125,7 +125,7 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
     for thorough in ("false", "true"):
         plan = body_of_wanted(full, thorough)
         assert {node.get("Relation Name") for node in plan} >= {"sync_state", "sync_requests"}
-        assert {"leaderboard_entries", "leaderboard_history"}.isdisjoint(node.get("Relation Name") for node in plan)
+        assert {"leaderboard_entries", "packs", "past_names"}.isdisjoint(node.get("Relation Name") for node in plan)
 
     def entries_scanned() -> Any:
         full.execute("SELECT pg_stat_force_next_flush()")
@@ -148,7 +148,7 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
 
 
 def test_results_of_a_person_and_of_many_are_counted_in_the_index(full: Connection) -> None:
-    """One person costs no pass over the keys of each board; a hundred people cost five, whatever their number."""
+    """One pass over the keys of each board, whatever the number of people, and the entries of their teams."""
     full.execute("INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, 100) n")
     full.execute("ANALYZE kaggle.participants")
     (middle,) = full.execute(
@@ -158,11 +158,11 @@ def test_results_of_a_person_and_of_many_are_counted_in_the_index(full: Connecti
 
     one = nodes(full, f"SELECT * FROM kaggle.participant_results WHERE kaggle_username = '{middle}'")
     assert one[0]["Actual Rows"] == COMPETITIONS
-    assert entries_read(one) <= 0.7 * one_pass
+    assert entries_read(one) <= 1.1 * one_pass
 
     everybody = nodes(full, "SELECT * FROM kaggle.participant_results")
     assert everybody[0]["Actual Rows"] == 100 * COMPETITIONS
-    assert entries_read(everybody) <= 5 * one_pass
+    assert entries_read(everybody) <= 1.1 * one_pass + 100 * COMPETITIONS
 
     for plan in (one, everybody):
         assert {node["Heap Fetches"] for node in plan if node["Node Type"] == "Index Only Scan"} == {0}

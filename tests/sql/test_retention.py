@@ -1,4 +1,4 @@
-"""What is kept of the past and for how long: pruning that nobody waits for, and the merging of versions."""
+"""What is kept of the past and for how long: pruning and thinning that nobody waits for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.aliases import Connect, Connection
-from tests.support.boards import COLUMNS, Entry, shown, teams, zip_of
+from tests.support.boards import COLUMNS, Entry, counts, shown, teams, zip_of
 from tests.support.faults import Simulator
 from tests.support.syncs import Syncs
 
@@ -31,14 +31,6 @@ DAY = timedelta(days=1)
 # Whoever acts under this may wait for nobody.
 IMPATIENT = "SET lock_timeout = '300ms'"
 _NUMBERS = itertools.count(1)
-
-
-def sync_at(syncs: Syncs, board: list[Entry], at: datetime) -> int:
-    """A whole sync, as if it had begun at that moment. Returns the run."""
-    run_id = syncs.begin().run_id
-    syncs.db.execute("UPDATE kaggle_internal.sync_state SET running_since = %s WHERE running_run_id = %s", (at, run_id))
-    syncs.end(run_id, zip_of(board))
-    return run_id
 
 
 def scored(*scores: int) -> list[Entry]:
@@ -54,7 +46,7 @@ def play(syncs: Syncs) -> tuple[list[datetime], list[int]]:
     """BOARDS, a day apart, the last one today. Returns the moments and the runs."""
     now = syncs.scalar("SELECT now()")
     moments = [now - DAY * (len(BOARDS) - 1 - number) for number in range(len(BOARDS))]
-    return moments, [sync_at(syncs, board, at) for board, at in zip(BOARDS, moments, strict=True)]
+    return moments, [syncs.sync_at(at, zip_of(board)) for board, at in zip(BOARDS, moments, strict=True)]
 
 
 def as_of(db: Connection, slug: str, at: datetime) -> list[Any]:
@@ -88,7 +80,7 @@ def test_no_chunk_gives_a_wrong_answer(compete: Compete, db: Connection, connect
     older_than = 2 * DAY + timedelta(hours=12)
     chunks = 0
     while pruned := prune(db, older_than, 2):
-        assert pruned <= 2
+        assert pruned < 2 + len(BOARDS[0])  # rounded up to what one sync replaced
         chunks += 1
         for number, at in enumerate(moments):
             if number <= 2:
@@ -112,7 +104,8 @@ def test_what_holds_now_is_never_pruned(compete: Compete, db: Connection, older_
     play(syncs)
     before = syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
     pruned = syncs.scalar("SELECT kaggle.prune_history(%s)", older_than)
-    assert pruned == (before if older_than else 0)
+    assert (pruned >= before > 0) if older_than else pruned == 0
+    assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == (0 if older_than else before)
     assert as_of(db, "a-board", syncs.scalar("SELECT now()")) == shown(BOARDS[-1]) == syncs.leaderboard()
     assert syncs.scalar("SELECT history_from <= now() FROM kaggle.boards") is (True if older_than else None)
 
@@ -145,6 +138,10 @@ def test_pruning_does_not_wait_for_a_sync(compete: Compete, db: Connection, conn
     applying = connect()
     applying.execute("SELECT kaggle_internal.prepare_staging(1)")
     applying.execute("INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name) VALUES (1, 3, 'x')")
+    applying.execute(
+        "INSERT INTO pg_temp.placed_rows_1 (position, team_id, ended) "
+        "VALUES ((SELECT position FROM pg_temp.staged_rows_1), NULL, 'u'), (NULL, 1, 'l'), (NULL, 2, 'l')"
+    )
     applying.execute("SELECT kaggle_internal.apply_board(%s, 'public', 'digest', 0, 1)", (run_id,))
 
     db.execute(IMPATIENT)
@@ -162,32 +159,11 @@ def test_pruning_does_not_wait_for_a_sync(compete: Compete, db: Connection, conn
     assert [row[1] for row in as_of(db, "a-board", datetime.now(UTC) + DAY)] == [3]
 
 
-def test_pruning_does_not_wait_for_keys_that_are_spread(compete: Compete, db: Connection, connect: Connect) -> None:
-    """Versions whose order keys are being changed are left for the next time; both end, and what is kept is right."""
-    syncs = compete()
-    moments, _ = play(syncs)
-    total = syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
-    run_id = syncs.begin().run_id
-    board_id = syncs.scalar("SELECT id FROM kaggle.boards")
-    spreading = connect()
-    assert spreading.execute("SELECT kaggle_internal.widen_gap(%s, %s, 0, 2)", (run_id, board_id)).fetchone() == (True,)
-    db.execute(IMPATIENT)
-    early = prune(db, 3 * DAY)
-    spreading.commit()
-    late = 0
-    while chunk := prune(db, 3 * DAY):
-        late += chunk
-    assert late > 0
-    assert early + late == total - syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
-    for number in (3, 4, 5):
-        assert as_of(db, "a-board", moments[number]) == shown(BOARDS[number])
-
-
 def test_a_sync_waits_for_a_chunk_of_its_own_board_only(compete: Compete, db: Connection, connect: Connect) -> None:
     """While a chunk is not committed, other boards are synced at once, and its own as soon as it is; none fails."""
     pruned, other = compete("a-board"), compete("b-board")
     moments, _ = play(pruned)
-    sync_at(other, scored(1, 2), moments[0])
+    other.sync_at(moments[0], zip_of(scored(1, 2)))
     pruning = connect()
     assert prune(pruning, DAY) > 0
     db.execute(IMPATIENT)
@@ -210,7 +186,7 @@ def test_two_prune_at_once(compete: Compete, db: Connection, connect: Connect) -
     for number in range(2):
         play(compete(f"board-{number}"))
     one = connect()
-    assert prune(one, timedelta(0), 2) == 2
+    assert 2 <= prune(one, timedelta(0), 2) < 2 + len(BOARDS[0])
     db.execute(IMPATIENT)
     pruned = 0
     while chunk := prune(db, timedelta(0)):
@@ -225,7 +201,7 @@ def test_two_prune_at_once(compete: Compete, db: Connection, connect: Connect) -
 def test_the_present_is_never_pruned(compete: Compete, db: Connection) -> None:
     """A board that never changed is there for ever, and its past with it."""
     syncs = compete()
-    run_id = sync_at(syncs, teams(3, 1, 2), datetime(2026, 1, 1, tzinfo=UTC))
+    run_id = syncs.sync_at(datetime(2026, 1, 1, tzinfo=UTC), zip_of(teams(3, 1, 2)))
     assert prune(db, timedelta(0)) == 0
     assert as_of(db, "a-board", datetime(2026, 1, 2, tzinfo=UTC)) == shown(teams(3, 1, 2))
     assert len(db.execute("SELECT * FROM kaggle.changes(%s)", (run_id,)).fetchall()) == 3
@@ -272,9 +248,16 @@ def test_the_worker_prunes_by_itself(
     assert db.execute("SELECT count(*) FROM kaggle.sync_runs WHERE outcome = 'changed'").fetchone() == (len(BOARDS),)
 
 
-# --- merging ------------------------------------------------------------------------------------------------------
+# --- thinning -----------------------------------------------------------------------------------------------------
 
 INTERVAL = timedelta(hours=1)
+MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def thin(db: Connection, at_most: int = 10000) -> None:
+    """All chunks."""
+    while (db.execute("SELECT kaggle_internal.thin_history(%s)", (at_most,)).fetchone() or (0,))[0]:
+        pass
 
 
 @settings(
@@ -290,64 +273,95 @@ INTERVAL = timedelta(hours=1)
             st.sampled_from([timedelta(minutes=1), timedelta(minutes=20), INTERVAL, timedelta(hours=5)]),
             st.lists(st.integers(0, 5), min_size=5, max_size=5),
             st.sets(st.integers(1, 5), max_size=1),
+            st.booleans(),
         ),
         min_size=1,
         max_size=8,
     )
 )
-def test_the_last_version_within_history_interval_counts(compete: Compete, steps: list[Any]) -> None:
-    """Against a model that merges version by version: facts at every moment; a rank history that fits the boards."""
+def test_the_last_board_within_history_interval_counts(compete: Compete, steps: list[Any]) -> None:
+    """Against a model that keeps whole boards: each board, what changed since the one before, and the ranks."""
     slug = f"board-{next(_NUMBERS)}"
     syncs = compete(slug, history_interval=INTERVAL)
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    versions: dict[int, list[list[Any]]] = {}  # by team: from, until, place and facts
-    moments = []
-    board: list[Entry] = []
-    for gap, scores, away in [(timedelta(0), [1, 2, 3, 4, 5], set()), *steps]:
+    at = MIDNIGHT
+    every: list[tuple[datetime, int, list[Entry]]] = []
+    counted: dict[int, Any] = {}
+    for gap, scores, away, thinned in [(timedelta(0), [1, 2, 3, 4, 5], set(), False), *steps]:
         at += gap
         board = [entry for entry in scored(*scores) if entry.team_id not in away]
-        sync_at(syncs, board, at)
-        at = syncs.scalar("SELECT observed_at FROM kaggle.boards WHERE slug = %s", slug)
-        moments.append(at)
-        now = {entry.team_id: row for entry, row in zip(board, shown(board), strict=True)}
-        # Which of several teams have moved past one another is the database's choice.
-        began = dict(
-            syncs.db.execute(
-                "SELECT team_id, entry_changed_at FROM kaggle.leaderboard WHERE kaggle_competition_id = %s", (slug,)
-            ).fetchall()
+        run_id = syncs.sync_at(at, zip_of(board))
+        every.append((at, run_id, board))
+        counted[run_id] = syncs.run()
+        if thinned:  # what is thinned is thinned again later, along with what came since
+            thin(syncs.db, 1)
+    thin(syncs.db)
+
+    kept = [list(boards)[-1] for _, boards in itertools.groupby(every, lambda board: (board[0] - MIDNIGHT) // INTERVAL)]
+    expected: list[Entry] = []
+    ranks: dict[int, dict[datetime, int]] = {team: {} for team in range(1, 6)}
+    for at, run_id, board in every:
+        assert syncs.scalar("SELECT is_merged FROM kaggle.sync_runs WHERE id = %s", run_id) == (
+            (at, run_id, board) not in kept
         )
-        for team in range(1, 6):
-            past = versions.setdefault(team, [])
-            there = past[-1] if past and past[-1][1] is None else None
-            if team not in now:
-                if there:
-                    there[1] = at
-            elif not there:
-                past.append([at, None, now[team][1:]])
-            elif at - there[0] < INTERVAL:
-                there[2] = now[team][1:]
-            elif there[2] != now[team][1:] or began[team] == at:
-                there[1] = at
-                past.append([at, None, now[team][1:]])
-    everybody: dict[int, dict[datetime, int]] = {team: {} for team in versions}
-    for moment in moments:
-        rows = as_of(syncs.db, slug, moment)
-        assert sorted(row[1:] for row in rows) == sorted(
-            facts
-            for past in versions.values()
-            for since, until, facts in past
-            if since <= moment and (until is None or until > moment)
-        )
-        assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
-        for row in rows:
-            everybody[row[1]][moment] = row[0]
-    assert as_of(syncs.db, slug, moments[-1]) == shown(board)
+        if (at, run_id, board) in kept:
+            changes = syncs.db.execute("SELECT team_id, what FROM kaggle.changes(%s)", (run_id,)).fetchall()
+            now, then = counts(expected, board), [what for _, what in changes]
+            assert then.count("added") == now.added
+            assert then.count("removed") == now.removed
+            assert sum(what.startswith("updated") for what in then) == now.updated
+            expected = board
+        else:
+            with pytest.raises(psycopg.errors.NoDataFound, match="history_interval"):
+                syncs.db.execute("SELECT * FROM kaggle.changes(%s)", (run_id,))
+        assert as_of(syncs.db, slug, at) == shown(expected)
+        for rank, entry in enumerate(expected, start=1):
+            ranks[entry.team_id][at] = rank
+    assert syncs.leaderboard() == shown(every[-1][2])
+    # What the runs said when they ended stays.
+    for run_id, run in counted.items():
+        assert syncs.db.execute(
+            "SELECT outcome, teams, added, removed, updated, moved, observed_at, board FROM kaggle.sync_runs WHERE id = %s",
+            (run_id,),
+        ).fetchone() == run
     told: dict[int, dict[datetime, int]] = {}
-    for moment, team, rank in syncs.db.execute(
+    for at, team, rank in syncs.db.execute(
         "SELECT at, team_id, rank FROM kaggle.rank_history(%s, 1, 2, 3, 4, 5)", (slug,)
     ):
-        assert everybody[team][moment] == rank
-        told.setdefault(team, {})[moment] = rank
-    for team, ranks in everybody.items():
-        for moment, rank in ranks.items():
-            assert told[team][max(at for at in told[team] if at <= moment)] == rank
+        assert ranks[team][at] == rank
+        told.setdefault(team, {})[at] = rank
+    for team, known in ranks.items():
+        for at, rank in known.items():
+            assert told[team][max(told_at for told_at in told[team] if told_at <= at)] == rank
+
+
+def test_what_is_not_yet_an_hour_old_is_all_kept(compete: Compete, db: Connection) -> None:
+    """An interval is thinned when it has ended an hour ago; none is where there is no interval."""
+    syncs, whole = compete("a-board", history_interval=INTERVAL), compete("b-board")
+    begins = syncs.scalar("SELECT date_bin('1 hour', now() - interval '1 hour', '2000-01-01 00:00:00+00')")
+    moments = [begins + timedelta(minutes=minutes) for minutes in (-30, -20, -10, 10, 20, 30)]
+    for at, board in zip(moments, BOARDS, strict=True):
+        for each in (syncs, whole):
+            each.sync_at(at, zip_of(board))
+    thin(db)
+    expected = [[], [], BOARDS[2], *BOARDS[3:]]
+    if syncs.scalar("SELECT now() >= %s::timestamptz + interval '2 hours'", begins):
+        expected[3:5] = [BOARDS[2], BOARDS[2]]  # the hour has turned meanwhile
+    assert [as_of(db, "a-board", at) for at in moments] == [shown(board) for board in expected]
+    assert [as_of(db, "b-board", at) for at in moments] == [shown(board) for board in BOARDS]
+
+
+def test_thinning_waits_for_nobody(compete: Compete, db: Connection, connect: Connect) -> None:
+    """A board that another session holds is left for the next time; others are thinned meanwhile."""
+    boards = [compete(f"board-{number}", history_interval=INTERVAL) for number in range(2)]
+    for syncs in boards:
+        for minute, board in enumerate(BOARDS):
+            syncs.sync_at(MIDNIGHT + timedelta(minutes=minute), zip_of(board))
+    holding = connect()
+    holding.execute("SELECT FROM kaggle.boards WHERE slug = 'board-0' FOR NO KEY UPDATE")
+    merged = "SELECT array_agg(DISTINCT competition_id ORDER BY competition_id) FROM kaggle.sync_runs WHERE is_merged"
+    db.execute(IMPATIENT)
+    thin(db)
+    assert boards[1].scalar(merged) == [boards[1].competition]
+    holding.commit()
+    thin(db)
+    assert boards[1].scalar(merged) == [boards[0].competition, boards[1].competition]

@@ -246,23 +246,42 @@ def test_a_direction_that_flips_changes_no_final_standing(db: Connection, compet
 
 
 @pytest.mark.parametrize("moment", ["end_date", "frozen_at"])
-def test_merged_history_changes_no_final_standing(db: Connection, compete: Compete, moment: str) -> None:
+def test_thinned_history_changes_no_final_standing(db: Connection, compete: Compete, moment: str) -> None:
     """history_interval merges what lies on one side of the end, and of frozen_at, but nothing across it."""
-    syncs = compete("a", event_id=event(db), history_interval=timedelta(hours=1))
+    night = event(db, start_date=EARLY - timedelta(days=1))
+    syncs = compete("a", event_id=night, history_interval=timedelta(hours=1))
+    minutes = (EARLY + timedelta(minutes=minute) for minute in itertools.count())
     for order in ("xyz", "yxz"):
-        syncs.sync(zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
-    versions = syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history")
-    assert versions == 0
-    until = syncs.scalar("SELECT clock_timestamp()")
+        syncs.sync_at(next(minutes), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
+    until = next(minutes)
     board, final = syncs.at(until), [(1, "y", "100"), (2, "x", "50"), (3, "z", "0")]
     db.execute(f"UPDATE kaggle.events SET {moment} = %s", (until,))
     for order in ("zxy", "yzx", "xzy"):
-        syncs.sync(zip_of([team(name, str(8 - n)) for n, name in enumerate(order)]))
+        syncs.sync_at(next(minutes), zip_of([team(name, str(8 - n)) for n, name in enumerate(order)]))
+        syncs.store.thin_history()
         assert standing(db) == final
         assert syncs.at(until) == board
         names = db.execute("SELECT team_name FROM kaggle.leaderboard_as_of('a', %s) ORDER BY rank", (until,))
         assert [name for (name,) in names] == ["y", "x", "z"]
-        assert syncs.scalar("SELECT count(*) FROM kaggle.leaderboard_history") == 3
+        merged = "SELECT count(*) FROM kaggle.sync_runs WHERE NOT is_merged"
+        assert syncs.scalar(merged) == 2  # one on either side
+
+
+@pytest.mark.parametrize("moment", ["end_date", "frozen_at"])
+def test_pruned_history_changes_no_final_standing(db: Connection, compete: Compete, moment: str) -> None:
+    """The board that a standing rests on is kept, whole, from when it was seen until the next one."""
+    syncs = compete("a", event_id=event(db, start_date=EARLY - timedelta(days=1)))
+    for minute, order in enumerate(("xyz", "yxz", "zxy", "xzy")):
+        syncs.sync_at(EARLY + timedelta(minutes=minute), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
+    until = EARLY + timedelta(seconds=90)
+    db.execute(f"UPDATE kaggle.events SET {moment} = %s", (until,))
+    board, final = syncs.at(until), [(1, "y", "100"), (2, "x", "50"), (3, "z", "0")]
+    while syncs.scalar("SELECT kaggle.prune_history('0 seconds', 1)"):
+        assert standing(db) == as_of(db, until) == final
+    assert standing(db) == as_of(db, until) == final
+    assert syncs.at(until) == board
+    with pytest.raises(psycopg.errors.NoDataFound, match=r"the history of a begins at .*pruned"):
+        as_of(db, EARLY)
 
 
 def test_a_standing_beyond_the_pruned_horizon(db: Connection, compete: Compete) -> None:
@@ -272,10 +291,10 @@ def test_a_standing_beyond_the_pruned_horizon(db: Connection, compete: Compete) 
     syncs.sync(zip_of([team("x", "2"), team("y", "1")]))
     first = syncs.run()[6]
     syncs.sync(zip_of([team("y", "2"), team("x", "1")]))
-    db.execute("UPDATE kaggle.events SET frozen_at = %s", (first,))
     other = event(db, "other")
     db.execute("INSERT INTO kaggle.event_competitions VALUES (%s, %s)", (other, syncs.competition))
     assert db.execute("SELECT kaggle.prune_history('0 seconds')").fetchone() == (2,)
+    db.execute("UPDATE kaggle.events SET frozen_at = %s WHERE id = %s", (first, night))
     with pytest.raises(psycopg.errors.NoDataFound, match=r"the history of a begins at .*pruned"):
         as_of(db, first)
     assert standing(db) == []
