@@ -215,7 +215,7 @@ BEGIN
         SELECT p.state, p.begins_at, p.until, p.frame, p.is_whole FROM pack p
         UNION ALL
         SELECT count(*) + 1, coalesce(max(p.until), known_from), 'infinity', 'infinity', true FROM pack p
-        WHERE closed_by = 'infinity'
+        HAVING closed_by = 'infinity'
     ), mention AS MATERIALIZED (
         SELECT m.*, lag(m.state, 1, 0::bigint) OVER (PARTITION BY m.team_id ORDER BY m.state) AS after
         FROM (SELECT f.state, f.until, f.team_id, f.place <= f.ranked AS is_ranked, f.order_keys[f.place] AS order_key,

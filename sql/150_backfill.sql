@@ -123,9 +123,12 @@ BEGIN
     FROM write_differences(board.id, insert_board.at, board.observed_from, true) d;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR insert_board.at < board.observed_from
                         THEN 'changed' ELSE 'unchanged' END;
+    run := insert_run(run, board.competition_id);
     UPDATE boards b
     SET observed_from = least(b.observed_from, insert_board.at),
-        higher_is_better = coalesce(b.higher_is_better, run.higher_is_better)
+        higher_is_better = (SELECT r.higher_is_better FROM sync_runs r
+                            WHERE r.board_id = board.id AND r.higher_is_better IS NOT NULL
+                            ORDER BY r.observed_at DESC LIMIT 1)
     WHERE b.id = board.id;
     UPDATE leaderboard_entries e SET first_seen_at = insert_board.at FROM pg_temp.staged_rows_1 s
     WHERE e.board_id = board.id AND e.team_id = s.team_id AND e.first_seen_at > insert_board.at;
@@ -150,7 +153,7 @@ BEGIN
     SELECT coalesce(v.rank, 0), v.team_id, v.team_name, v.last_submission_at, v.score, v.submission_count,
            array_to_string(v.member_usernames, ','), v.order_key, v.valid_from
     FROM versions(board.id, insert_board.behind) v ORDER BY v.order_key;
-    RETURN insert_run(run, board.competition_id);
+    RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.insert_board(kaggle.boards, timestamptz, timestamptz, bytea, bigint) IS 'Puts the staged rows into the history, with a run of their own. Then they are what is compared with, and the board as it is known behind them is staged: place it, and call amend_board.';
 
