@@ -298,8 +298,7 @@ def both_ways(
         assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
     for step in synced[done:]:
         world.sync(mixed, step.moment, step.content, step.kind)
-    while world.rows("SELECT kaggle_internal.thin_history(1)") != [(0,)]:
-        pass
+    world.store.thin_history()
     files = [world.file(mixed, step.moment, step.content, step.kind) for step in steps]
     assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
     return world.everything(straight), world.everything(mixed)

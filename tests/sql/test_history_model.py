@@ -236,8 +236,7 @@ def test_a_past_that_was_thinned_and_pruned(
         "INSERT INTO kaggle.event_competitions (event_id, competition_id) SELECT id, %s FROM e",
         (f"night-{number}", frozen_at, syncs.competition),
     )
-    while syncs.scalar("SELECT kaggle_internal.thin_history(%s)", random.choice([1, 10000])):
-        pass
+    syncs.store.thin_history()
     told = {key: _thinned(past, stride, frozen_at) for key, past in model.boards.items()}
     check_told_boards(syncs, model, told)
     standing = "SELECT place, kaggle_username, points FROM kaggle.event_standings WHERE event_slug = %s"
@@ -364,7 +363,7 @@ def check_changes(syncs: Syncs, past: list[tuple[datetime, int, list[Entry]]]) -
 
 
 WITHOUT_CACHE = """
-    -- What is left of each whole pack that is no kept board when it does not list the rest of the board.
+    -- What is left of each whole pack when it does not list the rest of the board.
     UPDATE kaggle_internal.packs p
     SET is_whole = false, ranked = w.ranked, ended = w.ended, team_ids = w.team_ids, order_keys = w.order_keys,
         changed_at = w.changed_at, last_submission_at = w.last_submission_at, submission_count = w.submission_count,
@@ -382,7 +381,7 @@ WITHOUT_CACHE = """
                        unnest(o.ended) AS ended, unnest(o.team_ids) AS team_id, unnest(o.order_keys) AS order_key,
                        unnest(o.changed_at) AS changed_at, unnest(o.last_submission_at) AS last_submission_at,
                        unnest(o.submission_count) AS submission_count, unnest(o.score) AS score
-                FROM kaggle_internal.packs o WHERE o.is_whole AND o.kept_at IS NULL) v
+                FROM kaggle_internal.packs o WHERE o.is_whole) v
           WHERE v.ended <> '-'
           GROUP BY v.board_id, v.until) w
     WHERE p.board_id = w.board_id AND p.until = w.until
