@@ -156,7 +156,10 @@ BEGIN
                                      submission_count, is_benchmark, score, team_name, member_usernames)
     SELECT board.id, s.team_id, coalesce(p.order_key, b.order_key),
            CASE WHEN coalesce(p.ended, 'w') = 'w' THEN b.valid_from ELSE insert_board.at END,
-           coalesce(b.first_seen_at, insert_board.at), s.last_submission_at, s.submission_count,
+           coalesce(b.first_seen_at, least(insert_board.at,
+               (SELECT min(n.first_seen_at) FROM past_names n WHERE n.board_id = board.id AND n.team_id = s.team_id),
+               (SELECT e.first_seen_at FROM leaderboard_entries e WHERE e.board_id = board.id AND e.team_id = s.team_id))),
+           s.last_submission_at, s.submission_count,
            s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name, coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
     FROM pg_temp.staged_rows_1 s
     LEFT JOIN pg_temp.placed_rows_1 p ON p.position = s.position
