@@ -240,6 +240,7 @@ CREATE TABLE kaggle.boards (
     observed_from  timestamptz,
     observed_at    timestamptz NOT NULL DEFAULT '-infinity',
     history_from   timestamptz,
+    kept_at        timestamptz[] NOT NULL DEFAULT '{}',
     CONSTRAINT boards_pkey PRIMARY KEY (id),
     CONSTRAINT board_kind_is_known CHECK (kind IN ('public', 'private'))
 ) WITH (fillfactor = 50);
@@ -253,8 +254,8 @@ COMMENT ON COLUMN kaggle.boards.teams IS 'Ranked teams now.';
 COMMENT ON COLUMN kaggle.boards.digest IS 'Of the CSV that was applied last; equal bytes are not compared again.';
 COMMENT ON COLUMN kaggle.boards.observed_from IS 'The first board that is known holds from then.';
 COMMENT ON COLUMN kaggle.boards.observed_at IS 'The board is known to be right as of then; strictly increasing.';
-
 COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was pruned and cannot be asked for; null = all of it is there.';
+COMMENT ON COLUMN kaggle.boards.kept_at IS 'Moments before history_from that can be asked for still, since the standing of an event rests on them.';
 
 CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards (competition_id, lower(slug), kind);
 CREATE INDEX boards_slug ON kaggle.boards (lower(slug));
@@ -312,7 +313,6 @@ CREATE INDEX leaderboard_entries_members
 CREATE TABLE kaggle_internal.packs (
     board_id            bigint        NOT NULL,
     until               timestamptz   NOT NULL,
-    kept_at             timestamptz,
     is_whole            boolean       NOT NULL,
     since_whole         bigint        NOT NULL,
     ranked              integer       NOT NULL,
@@ -323,14 +323,12 @@ CREATE TABLE kaggle_internal.packs (
     last_submission_at  timestamptz[] NOT NULL,
     submission_count    bigint[]      NOT NULL,
     score               numeric[]     NOT NULL,
-    CONSTRAINT packs_pkey PRIMARY KEY (board_id, until),
-    CONSTRAINT a_kept_board_is_whole CHECK (kept_at IS NULL OR (kept_at < until AND is_whole))
+    CONSTRAINT packs_pkey PRIMARY KEY (board_id, until)
 );
 COMMENT ON TABLE kaggle_internal.packs IS 'What the entries of a board were until it changed, a row for each change. The arrays run in parallel: first the ranked teams, then the benchmarks, each by team_id; at the end of team_ids stand the teams that were not on the board until then.';
 COMMENT ON COLUMN kaggle_internal.packs.board_id IS 'kaggle.boards.id.';
 COMMENT ON COLUMN kaggle_internal.packs.until IS 'These versions held until just before this moment.';
-COMMENT ON COLUMN kaggle_internal.packs.kept_at IS 'The board since this moment outlives pruning, because an event rests on it; null = it does not.';
-COMMENT ON COLUMN kaggle_internal.packs.is_whole IS 'The pack lists the entries that did not change, too: nothing after it needs to be read. Unless kept_at is set this is a cache.';
+COMMENT ON COLUMN kaggle_internal.packs.is_whole IS 'The pack lists the entries that did not change, too: nothing after it needs to be read. That is a cache, but where it ends what boards.kept_at needs.';
 COMMENT ON COLUMN kaggle_internal.packs.since_whole IS 'How many versions this pack and those before it list since the last whole one; 0 for a whole one.';
 COMMENT ON COLUMN kaggle_internal.packs.ranked IS 'How many of the first versions are of ranked teams.';
 COMMENT ON COLUMN kaggle_internal.packs.ended IS 'How each version ended: m (moved), u (updated), M (both), l (left the board), w (the team only made way: a new order key, and no end), - (it goes on as it was, in a whole pack). a marks the teams that were not there: they were added.';

@@ -173,7 +173,7 @@ BEGIN
         RETURNING * INTO former;
         DELETE FROM past_names n WHERE n.board_id = write_differences.board_id AND n.until = write_differences.at;
     END IF;
-    IF listed = 0 AND former.kept_at IS NULL THEN
+    IF listed = 0 THEN
         RETURN;
     END IF;
     -- A reader of the past stops at a whole pack, and so reads about two boards at most.
@@ -204,9 +204,9 @@ BEGIN
         LEFT JOIN pg_temp.staged_rows_1 s ON s.position = p.position
         LEFT JOIN old o ON o.team_id = coalesce(s.team_id, p.team_id)
     ), packed AS (
-        INSERT INTO packs (board_id, until, kept_at, is_whole, since_whole, ranked, ended, team_ids, order_keys,
+        INSERT INTO packs (board_id, until, is_whole, since_whole, ranked, ended, team_ids, order_keys,
                            changed_at, last_submission_at, submission_count, score)
-        SELECT write_differences.board_id, write_differences.at, former.kept_at, is_whole, since_whole,
+        SELECT write_differences.board_id, write_differences.at, is_whole, since_whole,
                count(*) FILTER (WHERE NOT v.was_benchmark), array_agg(v.ended), array_agg(v.team_id),
                coalesce(array_agg(v.old_key) FILTER (WHERE v.ended <> 'a'), '{}'),
                coalesce(array_agg(v.valid_from) FILTER (WHERE v.ended <> 'a'), '{}'),

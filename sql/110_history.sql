@@ -18,16 +18,10 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
 $$;
 COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.is_kept(board_id bigint, at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM packs p WHERE p.board_id = is_kept.board_id AND p.kept_at <= is_kept.at AND p.until > is_kept.at)
-$$;
-COMMENT ON FUNCTION kaggle_internal.is_kept(bigint, timestamptz) IS 'Whether a board at a moment outlived the pruning, because an event rests on it.';
-
 CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
-    IF at < board.history_from AND NOT is_kept(board.id, at) THEN
+    IF at < board.history_from AND at <> ALL (board.kept_at) THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('the history of %s begins at %s: what was before is pruned', board.slug, board.history_from),
             HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
@@ -215,7 +209,7 @@ BEGIN
         SELECT p.state, p.begins_at, p.until, p.frame, p.is_whole FROM pack p
         UNION ALL
         SELECT count(*) + 1, coalesce(max(p.until), known_from), 'infinity', 'infinity', true FROM pack p
-        WHERE closed_by = 'infinity'
+        HAVING closed_by = 'infinity'
     ), mention AS MATERIALIZED (
         SELECT m.*, lag(m.state, 1, 0::bigint) OVER (PARTITION BY m.team_id ORDER BY m.state) AS after
         FROM (SELECT f.state, f.until, f.team_id, f.place <= f.ranked AS is_ranked, f.order_keys[f.place] AS order_key,
@@ -463,45 +457,34 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.moments_of_events(bigint) IS 'The moments at which the standings of events rest on the boards of a competition, ascending: their ends, and when they were frozen. Null where row level security may hide events.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards(board kaggle.boards, horizon timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
-DECLARE
-    kept timestamptz;
-    target timestamptz;
-BEGIN
-    FOREACH kept IN ARRAY moments_of_events(board.competition_id) LOOP
-        CONTINUE WHEN kept >= horizon OR kept < board.observed_from OR kept < board.history_from;
-        SELECT p.until INTO target FROM packs p WHERE p.board_id = board.id AND p.until > kept ORDER BY p.until LIMIT 1;
-        CONTINUE WHEN target IS NULL OR target > horizon;      -- it is told by what is not pruned
-        UPDATE packs p
-        SET kept_at = least(p.kept_at, kept), is_whole = true, since_whole = 0, ranked = w.ranked, ended = w.ended,
-            team_ids = w.team_ids, order_keys = w.order_keys, changed_at = w.changed_at,
-            last_submission_at = w.last_submission_at, submission_count = w.submission_count, score = w.score
-        FROM (SELECT count(*) FILTER (WHERE NOT v.is_benchmark) AS ranked, array_agg(v.ended) AS ended,
-                     array_agg(v.team_id) AS team_ids,
-                     coalesce(array_agg(v.order_key) FILTER (WHERE v.ended <> 'a'), '{}') AS order_keys,
-                     coalesce(array_agg(v.valid_from) FILTER (WHERE v.ended <> 'a'), '{}') AS changed_at,
-                     coalesce(array_agg(v.last_submission_at) FILTER (WHERE v.ended <> 'a'), '{}') AS last_submission_at,
-                     coalesce(array_agg(v.submission_count) FILTER (WHERE v.ended <> 'a'), '{}') AS submission_count,
-                     coalesce(array_agg(v.score) FILTER (WHERE v.ended <> 'a'), '{}') AS score
-              FROM (SELECT coalesce(l.ended, '-') AS ended, coalesce(l.team_id, b.team_id) AS team_id, b.is_benchmark,
-                           b.order_key, b.valid_from, b.last_submission_at, b.submission_count, b.score
-                    FROM versions(board.id, kept) b
-                    FULL JOIN (SELECT unnest(p.ended) AS ended, unnest(p.team_ids) AS team_id FROM packs p
-                               WHERE p.board_id = board.id AND p.until = target) l ON l.team_id = b.team_id
-                    ORDER BY b.is_benchmark, 2) v) w
-        WHERE p.board_id = board.id AND p.until = target;
-    END LOOP;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.keep_boards(kaggle.boards, timestamptz) IS 'Keeps the boards that events rest on from being pruned up to a horizon. The caller holds the row of kaggle.boards.';
+CREATE OR REPLACE FUNCTION kaggle_internal.kept_moments(board kaggle.boards) RETURNS timestamptz[]
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT ARRAY(SELECT m FROM unnest(moments_of_events(board.competition_id)) AS m
+                 WHERE m >= board.observed_from AND (m >= board.history_from) IS NOT FALSE OR m = ANY (board.kept_at))
+$$;
+COMMENT ON FUNCTION kaggle_internal.kept_moments(kaggle.boards) IS 'The moments at which events rest on this board, as far as it has not been pruned.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.prunable_packs(board kaggle.boards, horizon timestamptz)
+RETURNS TABLE (until timestamptz, versions integer)
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    -- A kept board is told by the packs behind it as far as the first whole one.
+    SELECT p.until, cardinality(p.team_ids) FROM packs p
+    WHERE p.board_id = board.id AND p.until <= horizon AND moments_of_events(board.competition_id) IS NOT NULL
+      AND NOT EXISTS (SELECT FROM unnest(kept_moments(board)) AS m
+                      WHERE p.until > m
+                        AND NOT EXISTS (SELECT FROM packs w WHERE w.board_id = board.id AND w.is_whole
+                                        AND w.until > m AND w.until < p.until))
+$$;
+COMMENT ON FUNCTION kaggle_internal.prunable_packs(kaggle.boards, timestamptz) IS 'The packs of a board up to a horizon that no event rests on, and how many versions each lists.';
 
 CREATE OR REPLACE FUNCTION kaggle.prune_history(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     horizon constant timestamptz := clock_timestamp() - CASE WHEN older_than < '0' THEN '0' ELSE older_than END;
     target boards;
+    doomed timestamptz[];
     pruned bigint := 0;
-    pack packs;
+    versions bigint;
 BEGIN
     target.id := 0;
     -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
@@ -509,118 +492,45 @@ BEGIN
     -- sync waits at most until a chunk commits.
     WHILE pruned < at_most LOOP
         SELECT b.* INTO target FROM boards b
-        WHERE b.id > target.id AND moments_of_events(b.competition_id) IS NOT NULL
-          AND EXISTS (SELECT FROM packs p WHERE p.board_id = b.id AND p.until <= horizon AND p.kept_at IS NULL)
+        WHERE b.id > target.id AND EXISTS (SELECT FROM prunable_packs(b, horizon))
         ORDER BY b.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
         EXIT WHEN NOT FOUND;
-        PERFORM keep_boards(target, horizon);
-        UPDATE boards b SET history_from = horizon
-        WHERE b.id = target.id AND (b.history_from < horizon OR b.history_from IS NULL);
-        FOR pack IN SELECT * FROM packs p
-                    WHERE p.board_id = target.id AND p.until <= horizon AND p.kept_at IS NULL ORDER BY p.until LOOP
-            EXIT WHEN pruned >= at_most;
-            DELETE FROM packs p WHERE p.board_id = target.id AND p.until = pack.until;
-            -- A kept board has the names that came after it.
-            DELETE FROM past_names n
-            WHERE n.board_id = target.id AND n.until <= pack.until
-              AND NOT EXISTS (SELECT FROM packs k WHERE k.board_id = target.id AND k.kept_at < n.until);
-            pruned := pruned + cardinality(pack.team_ids);
-        END LOOP;
+        UPDATE boards b
+        SET history_from = greatest(b.history_from, horizon),
+            kept_at = ARRAY(SELECT m FROM unnest(kept_moments(b)) AS m WHERE m < horizon)
+        WHERE b.id = target.id;
+        SELECT array_agg(d.until), sum(d.versions) INTO doomed, versions
+        FROM (SELECT p.until, p.versions, sum(p.versions) OVER (ORDER BY p.until) - p.versions AS before
+              FROM prunable_packs(target, horizon) p) d
+        WHERE d.before < at_most - pruned;
+        DELETE FROM packs p WHERE p.board_id = target.id AND p.until = ANY (doomed);
+        DELETE FROM past_names n
+        WHERE n.board_id = target.id AND n.until <= (SELECT max(d) FROM unnest(doomed) AS d)
+          AND n.until <= coalesce((SELECT min(m) FROM unnest(kept_moments(target)) AS m), 'infinity');
+        pruned := pruned + versions;
     END LOOP;
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
 COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS 'Removes versions that ended longer ago than this, at most that many, rounded up to what one sync replaced; call again, in a transaction of its own, until it returns 0. Asking for a moment before the pruned horizon raises and names it; rank_history begins there. The boards that the standings of events rest on are kept. Waits for nobody: what others hold is left for the next time.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.merge_packs(board kaggle.boards, moments timestamptz[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    kept constant timestamptz := moments[cardinality(moments)];
-    merged bigint;
-BEGIN
-    -- Of each team the first pack says what it was; the last one says whether it is still there.
-    WITH former AS (
-        DELETE FROM packs p WHERE p.board_id = board.id AND p.until = ANY (moments) RETURNING p.*
-    ), version AS (
-        SELECT f.until, f.is_whole, f.kept_at, generate_subscripts(f.team_ids, 1) > f.ranked AS is_benchmark,
-               unnest(f.team_ids) AS team_id, unnest(f.ended) AS ended, unnest(f.order_keys) AS order_key,
-               unnest(f.changed_at) AS changed_at, unnest(f.last_submission_at) AS last_submission_at,
-               unnest(f.submission_count) AS submission_count, unnest(f.score) AS score
-        FROM former f
-    ), team AS (
-        SELECT DISTINCT ON (v.team_id) v.*, string_agg(v.ended, '') OVER w AS endings
-        FROM version v
-        WINDOW w AS (PARTITION BY v.team_id ORDER BY v.until ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-        ORDER BY v.team_id, v.until
-    ), remaining AS (
-        SELECT t.*, CASE WHEN t.endings LIKE 'a%' THEN 'a' WHEN t.endings LIKE '%l' THEN 'l'
-                         WHEN t.endings ~ '[mMl]' THEN CASE WHEN t.endings ~ '[uM]' THEN 'M' ELSE 'm' END
-                         WHEN t.endings ~ 'u' THEN 'u' WHEN t.endings ~ 'w' THEN 'w' ELSE '-' END::"char" AS ending
-        FROM team t
-        WHERE t.endings NOT LIKE 'a%l'
-        ORDER BY t.ended = 'a', t.is_benchmark, t.team_id
-    ), packed AS (
-        INSERT INTO packs (board_id, until, kept_at, is_whole, since_whole, ranked, ended, team_ids, order_keys,
-                           changed_at, last_submission_at, submission_count, score)
-        SELECT board.id, kept, (SELECT min(f.kept_at) FROM former f), w.is_whole,
-               CASE WHEN w.is_whole THEN 0 ELSE count(*) END,
-               count(*) FILTER (WHERE r.ending <> 'a' AND NOT r.is_benchmark), array_agg(r.ending), array_agg(r.team_id),
-               coalesce(array_agg(r.order_key) FILTER (WHERE r.ending <> 'a'), '{}'),
-               coalesce(array_agg(r.changed_at) FILTER (WHERE r.ending <> 'a'), '{}'),
-               coalesce(array_agg(r.last_submission_at) FILTER (WHERE r.ending <> 'a'), '{}'),
-               coalesce(array_agg(r.submission_count) FILTER (WHERE r.ending <> 'a'), '{}'),
-               coalesce(array_agg(r.score) FILTER (WHERE r.ending <> 'a'), '{}')
-        FROM remaining r CROSS JOIN (SELECT bool_or(f.is_whole) AS is_whole FROM former f) w
-        WHERE moments[1] > board.observed_from
-        GROUP BY w.is_whole
-    )
-    SELECT count(*) INTO merged FROM version;
-    WITH former AS (
-        DELETE FROM past_names n WHERE n.board_id = board.id AND n.until = ANY (moments) RETURNING n.*
-    )
-    INSERT INTO past_names (board_id, team_id, until, first_seen_at, team_name, member_usernames)
-    SELECT DISTINCT ON (f.team_id) f.board_id, f.team_id, kept, f.first_seen_at, f.team_name, f.member_usernames
-    FROM former f ORDER BY f.team_id, f.until;
-    UPDATE boards b SET observed_from = kept WHERE b.id = board.id AND b.observed_from = moments[1];
-    UPDATE sync_runs r SET is_merged = true
-    WHERE r.board_id = board.id AND r.observed_at >= moments[1] AND r.observed_at < kept
-      AND r.outcome IN ('changed', 'unchanged') AND NOT r.is_merged;
-    RETURN greatest(merged, 1);
-END $$;
-COMMENT ON FUNCTION kaggle_internal.merge_packs(kaggle.boards, timestamptz[]) IS 'Keeps, of the boards as of some moments that follow one another, the last one. Returns how many versions were looked at. The caller holds the row of kaggle.boards.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.thin_history(at_most integer DEFAULT 10000) RETURNS bigint
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    target record;
-    board boards;
-    looked_at bigint := 0;
-BEGIN
-    FOR target IN
-        SELECT b.id, t.moments
-        FROM boards b JOIN competitions c ON c.id = b.competition_id
-        CROSS JOIN LATERAL (SELECT moments_of_events(c.id) AS protected OFFSET 0) e
-        CROSS JOIN LATERAL (
-            SELECT array_agg(m.at ORDER BY m.at) AS moments
-            FROM (SELECT p.until AS at FROM packs p WHERE p.board_id = b.id UNION SELECT b.observed_from) m
-            WHERE m.at >= coalesce(b.history_from, '-infinity')
-            -- An event rests on the last board until its moment, which begins another interval.
-            GROUP BY date_bin(c.history_interval, m.at, '2000-01-01 00:00:00+00'),
-                     width_bucket(m.at - interval '1 microsecond', e.protected)
-            HAVING count(*) > 1
-               AND date_bin(c.history_interval, min(m.at), '2000-01-01 00:00:00+00') + c.history_interval
-                   < clock_timestamp() - interval '1 hour') t
-        WHERE c.history_interval > '0' AND e.protected IS NOT NULL
-        ORDER BY b.id, t.moments
-    LOOP
-        EXIT WHEN looked_at >= at_most;
-        -- As prune_history: what a sync or another session holds is left for the next time.
-        SELECT b.* INTO board FROM boards b WHERE b.id = target.id FOR NO KEY UPDATE SKIP LOCKED;
-        IF FOUND THEN
-            looked_at := looked_at + merge_packs(board, target.moments);
-        END IF;
-    END LOOP;
-    PERFORM refuse_hidden_rows();
-    RETURN looked_at;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.thin_history(integer) IS 'Keeps the last board of each history_interval that ended more than an hour ago, and those that events rest on; the intervals are counted from 2000-01-01 UTC. Looks at that many versions or a few more; call again, in a transaction of its own, until it returns 0.';
+CREATE OR REPLACE FUNCTION kaggle_internal.intervals_to_thin()
+RETURNS TABLE (board_id bigint, moments timestamptz[])
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT b.id, t.moments
+    FROM boards b JOIN competitions c ON c.id = b.competition_id
+    CROSS JOIN LATERAL (SELECT moments_of_events(c.id) AS protected OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT array_agg(m.at ORDER BY m.at) AS moments
+        FROM (SELECT p.until AS at FROM packs p WHERE p.board_id = b.id UNION SELECT b.observed_from) m
+        WHERE m.at >= coalesce(b.history_from, '-infinity')
+        -- An event rests on the last board until its moment, which begins another interval.
+        GROUP BY date_bin(c.history_interval, m.at, '2000-01-01 00:00:00+00'),
+                 width_bucket(m.at - interval '1 microsecond', e.protected)
+        HAVING count(*) > 1
+           AND date_bin(c.history_interval, min(m.at), '2000-01-01 00:00:00+00') + c.history_interval
+               < clock_timestamp() - interval '1 hour') t
+    WHERE c.history_interval > '0' AND e.protected IS NOT NULL
+    ORDER BY b.id, t.moments
+$$;
+COMMENT ON FUNCTION kaggle_internal.intervals_to_thin() IS 'The moments at which a board changed within one history_interval that ended more than an hour ago; the intervals are counted from 2000-01-01 UTC. Where row level security may hide events there are none.';

@@ -11,7 +11,7 @@ COMMENT ON FUNCTION kaggle_internal.known_board(kaggle.competitions, timestamptz
 
 CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT at < board.history_from AND NOT is_kept(board.id, at)
+    SELECT at < board.history_from AND at <> ALL (board.kept_at)
        AND EXISTS (SELECT FROM sync_runs r WHERE r.board_id = board.id AND r.outcome = 'changed'
                    AND r.observed_at > at AND r.observed_at <= board.history_from)
 $$;

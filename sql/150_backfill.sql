@@ -7,6 +7,8 @@
 --   insert_board   which gives the file's pack; then the file is what the next board is compared with,
 --   amend_board    which gives the pack of that moment anew. Nothing behind it changes, but since when a version holds.
 --
+-- history_interval leaves boards out of the past by the same way: merge_boards, then pack_anew.
+--
 -- Like a sync these run with the rights of whoever calls them, who needs those of the worker.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_backfill(
@@ -107,6 +109,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.stage_base(bigint, timestamptz) IS 'Takes the board as it is known at a moment as the one that the staged rows are compared with; before its first moment it is empty.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.stage_board(board_id bigint, at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
+BEGIN
+    TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
+    INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name, last_submission_at, score, submission_count, members,
+                                       order_key, changed_at)
+    SELECT coalesce(v.rank, 0), v.team_id, v.team_name, v.last_submission_at, v.score, v.submission_count,
+           array_to_string(v.member_usernames, ','), v.order_key, v.valid_from
+    FROM versions(stage_board.board_id, stage_board.at) v ORDER BY v.order_key;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.stage_board(bigint, timestamptz) IS 'Stages the board as it is known at a moment.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.insert_board(
     board kaggle.boards, at timestamptz, behind timestamptz, digest bytea, replaced_characters bigint)
 RETURNS kaggle.sync_runs
@@ -123,9 +137,12 @@ BEGIN
     FROM write_differences(board.id, insert_board.at, board.observed_from, true) d;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR insert_board.at < board.observed_from
                         THEN 'changed' ELSE 'unchanged' END;
+    run := insert_run(run, board.competition_id);
     UPDATE boards b
     SET observed_from = least(b.observed_from, insert_board.at),
-        higher_is_better = coalesce(b.higher_is_better, run.higher_is_better)
+        higher_is_better = (SELECT r.higher_is_better FROM sync_runs r
+                            WHERE r.board_id = board.id AND r.higher_is_better IS NOT NULL
+                            ORDER BY r.observed_at DESC LIMIT 1)
     WHERE b.id = board.id;
     UPDATE leaderboard_entries e SET first_seen_at = insert_board.at FROM pg_temp.staged_rows_1 s
     WHERE e.board_id = board.id AND e.team_id = s.team_id AND e.first_seen_at > insert_board.at;
@@ -139,45 +156,18 @@ BEGIN
                                      submission_count, is_benchmark, score, team_name, member_usernames)
     SELECT board.id, s.team_id, coalesce(p.order_key, b.order_key),
            CASE WHEN coalesce(p.ended, 'w') = 'w' THEN b.valid_from ELSE insert_board.at END,
-           coalesce(b.first_seen_at, insert_board.at), s.last_submission_at, s.submission_count,
+           coalesce(b.first_seen_at, least(insert_board.at,
+               (SELECT min(n.first_seen_at) FROM past_names n WHERE n.board_id = board.id AND n.team_id = s.team_id),
+               (SELECT e.first_seen_at FROM leaderboard_entries e WHERE e.board_id = board.id AND e.team_id = s.team_id))),
+           s.last_submission_at, s.submission_count,
            s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name, coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
     FROM pg_temp.staged_rows_1 s
     LEFT JOIN pg_temp.placed_rows_1 p ON p.position = s.position
     LEFT JOIN base b ON b.team_id = s.team_id;
-    TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
-    INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name, last_submission_at, score, submission_count, members,
-                                       order_key, changed_at)
-    SELECT coalesce(v.rank, 0), v.team_id, v.team_name, v.last_submission_at, v.score, v.submission_count,
-           array_to_string(v.member_usernames, ','), v.order_key, v.valid_from
-    FROM versions(board.id, insert_board.behind) v ORDER BY v.order_key;
-    RETURN insert_run(run, board.competition_id);
+    PERFORM stage_board(board.id, insert_board.behind);
+    RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.insert_board(kaggle.boards, timestamptz, timestamptz, bytea, bigint) IS 'Puts the staged rows into the history, with a run of their own. Then they are what is compared with, and the board as it is known behind them is staged: place it, and call amend_board.';
-
-CREATE OR REPLACE FUNCTION kaggle_internal.amend_board(board kaggle.boards, behind timestamptz) RETURNS void
-LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    run sync_runs;
-    described record;
-BEGIN
-    SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
-    FROM write_differences(board.id, amend_board.behind, '-infinity', true) d;
-    PERFORM correct_changed_at(board.id, amend_board.behind);
-    run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 THEN 'changed' ELSE 'unchanged' END;
-    UPDATE sync_runs r
-    SET outcome = run.outcome, added = run.added, removed = run.removed, updated = run.updated, moved = run.moved
-    WHERE r.board_id = board.id AND r.observed_at = amend_board.behind AND r.outcome IN ('changed', 'unchanged');
-    IF NOT FOUND AND run.outcome = 'changed' THEN
-        -- The run that saw the board then changed nothing, and was pruned.
-        run.observed_at := amend_board.behind;
-        run.board := board.kind;
-        run.board_id := board.id;
-        run.replaced_characters := 0;
-        SELECT d.teams, d.higher_is_better INTO run.teams, run.higher_is_better FROM describe_staging() d;
-        PERFORM insert_run(run, board.competition_id);
-    END IF;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.amend_board(kaggle.boards, timestamptz) IS 'Packs anew what a moment changed, now that another board lies before it, and has its run say so.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.correct_changed_at(board_id bigint, behind timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -217,3 +207,63 @@ BEGIN
     WHERE e.board_id = correct_changed_at.board_id AND e.team_id = c.team_id AND e.valid_from = c.known;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.correct_changed_at(bigint, timestamptz) IS 'Corrects since when the versions hold that begin at a moment before which a board was put in: in the packs that list them until they end, or in the entries.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.pack_anew(
+    board_id bigint, at timestamptz, OUT added bigint, OUT removed bigint, OUT updated bigint, OUT moved bigint)
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    SELECT d.* INTO added, removed, updated, moved
+    FROM boards b CROSS JOIN LATERAL write_differences(b.id, pack_anew.at, b.observed_from, true) d
+    WHERE b.id = pack_anew.board_id;
+    PERFORM correct_changed_at(pack_anew.board_id, pack_anew.at);
+END $$;
+COMMENT ON FUNCTION kaggle_internal.pack_anew(bigint, timestamptz) IS 'Packs what a moment changed, now that another board lies before it: pg_temp.base_rows_1. Returns how many entries it changed.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.amend_board(board kaggle.boards, behind timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    run sync_runs;
+    described record;
+BEGIN
+    SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
+    FROM pack_anew(board.id, amend_board.behind) d;
+    run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 THEN 'changed' ELSE 'unchanged' END;
+    UPDATE sync_runs r
+    SET outcome = run.outcome, added = run.added, removed = run.removed, updated = run.updated, moved = run.moved
+    WHERE r.board_id = board.id AND r.observed_at = amend_board.behind AND r.outcome IN ('changed', 'unchanged');
+    IF NOT FOUND AND run.outcome = 'changed' THEN
+        -- The run that saw the board then changed nothing, and was pruned.
+        run.observed_at := amend_board.behind;
+        run.board := board.kind;
+        run.board_id := board.id;
+        run.replaced_characters := 0;
+        SELECT d.teams, d.higher_is_better INTO run.teams, run.higher_is_better FROM describe_staging() d;
+        PERFORM insert_run(run, board.competition_id);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.amend_board(kaggle.boards, timestamptz) IS 'Packs anew what a moment changed, now that another board lies before it, and has its run say so.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.merge_boards(board_id bigint, moments timestamptz[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    kept constant timestamptz := moments[cardinality(moments)];
+    board boards;
+BEGIN
+    -- As for prune_history: what a sync or another session holds is left for the next time.
+    SELECT * INTO board FROM boards b
+    WHERE b.id = merge_boards.board_id AND (b.history_from <= moments[1]) IS NOT FALSE FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM stage_base(board.id, moments[1] - interval '1 microsecond');
+    PERFORM stage_board(board.id, kept);
+    DELETE FROM packs p WHERE p.board_id = board.id AND p.until = ANY (moments);
+    DELETE FROM past_names n USING pg_temp.base_rows_1 b
+    WHERE n.board_id = board.id AND n.until = ANY (moments) AND n.team_id = b.team_id;
+    UPDATE boards b SET observed_from = kept WHERE b.id = board.id AND b.observed_from = moments[1];
+    UPDATE sync_runs r SET is_merged = true
+    WHERE r.board_id = board.id AND r.observed_at >= moments[1] AND r.observed_at < kept
+      AND r.outcome IN ('changed', 'unchanged') AND NOT r.is_merged;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.merge_boards(bigint, timestamptz[]) IS 'Keeps, of the boards as of moments that follow one another, the last one only: it is staged, to be compared with the one before them; place it, and call pack_anew. False: another session holds the board.';

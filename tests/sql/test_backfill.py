@@ -25,7 +25,9 @@ from pgleaderboard.archives.files import Overrides
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.simulator.boards import zip_board
 from pgleaderboard.sync import board
+from pgleaderboard.sync.order import GAP
 from pgleaderboard.sync.retry import Decision
+from pgleaderboard.sync.staging import Staging
 from pgleaderboard.sync.store import Applied, Begun, Store
 from tests.support.aliases import Connection
 from tests.support.asking import heard
@@ -130,7 +132,8 @@ class World:
     def everything(self, slug: str) -> dict[str, Any]:
         """All that anybody can learn about a competition's boards, without numbers that are given out."""
         runs = self.rows(
-            "SELECT r.id, r.board, r.observed_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved "
+            "SELECT r.id, r.board, r.observed_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved, "
+            "r.is_merged "
             "FROM kaggle.sync_runs r JOIN kaggle.competitions c ON c.id = r.competition_id "
             "WHERE c.kaggle_competition_id = %s ORDER BY r.observed_at, r.board",
             slug,
@@ -155,7 +158,9 @@ class World:
                 for moment in (end - timedelta(microseconds=1), end)
             },
             "changes": [
-                [tuple(map(str, row)) for row in self.rows("SELECT * FROM kaggle.changes(%s)", run[0])] for run in runs
+                [tuple(map(str, row)) for row in self.rows("SELECT * FROM kaggle.changes(%s)", run[0])]
+                for run in runs
+                if not run[-1]
             ],
             "history": self.rows("SELECT * FROM kaggle.rank_history(%s, VARIADIC %s::bigint[])", slug, everybody)
             if runs
@@ -180,7 +185,8 @@ class World:
         return int(
             self.rows(
                 "SELECT count(*) FROM (SELECT board_id FROM kaggle.leaderboard_entries "
-                "UNION ALL SELECT board_id FROM kaggle.leaderboard_history) v "
+                "UNION ALL SELECT board_id FROM kaggle_internal.packs "
+                "UNION ALL SELECT board_id FROM kaggle_internal.past_names) v "
                 "WHERE board_id NOT IN (SELECT id FROM kaggle.boards)"
             )[0][0]
         )
@@ -222,15 +228,11 @@ class Step:
 
 
 @st.composite
-def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
-    """Boards by time, of which some come back, some have two teams swapped.
-
-    interval: minutes that lie at least between two synced boards of a kind.
-    """
+def sequences(draw: st.DrawFn) -> list[Step]:
+    """Boards by time, of which some come back, some have two teams swapped."""
     pool = draw(st.lists(_BOARDS, min_size=1, max_size=4))
     minute = 0
     steps: list[Step] = []
-    synced: dict[str, int] = {}
     shown_last: dict[str, list[Entry]] = {}
     for _ in range(draw(st.integers(1, 9))):
         minute += draw(st.integers(1, 100))
@@ -244,10 +246,7 @@ def sequences(draw: st.DrawFn, *, interval: int | None = None) -> list[Step]:
         elif what == "what was synced last":
             entries = shown_last.get(kind, entries)
         call = draw(st.one_of(st.none(), st.integers(0, 2)))
-        if interval is not None:
-            call = 0 if call is not None or minute - synced.get(kind, -interval) < interval else None
         if call is None:
-            synced[kind] = minute
             shown_last[kind] = entries
         line_end = draw(st.sampled_from(["\n", "\r\n"]))
         steps.append(Step(at(minute), kind, csv_of(entries, line_end=line_end), call))
@@ -263,10 +262,18 @@ _SETTINGS = settings(
 )
 
 
-def both_ways(world: World, steps: list[Step], seed: int, **columns: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The sequence synced in order, and with parts brought later: everything that can be learned of each."""
+def both_ways(
+    world: World, steps: list[Step], seed: int, minutes: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The sequence synced in order, and with parts brought later: everything that can be learned of each.
+
+    minutes: of the history_interval.
+    """
     number = next(_NUMBERS)
-    straight, mixed = (world.compete(f"{name}-{number}", **columns) for name in ("straight", "mixed"))
+    straight, mixed = (
+        world.compete(f"{name}-{number}", history_interval=minutes and timedelta(minutes=minutes))
+        for name in ("straight", "mixed")
+    )
     for step in steps:
         world.sync(straight, step.moment, step.content, step.kind)
     # A backfill goes between two syncs, or behind the last; what it brings is older than the next sync.
@@ -291,6 +298,9 @@ def both_ways(world: World, steps: list[Step], seed: int, **columns: Any) -> tup
         assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
     for step in synced[done:]:
         world.sync(mixed, step.moment, step.content, step.kind)
+    world.store.thin_history()
+    files = [world.file(mixed, step.moment, step.content, step.kind) for step in steps]
+    assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
     return world.everything(straight), world.everything(mixed)
 
 
@@ -306,44 +316,31 @@ def test_any_sequence(world: World, steps: list[Step], seed: int) -> None:
 
 
 @_SETTINGS
-@given(steps=sequences(interval=60), seed=st.integers(0, 10**6))
-def test_any_sequence_with_a_history_interval(world: World, steps: list[Step], seed: int) -> None:
-    """The same where versions close together are merged, as long as nothing was merged away before the files came."""
-    straight, mixed = both_ways_at_the_end(world, steps, seed)
+@given(steps=sequences(), seed=st.integers(0, 10**6), minutes=st.sampled_from([30, 60, 1440]))
+def test_any_sequence_with_a_history_interval(world: World, steps: list[Step], seed: int, minutes: int) -> None:
+    """The same where the last board of each interval is kept, once all boards are there; and the files are known then."""
+    straight, mixed = both_ways(world, steps, seed, minutes)
     for about in straight:
         assert mixed[about] == straight[about], about
-
-
-def both_ways_at_the_end(world: World, steps: list[Step], seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """As `both_ways`, with one backfill behind the last sync and a history_interval of an hour."""
-    number = next(_NUMBERS)
-    straight, mixed = (
-        world.compete(f"{name}-{number}", history_interval=timedelta(hours=1)) for name in ("straight", "mixed")
-    )
-    for step in steps:
-        world.sync(straight, step.moment, step.content, step.kind)
-        if step.call is None:
-            world.sync(mixed, step.moment, step.content, step.kind)
-    files = [world.file(mixed, s.moment, s.content, s.kind) for s in steps if s.call is not None]
-    Random(seed).shuffle(files)
-    if files:
-        world.backfill(mixed, *files)
-        assert {outcome for _, outcome in world.backfill(mixed, *files)} == {"skipped"}
-    return world.everything(straight), world.everything(mixed)
+    # Of each kind the last board of each interval is left.
+    kept = {(step.kind, (step.moment - at(0)) // timedelta(minutes=minutes)): step.moment for step in steps}
+    assert {run[1] for run in straight["runs"] if not run[-1]} >= set(kept.values())
+    changed = [run for run in straight["runs"] if run[2] == "changed" and not run[-1]]
+    assert len({(run[0], (run[1] - at(0)) // timedelta(minutes=minutes)) for run in changed}) == len(changed)
 
 
 # --- beside what goes on ------------------------------------------------------------------------------------------
 
 
 class Meanwhile:
-    """Does something once, when the rebuild has begun and is not committed."""
+    """Does something once, when the first file is there and the others are not."""
 
     def __init__(self, do: Callable[[], None]) -> None:
         self._do = do
         self.done = 0
 
     def __call__(self, more: int, done: int) -> None:
-        """As the progress is told: each step of the rebuild."""
+        """As the progress is told: each file."""
         self.done += done
         if self.done == 1 and done:
             self._do()
@@ -379,53 +376,72 @@ ALL = {5: EARLY[5], 10: teams(1, 2, 3), 20: teams(1, 2, 3), 25: EARLY[25], 30: t
 
 
 def test_a_sync_that_ends_meanwhile_is_kept(world: World, synced: str) -> None:
-    """A whole sync between the beginning of a rebuild and its end counts, and finds the board it knew."""
+    """A whole sync between two files counts, and finds the board it knew."""
     during = Meanwhile(lambda: world.sync(synced, at(40), csv_of(LATER)) == "changed" or pytest.fail("it was stopped"))
     world.backfill(synced, *files_of(world, synced, EARLY), advance=during)
     assert world.everything(synced) == straight(world, ALL | {40: LATER})
     assert world.orphans() == 0
 
 
-def test_an_attempt_that_runs_meanwhile_is_begun_anew(world: World, synced: str) -> None:
-    """What it has read of the order is void: it ends as superseded, and what asked for it is done by the next."""
-    running: list[Begun] = []
-
-    def begin() -> None:
-        running.append(world.begin(synced, at(40)))
-        world.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # it was taken
-
-    world.backfill(synced, *files_of(world, synced, EARLY), advance=Meanwhile(begin))
-    assert world.end(running[0], csv_of(LATER)) in (None, "superseded")
-    jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync'"
-    assert world.rows(jobs) == [(1,)]
-    assert world.everything(synced) == straight(world, ALL)
-    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0])
-    assert (again.action, again.reason) == ("sync", "manual")
-    assert world.end(again, csv_of(LATER)) == "changed"
-    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+def test_an_attempt_that_has_read_the_order_goes_on_over_files_of_before(world: World, synced: str) -> None:
+    """What lies behind the files stays as it was: nothing of what a running attempt has read is void."""
+    running = world.begin(synced, at(40))
+    file = io.BytesIO(zip_of(csv_of(LATER)))
+    read = board.read_zip(file, LIMIT)
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        staging = Staging(connection)
+        with staging.transaction():
+            staging.load(read.layout, board.zip_chunks(file, LIMIT))
+            staging.place("kaggle_internal.board_of_run(%s, 'public')", running.run_id)
+            world.backfill(synced, *files_of(world, synced, EARLY))
+            applied = connection.execute(
+                "SELECT outcome FROM kaggle_internal.apply_board(%s, 'public', %s, 0, %s)",
+                (running.run_id, read.digest, GAP),
+            ).fetchone()
+            connection.execute("COMMIT")
+    assert applied == ("changed",)
+    assert world.everything(synced) == straight(world, ALL | {40: LATER})
 
 
 def test_an_attempt_that_read_the_order_cannot_apply_it_to_another(world: World, synced: str) -> None:
-    """An append between an attempt's reading of the order and its end takes the attempt's fence."""
+    """An append between an attempt's reading of the order and its end takes the attempt's fence; it is begun anew."""
     running = world.begin(synced, at(50))
+    world.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")  # it was taken
     world.backfill(synced, *files_of(world, synced, {40: LATER}))
     assert world.end(running, csv_of(teams(9, 8))) in (None, "superseded")
     assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [1, 4, 3, 5]
+    jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'todo' AND task_name = 'sync'"
+    assert world.rows(jobs) == [(1,)]
+    again = world.store.begin_sync(world.rows("SELECT kaggle.find_competition(%s)", synced)[0][0])
+    assert (again.action, again.reason) == ("sync", "manual")
+    assert world.end(again, csv_of(teams(9, 8))) == "changed"
+    assert [row[1] for row in world.board(synced, datetime.now(UTC))] == [9, 8]
 
 
-def test_nobody_sees_half_of_it(world: World, synced: str, url: str) -> None:
-    """Until the commit other sessions see the board, its past and its runs as they were."""
+def test_nobody_sees_half_a_file(world: World, synced: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the commit other sessions see the board, its past and its runs as they were; killed there, all is as before."""
     before = world.everything(synced)
     seen: list[dict[str, Any]] = []
-    world.backfill(
-        synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: seen.append(world.everything(synced)))
-    )
-    assert seen == [before]
+    place = Staging.place
+
+    class Killed(BaseException):
+        """As a signal would."""
+
+    def watched(staging: Staging, *arguments: Any) -> bool:
+        seen.append(world.everything(synced))
+        if len(seen) == 2:
+            raise Killed
+        return place(staging, *arguments)
+
+    monkeypatch.setattr(Staging, "place", watched)
+    with pytest.raises(Killed):
+        world.backfill(synced, *files_of(world, synced, EARLY))
+    assert seen == [before] * 2
+    assert (world.everything(synced), world.orphans()) == (before, 0)
 
 
-def test_one_that_is_killed_leaves_nothing_and_can_be_run_again(world: World, synced: str) -> None:
-    """In the midst of a rebuild everything is as it was; the second run does it all."""
-    before = world.everything(synced)
+def test_one_that_is_killed_between_files_can_be_run_again(world: World, synced: str) -> None:
+    """What is there stays; the second run does the rest."""
     files = files_of(world, synced, EARLY)
 
     class Killed(BaseException):
@@ -436,8 +452,9 @@ def test_one_that_is_killed_leaves_nothing_and_can_be_run_again(world: World, sy
 
     with pytest.raises(Killed):
         world.backfill(synced, *files, advance=Meanwhile(kill))
-    assert (world.everything(synced), world.orphans()) == (before, 0)
-    world.backfill(synced, *files)
+    assert world.everything(synced) == straight(world, {minute: ALL[minute] for minute in ALL if minute != 25})
+    told = world.backfill(synced, *files)
+    assert [outcome for _, outcome in told] == ["skipped", "changed"]
     assert world.everything(synced) == straight(world, ALL)
 
 
@@ -492,19 +509,19 @@ def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str)
 
 
 def test_a_competition_that_is_linked_elsewhere_meanwhile(world: World, synced: str) -> None:
-    """The rebuild is given up, and nothing of it stays."""
-    before = world.everything(synced)
+    """The backfill is given up; what was put in stays with its board."""
     relink = "UPDATE kaggle.competitions SET kaggle_competition_id = 'elsewhere'"
     with pytest.raises(NeedsPerson, match="the competition was deleted or linked elsewhere meanwhile"):
         world.backfill(
             synced, *files_of(world, synced, EARLY), advance=Meanwhile(lambda: world.db.execute(relink) and None)
         )
     world.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (synced,))
-    assert (world.everything(synced), world.orphans()) == (before, 0)
+    assert world.everything(synced) == straight(world, {minute: ALL[minute] for minute in ALL if minute != 25})
+    assert world.orphans() == 0
 
 
 def test_a_history_that_is_pruned_meanwhile(world: World, synced: str) -> None:
-    """What was read may lack what is gone: it is given up, and says to run it again."""
+    """A file from before the new horizon has no place: it is given up, and says to run it again."""
     prune = "SELECT kaggle.prune_history('0 s')"
     with pytest.raises(NeedsPerson, match="the history was pruned meanwhile: Run it again"):
         world.backfill(
@@ -512,7 +529,7 @@ def test_a_history_that_is_pruned_meanwhile(world: World, synced: str) -> None:
         )
     assert world.orphans() == 0
     assert world.rows("SELECT count(*) FROM kaggle.leaderboard_history") == [(0,)]
-    assert world.rows("SELECT count(*) FROM kaggle.sync_runs WHERE reason = 'backfill'") == [(0,)]
+    assert world.rows("SELECT count(*) FROM kaggle.sync_runs WHERE reason = 'backfill'") == [(1,)]
 
 
 def test_what_a_pruned_run_has_seen_last(world: World) -> None:
@@ -582,9 +599,13 @@ def test_what_cannot_be_put_in_is_refused_before_anything_is_written(world: Worl
 
 
 def test_a_file_whose_rows_contradict_themselves(world: World, synced: str) -> None:
-    """It is named, and nothing of its call is there."""
+    """It is named, and nothing of it is there."""
     good, bad = files_of(world, synced, {5: teams(3), 6: teams(1, 1)})
-    assert refused(world, synced, good, bad).startswith(bad.name)
+    with pytest.raises(NeedsPerson) as refusal:
+        world.backfill(synced, good, bad)
+    assert str(refusal.value).startswith(bad.name)
+    assert [outcome for _, outcome in world.backfill(synced, good)] == ["skipped"]
+    assert [row[1] for row in world.board(synced, at(6))] == [3]
 
 
 def test_before_a_pruned_horizon(world: World) -> None:

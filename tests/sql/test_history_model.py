@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +24,7 @@ SEQUENCES = os.environ.get("HISTORY_SEQUENCES")
 _NUMBERS = itertools.count(1)
 _MICROSECOND = timedelta(microseconds=1)
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 Key = tuple[str, str]  # slug and kind: a board of its own
 
@@ -179,13 +181,16 @@ def _play(syncs: Syncs, slugs: tuple[str, str], first: int, steps: list[Any]) ->
     return model
 
 
-@settings(
-    max_examples=int(SEQUENCES or 120),
+_SETTINGS = settings(
+    max_examples=int(SEQUENCES or 60),
     derandomize=SEQUENCES is None,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@_SETTINGS
 @given(first=st.integers(0, 6), steps=_STEPS)
 def test_any_past(compete: Callable[..., Syncs], first: int, steps: list[Any]) -> None:
     """Each board before comes back identical at every moment, and ranks, movers, history and changes follow from it."""
@@ -200,6 +205,84 @@ def test_any_past(compete: Callable[..., Syncs], first: int, steps: list[Any]) -
         check_history(syncs, model, slug)
     for past in model.boards.values():
         check_changes(syncs, past)
+        check_versions(syncs, past)
+    syncs.db.execute(WITHOUT_CACHE)
+    for slug in {slug for slug, _ in model.boards}:
+        moments = [at for (of, _), past in model.boards.items() if of == slug for at, _, _ in past]
+        check_boards(syncs, model, slug, moments)
+        check_history(syncs, model, slug)
+
+
+@_SETTINGS
+@given(first=st.integers(0, 6), steps=_STEPS, seed=st.integers(0, 10**6))
+def test_a_past_that_was_thinned_and_pruned(
+    compete: Callable[..., Syncs], first: int, steps: list[Any], seed: int
+) -> None:
+    """The last board of each interval is as it was and the others are not told; what is pruned is, but for what an
+    event rests on."""
+    number = next(_NUMBERS)
+    slugs = (f"a-{number}", f"b-{number}")
+    syncs = compete(slugs[0])
+    model = _play(syncs, slugs, first, steps)
+    random = Random(seed)
+    stride = random.choice([timedelta(seconds=1), timedelta(hours=1), timedelta(days=30)])
+    syncs.db.execute(
+        "UPDATE kaggle.competitions SET history_interval = %s WHERE id = %s", (stride, syncs.competition)
+    )
+    moments = sorted(at for past in model.boards.values() for at, _, _ in past)
+    frozen_at = random.choice(moments) + random.choice([timedelta(0), _MICROSECOND, -_MICROSECOND])
+    syncs.db.execute(
+        "WITH e AS (INSERT INTO kaggle.events (slug, title, frozen_at) VALUES (%s, 'Night', %s) RETURNING id) "
+        "INSERT INTO kaggle.event_competitions (event_id, competition_id) SELECT id, %s FROM e",
+        (f"night-{number}", frozen_at, syncs.competition),
+    )
+    syncs.store.thin_history()
+    told = {key: _thinned(past, stride, frozen_at) for key, past in model.boards.items()}
+    check_told_boards(syncs, model, told)
+    standing = "SELECT place, kaggle_username, points FROM kaggle.event_standings WHERE event_slug = %s"
+    before_pruning = syncs.db.execute(standing, (f"night-{number}",)).fetchall()
+
+    horizon = random.choice(moments)
+    while syncs.scalar("SELECT kaggle.prune_history(clock_timestamp() - %s, %s)", horizon, random.choice([1, 10000])):
+        pass
+    check_told_boards(syncs, model, told)
+    assert syncs.db.execute(standing, (f"night-{number}",)).fetchall() == before_pruning
+
+
+Past = list[tuple[datetime, int, list[Entry]]]
+
+
+def _thinned(past: Past, stride: timedelta, frozen_at: datetime) -> Past:
+    """The boards that are kept: of each interval, which the freeze divides, the last one that differs from before."""
+    kept: dict[tuple[int, bool], tuple[datetime, int, list[Entry]]] = {}
+    before: bytes | None = None
+    for at, run_id, board in past:
+        if csv_of(board) != before:
+            kept[(at - _EPOCH) // stride, at > frozen_at] = (at, run_id, board)
+        before = csv_of(board)
+    return list(kept.values())
+
+
+def check_told_boards(syncs: Syncs, model: Model, told: dict[Key, Past]) -> None:
+    """At each moment at which a board was seen it is the last kept one until then, unless it was pruned."""
+    for (slug, kind), past in model.boards.items():
+        board_id, observed_from, history_from = syncs.db.execute(
+            "SELECT id, observed_from, history_from FROM kaggle.boards WHERE slug = %s AND kind = %s", (slug, kind)
+        ).fetchone() or (None, None, None)
+        kept = told[slug, kind]
+        assert observed_from == kept[0][0]
+        for at, _, _ in past:
+            if at >= max(observed_from, history_from or observed_from):
+                rows = syncs.db.execute(
+                    "SELECT v.rank, v.team_id, v.team_name, v.score::text, v.submission_count, v.last_submission_at, "
+                    "v.member_usernames, v.is_benchmark FROM kaggle_internal.versions(%s, %s) v ORDER BY v.order_key",
+                    (board_id, at),
+                ).fetchall()
+                assert rows == shown([board for moment, _, board in kept if moment <= at][-1])
+        merged = syncs.db.execute(
+            "SELECT observed_at FROM kaggle.sync_runs WHERE board_id = %s AND is_merged", (board_id,)
+        ).fetchall()
+        assert {at for (at,) in merged}.isdisjoint({at for at, _, _ in kept})
 
 
 def check_boards(syncs: Syncs, model: Model, slug: str, moments: list[datetime]) -> None:
@@ -277,6 +360,63 @@ def check_changes(syncs: Syncs, past: list[tuple[datetime, int, list[Entry]]]) -
             assert rank_before == (old[team][0] if team in old else None)
             assert rank_after == (new[team][0] if team in new else None)
         before = board
+
+
+WITHOUT_CACHE = """
+    -- What is left of each whole pack when it does not list the rest of the board.
+    UPDATE kaggle_internal.packs p
+    SET is_whole = false, ranked = w.ranked, ended = w.ended, team_ids = w.team_ids, order_keys = w.order_keys,
+        changed_at = w.changed_at, last_submission_at = w.last_submission_at, submission_count = w.submission_count,
+        score = w.score
+    FROM (SELECT v.board_id, v.until, count(*) FILTER (WHERE v.nth <= v.ranked) AS ranked,
+                 array_agg(v.ended ORDER BY v.nth) AS ended, array_agg(v.team_id ORDER BY v.nth) AS team_ids,
+                 coalesce(array_agg(v.order_key ORDER BY v.nth) FILTER (WHERE v.ended <> 'a'), '{}') AS order_keys,
+                 coalesce(array_agg(v.changed_at ORDER BY v.nth) FILTER (WHERE v.ended <> 'a'), '{}') AS changed_at,
+                 coalesce(array_agg(v.last_submission_at ORDER BY v.nth) FILTER (WHERE v.ended <> 'a'), '{}')
+                     AS last_submission_at,
+                 coalesce(array_agg(v.submission_count ORDER BY v.nth) FILTER (WHERE v.ended <> 'a'), '{}')
+                     AS submission_count,
+                 coalesce(array_agg(v.score ORDER BY v.nth) FILTER (WHERE v.ended <> 'a'), '{}') AS score
+          FROM (SELECT o.board_id, o.until, o.ranked, generate_subscripts(o.team_ids, 1) AS nth,
+                       unnest(o.ended) AS ended, unnest(o.team_ids) AS team_id, unnest(o.order_keys) AS order_key,
+                       unnest(o.changed_at) AS changed_at, unnest(o.last_submission_at) AS last_submission_at,
+                       unnest(o.submission_count) AS submission_count, unnest(o.score) AS score
+                FROM kaggle_internal.packs o WHERE o.is_whole) v
+          WHERE v.ended <> '-'
+          GROUP BY v.board_id, v.until) w
+    WHERE p.board_id = w.board_id AND p.until = w.until
+"""
+
+
+def check_versions(syncs: Syncs, past: list[tuple[datetime, int, list[Entry]]]) -> None:
+    """leaderboard_history has a row for each version that ended, and none for who only made way."""
+    (run_id,) = (run_id for _, run_id, _ in past[:1])
+    told = syncs.db.execute(
+        "SELECT h.team_id, h.valid_from, h.valid_until, h.team_name, h.score::text, h.submission_count, "
+        "h.last_submission_at, h.member_usernames, h.is_benchmark, h.first_seen_at "
+        "FROM kaggle.leaderboard_history h JOIN kaggle.sync_runs r ON r.board_id = h.board_id WHERE r.id = %s",
+        (run_id,),
+    ).fetchall()
+    changes = {
+        (run_id, team): what
+        for run_id, team, what in syncs.db.execute(
+            "SELECT run, team_id, what FROM unnest(%s::bigint[]) run CROSS JOIN LATERAL kaggle.changes(run)",
+            ([run_id for _, run_id, _ in past],),
+        ).fetchall()
+    }
+    expected = []
+    open_since: dict[int, datetime] = {}
+    first_seen: dict[int, datetime] = {}
+    before: dict[int, Shown] = {}
+    for at, run_id, board in past:
+        for team, row in before.items():
+            if (run_id, team) in changes:
+                expected.append((team, open_since.pop(team), at, *row[2:], first_seen[team]))
+        before = {row[1]: row for row in shown(board)}
+        for team in before:
+            first_seen.setdefault(team, at)
+            open_since.setdefault(team, at)
+    assert sorted(told, key=str) == sorted(expected, key=str)
 
 
 def test_ten_thousand_insertions_at_one_place(compete: Callable[..., Syncs]) -> None:

@@ -53,6 +53,9 @@ class Known:
     history_from: datetime | None
 
 
+Advance = Callable[[int, int], None]  # so many steps more are known of, so many are done
+
+
 class ArchiveStore:
     """Calls into the database over one connection in autocommit, which must be a session of its own.
 

@@ -19,7 +19,7 @@ from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board
 from pgleaderboard.sync.retry import Decision
-from pgleaderboard.sync.staging import Staging
+from pgleaderboard.sync.staging import BASE, Staging
 
 CONDITION_TIMEOUT = "2s"
 
@@ -214,8 +214,15 @@ class Store:
         self._in_chunks("SELECT kaggle.prune_history(%s)", older_than)
 
     def thin_history(self) -> None:
-        """Keep the last board of each history_interval, chunk by chunk."""
-        self._in_chunks("SELECT kaggle_internal.thin_history()")
+        """Keep the last board of each history_interval, an interval a transaction."""
+        with self._pool.connection() as connection:
+            for board_id, moments in rows(connection, "SELECT * FROM kaggle_internal.intervals_to_thin()"):
+                staging = Staging(connection)
+                with staging.transaction():
+                    if value(connection, "SELECT kaggle_internal.merge_boards(%s, %s)", board_id, moments):
+                        staging.place(BASE)
+                        connection.execute("SELECT kaggle_internal.pack_anew(%s, %s)", (board_id, moments[-1]))
+                        connection.execute("COMMIT")
 
     def _in_chunks(self, query: LiteralString, *values: Any) -> None:
         while self._value(query, *values):
