@@ -254,12 +254,6 @@ INTERVAL = timedelta(hours=1)
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def thin(db: Connection, at_most: int = 10000) -> None:
-    """All chunks."""
-    while (db.execute("SELECT kaggle_internal.thin_history(%s)", (at_most,)).fetchone() or (0,))[0]:
-        pass
-
-
 @settings(
     max_examples=30,
     derandomize=True,
@@ -293,8 +287,8 @@ def test_the_last_board_within_history_interval_counts(compete: Compete, steps: 
         every.append((at, run_id, board))
         counted[run_id] = syncs.run()
         if thinned:  # what is thinned is thinned again later, along with what came since
-            thin(syncs.db, 1)
-    thin(syncs.db)
+            syncs.store.thin_history()
+    syncs.store.thin_history()
 
     kept = [list(boards)[-1] for _, boards in itertools.groupby(every, lambda board: (board[0] - MIDNIGHT) // INTERVAL)]
     expected: list[Entry] = []
@@ -342,7 +336,7 @@ def test_what_is_not_yet_an_hour_old_is_all_kept(compete: Compete, db: Connectio
     for at, board in zip(moments, BOARDS, strict=True):
         for each in (syncs, whole):
             each.sync_at(at, zip_of(board))
-    thin(db)
+    syncs.store.thin_history()
     expected = [[], [], BOARDS[2], *BOARDS[3:]]
     if syncs.scalar("SELECT now() >= %s::timestamptz + interval '2 hours'", begins):
         expected[3:5] = [BOARDS[2], BOARDS[2]]  # the hour has turned meanwhile
@@ -350,7 +344,7 @@ def test_what_is_not_yet_an_hour_old_is_all_kept(compete: Compete, db: Connectio
     assert [as_of(db, "b-board", at) for at in moments] == [shown(board) for board in BOARDS]
 
 
-def test_thinning_waits_for_nobody(compete: Compete, db: Connection, connect: Connect) -> None:
+def test_thinning_waits_for_nobody(compete: Compete, connect: Connect) -> None:
     """A board that another session holds is left for the next time; others are thinned meanwhile."""
     boards = [compete(f"board-{number}", history_interval=INTERVAL) for number in range(2)]
     for syncs in boards:
@@ -359,9 +353,8 @@ def test_thinning_waits_for_nobody(compete: Compete, db: Connection, connect: Co
     holding = connect()
     holding.execute("SELECT FROM kaggle.boards WHERE slug = 'board-0' FOR NO KEY UPDATE")
     merged = "SELECT array_agg(DISTINCT competition_id ORDER BY competition_id) FROM kaggle.sync_runs WHERE is_merged"
-    db.execute(IMPATIENT)
-    thin(db)
+    boards[0].store.thin_history()
     assert boards[1].scalar(merged) == [boards[1].competition]
     holding.commit()
-    thin(db)
+    boards[0].store.thin_history()
     assert boards[1].scalar(merged) == [boards[0].competition, boards[1].competition]

@@ -118,7 +118,6 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
         ("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)),
         ("SELECT kaggle_internal.remove_detached()", ()),
         ("SELECT kaggle_internal.prune_runs('-1 hour')", ()),
-        ("SELECT kaggle_internal.thin_history()", ()),
         ("SELECT kaggle_internal.begin_backfill('a-board')", ()),
     ):
         try:
