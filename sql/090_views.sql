@@ -42,7 +42,7 @@ COMMENT ON COLUMN kaggle.leaderboard.member_usernames IS 'Kaggle usernames of it
 COMMENT ON COLUMN kaggle.leaderboard.is_benchmark IS 'A host''s benchmark, not a competitor.';
 COMMENT ON COLUMN kaggle.leaderboard.board IS 'public or private.';
 COMMENT ON COLUMN kaggle.leaderboard.first_seen_at IS 'When the team was first seen on this board.';
-COMMENT ON COLUMN kaggle.leaderboard.entry_changed_at IS 'When a fact or the place of this entry changed last; changes closer together than history_interval count as one, the first.';
+COMMENT ON COLUMN kaggle.leaderboard.entry_changed_at IS 'When a fact or the place of this entry changed last; where history_interval left out the board at which it did, the next one that is kept counts.';
 COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be right as of then.';
 
 CREATE OR REPLACE VIEW kaggle.workers AS

@@ -22,7 +22,8 @@ WORKERS_TABLES = (
     "kaggle.sync_runs",
     "kaggle.boards",
     "kaggle.leaderboard_entries",
-    "kaggle.leaderboard_history",
+    "kaggle_internal.packs",
+    "kaggle_internal.past_names",
     "kaggle_internal.worker_processes",
     "kaggle_internal.kaggle_budget",
 )
@@ -226,7 +227,7 @@ class _Staff:
         def is_half_gone() -> bool:
             removing[:] = self._world.sql(
                 "SELECT worker_id FROM procrastinate.procrastinate_jobs, "
-                "(SELECT count(*) AS left FROM kaggle.leaderboard_history WHERE board_id = %s) AS board"
+                "(SELECT count(*) AS left FROM kaggle_internal.past_names WHERE board_id = %s) AS board"
                 " WHERE task_name = 'remove' AND status = 'doing' AND worker_id = ANY (%s)"
                 " AND board.left BETWEEN 1 AND %s",
                 board_id,
@@ -241,18 +242,27 @@ class _Staff:
 
 
 def _write_past(world: World, competition_id: int, versions: int) -> int:
-    """Write closed versions and runs under the board of a competition. Returns the board's id."""
+    """Write closed versions, each under another name, and runs under the board of a competition. Returns the board's id.
+
+    A pack holds a hundred versions, so that they are removed in as many chunks as the names.
+    """
     ((board_id,),) = world.sql(
         "SELECT id FROM kaggle.boards WHERE competition_id = %s ORDER BY id DESC LIMIT 1", competition_id
     )
     world.sql(
-        "INSERT INTO kaggle.leaderboard_history (board_id, team_id, order_key, valid_from, valid_until, first_seen_at,"
-        " submission_count, is_benchmark, score, team_name, member_usernames)"
-        " SELECT %s, n %% 5000, n, moment, moment + interval '1 hour', moment, 1, false, n, 'team ' || n, '{}'"
-        " FROM generate_series(1, %s) AS n,"
-        " LATERAL (SELECT timestamptz '2020-01-01Z' + n / 5000 * interval '1 hour') AS m (moment)",
-        board_id,
+        "WITH version AS ("
+        " SELECT n %% 100 AS team_id, n, moment, moment + interval '1 hour' AS until FROM generate_series(1, %s) AS n,"
+        " LATERAL (SELECT timestamptz '2020-01-01Z' + n / 100 * interval '1 hour') AS m (moment)"
+        "), packed AS ("
+        " INSERT INTO kaggle_internal.packs (board_id, until, is_whole, since_whole, ranked, ended, team_ids, order_keys,"
+        " changed_at, last_submission_at, submission_count, score)"
+        " SELECT %s, until, false, 0, count(*), array_agg('u'::\"char\"), array_agg(team_id), array_agg(n::bigint),"
+        " array_agg(moment), array_agg(moment), array_agg(1::bigint), array_agg(n::numeric) FROM version GROUP BY until"
+        ") INSERT INTO kaggle_internal.past_names (board_id, team_id, until, first_seen_at, team_name, member_usernames)"
+        " SELECT %s, team_id, until, moment, 'team ' || n, '{}' FROM version",
         versions,
+        board_id,
+        board_id,
     )
     world.sql(
         "INSERT INTO kaggle.sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome,"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import random
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 from pgleaderboard.simulator.boards import zip_board
@@ -19,18 +20,16 @@ from tests.support.boards import Entry, csv_of, read_csv
 from tests.support.faults import Simulator, Zipped
 from tests.support.kaggle import make_kaggle
 from tests.support.pages import check, files
+from tests.support.past import time_passes
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")
 STEPS_A_DAY = 20
 
-# Every stored moment of which the page could tell. Not when a sync is due: those would all be overdue.
+# Every stored moment of which the page could tell, but for those of boards. Not when a sync is due: those would all be
+# overdue.
 MOMENTS = {
     "kaggle.events": ("start_date", "end_date", "dates_checked_at"),
     "kaggle.competitions": ("start_date", "end_date", "dates_checked_at"),
-    "kaggle.boards": ("observed_from", "observed_at"),
-    "kaggle.leaderboard_entries": ("valid_from", "first_seen_at"),
-    "kaggle.leaderboard_history": ("valid_from", "valid_until", "first_seen_at"),
-    "kaggle.sync_runs": ("observed_at", "started_at", "finished_at"),
     "kaggle_internal.sync_state": ("last_attempt_at", "last_success_at"),
 }
 
@@ -40,6 +39,7 @@ def a_day_passes(db: Connection) -> None:
     for table, columns in MOMENTS.items():
         older = ", ".join(f"{column} = {column} - interval '1 day'" for column in columns)
         move_time(db, f"UPDATE {table} SET {older}")
+    time_passes(db, timedelta(days=1))
 
 
 def private_board(simulator: Simulator, slug: str) -> bytes:

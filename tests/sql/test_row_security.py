@@ -6,7 +6,8 @@ import logging
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -133,17 +134,21 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("table", OF_THE_WORKER)
 def test_a_worker_that_does_not_see_its_own_tables_does_nothing(
-    db: Connection, syncs: Syncs, as_role: Connection, table: str, policy: str
+    db: Connection, syncs: Syncs, as_role: Connection, role_url: str, table: str, policy: str
 ) -> None:
     """Every function refuses, names the table and the remedy, and leaves everything as it is."""
-    syncs.sync(zip_of(teams(1, 2, 3)))
-    syncs.sync(zip_of(teams(3, 2)))
+    db.execute("UPDATE kaggle.competitions SET history_interval = '1 hour'")
+    for minute, ids in enumerate(((1, 2, 3), (3, 2), (2, 3, 1))):
+        syncs.sync_at(datetime(2026, 1, 1, 0, minute, tzinfo=UTC), zip_of(teams(*ids)))
     run_id = syncs.begin().run_id
     before = kept(db)
     worker_id = value(as_role, "SELECT kaggle_internal.register_worker('test', 'credential')")
     hide(db, table, policy)
 
     refused = tried(as_role, syncs.competition, run_id, worker_id)
+    with closing(Store(role_url, WORKER, connections=1)) as store, suppress(HIDDEN):
+        store.open()
+        store.thin_history()
 
     assert {"sweep", "fail_run", "let_go"} <= refused  # the others may find nothing to do
     assert kept(db) == before

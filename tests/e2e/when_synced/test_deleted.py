@@ -24,7 +24,8 @@ OF_COMPETITIONS = (
     "kaggle.sync_runs",
     "kaggle.boards",
     "kaggle.leaderboard_entries",
-    "kaggle.leaderboard_history",
+    "kaggle_internal.packs",
+    "kaggle_internal.past_names",
 )
 
 

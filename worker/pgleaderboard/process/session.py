@@ -227,7 +227,7 @@ class Session:
             await asyncio.sleep(PRUNE_EVERY)
 
     def prune(self) -> None:
-        """Remove old runs and history, and what lies closer together than history_interval."""
+        """Remove old runs and history, and of each history_interval all boards but the last."""
         self.store.prune_runs(self.configuration.runs_for)
         self.store.thin_history()
         if self.configuration.history_for is not None:
