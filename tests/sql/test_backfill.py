@@ -318,7 +318,7 @@ def test_any_sequence(world: World, steps: list[Step], seed: int) -> None:
 @_SETTINGS
 @given(steps=sequences(), seed=st.integers(0, 10**6), minutes=st.sampled_from([30, 60, 1440]))
 def test_any_sequence_with_a_history_interval(world: World, steps: list[Step], seed: int, minutes: int) -> None:
-    """The same where the last board of each interval is kept, once all boards are there; and the files are known then."""
+    """The same where the last board of each interval is kept, once all boards are there; the files are known then."""
     straight, mixed = both_ways(world, steps, seed, minutes)
     for about in straight:
         assert mixed[about] == straight[about], about
@@ -419,7 +419,7 @@ def test_an_attempt_that_read_the_order_cannot_apply_it_to_another(world: World,
 
 
 def test_nobody_sees_half_a_file(world: World, synced: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until the commit other sessions see the board, its past and its runs as they were; killed there, all is as before."""
+    """Until the commit other sessions see the board, its past and its runs as they were; so do all if it is killed."""
     before = world.everything(synced)
     seen: list[dict[str, Any]] = []
     place = Staging.place

@@ -226,9 +226,7 @@ def test_a_past_that_was_thinned_and_pruned(
     model = _play(syncs, slugs, first, steps)
     random = Random(seed)
     stride = random.choice([timedelta(seconds=1), timedelta(hours=1), timedelta(days=30)])
-    syncs.db.execute(
-        "UPDATE kaggle.competitions SET history_interval = %s WHERE id = %s", (stride, syncs.competition)
-    )
+    syncs.db.execute("UPDATE kaggle.competitions SET history_interval = %s WHERE id = %s", (stride, syncs.competition))
     moments = sorted(at for past in model.boards.values() for at, _, _ in past)
     frozen_at = random.choice(moments) + random.choice([timedelta(0), _MICROSECOND, -_MICROSECOND])
     syncs.db.execute(

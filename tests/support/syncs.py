@@ -87,7 +87,8 @@ class Syncs:
             SELECT 'before', v.team_id, v.valid_from, v.order_key, p.xmin::text
             FROM kaggle_internal.packs p JOIN kaggle.boards b ON b.id = p.board_id
             CROSS JOIN LATERAL (
-                SELECT unnest(p.team_ids) AS team_id, unnest(p.changed_at) AS valid_from, unnest(p.order_keys) AS order_key) v
+                SELECT unnest(p.team_ids) AS team_id, unnest(p.changed_at) AS valid_from,
+                       unnest(p.order_keys) AS order_key) v
             WHERE b.competition_id = %(competition)s
             ORDER BY 1, 2, 3
             """,

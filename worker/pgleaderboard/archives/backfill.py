@@ -141,9 +141,7 @@ class ArchiveStore:
                     "kaggle_internal.insert_board(%s::kaggle.boards, %s, %s, %s, %s)", board, file[0], behind, *file[1:]
                 )
                 self._staging.place(BASE)
-                self._connection.execute(
-                    "SELECT kaggle_internal.amend_board(%s::kaggle.boards, %s)", (board, behind)
-                )
+                self._connection.execute("SELECT kaggle_internal.amend_board(%s::kaggle.boards, %s)", (board, behind))
             self._connection.execute("COMMIT")
         return applied
 

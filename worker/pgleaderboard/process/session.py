@@ -249,7 +249,7 @@ async def _first(*work: Awaitable[Any]) -> None:
 
 
 def _abandonable(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """Start a task that may outlive whoever waits for it; asyncio keeps no reference, and complains of unread errors."""
+    """Start a task that may outlive whoever waits for it: asyncio keeps no reference, and logs unread errors."""
     task = asyncio.create_task(work)
     _abandoned.add(task)
     task.add_done_callback(_discard)

@@ -78,7 +78,9 @@ def place(keys: array[int], stays: bytearray) -> array[int]:
     return placed
 
 
-def differences(keys: array[int], news: array[int], fixed: array[int] | None = None) -> Iterator[tuple[int, int | None, str]]:
+def differences(
+    keys: array[int], news: array[int], fixed: array[int] | None = None
+) -> Iterator[tuple[int, int | None, str]]:
     """Tell what became of the entries of a board.
 
     keys: as for `kept`. news: the indexes of entries that were there and have other facts now. fixed: the new keys
@@ -89,7 +91,9 @@ def differences(keys: array[int], news: array[int], fixed: array[int] | None = N
     stays = kept(keys)
     placed = place(keys, stays) if fixed is None else fixed
     updated = set(news)
-    for index in sorted(updated.union(compress(count(), map(ne, keys, placed)), compress(count(), map((0).__eq__, stays)))):
+    for index in sorted(
+        updated.union(compress(count(), map(ne, keys, placed)), compress(count(), map((0).__eq__, stays)))
+    ):
         if keys[index] == NEW:
             letter = "a"
         elif stays[index]:
@@ -124,7 +128,7 @@ def _window(
     if widened or room >= GAP or step * (needed + 1) >= room or not step:
         return (low + room * n // (needed + 1) for n in range(1, needed + 1))
     # Newcomers often come to the same place again. A small step from the side where the keys are denser leaves them
-    # room; where neither side is, a guess costs 8 bits of the gap if it is wrong, and lasts for thousands if it is right.
+    # room. Where neither side is, a guess costs 8 bits of the gap if it is wrong, and lasts for thousands if it is not.
     below = low - placed[first - 2] if first > 1 else GAP
     above = placed[last + 1] - high if last + 1 < size and stays[last + 1] else GAP
     if 4 * below <= above or (4 * above > below and hash((low, high)) & 1):
