@@ -30,7 +30,16 @@ READ = (
     "event_standings",
 )
 ASKING = ("sync_now", "wait_for_sync", "import_competitions")
-PAST = ("leaderboard_as_of", "rank_history", "rank_history_between", "movers", "changes", "team_rank", "shakeup", "medal")
+PAST = (
+    "leaderboard_as_of",
+    "rank_history",
+    "rank_history_between",
+    "movers",
+    "changes",
+    "team_rank",
+    "shakeup",
+    "medal",
+)
 STANDINGS = ("event_standings_as_of",)
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")

@@ -242,7 +242,7 @@ class _Staff:
 
 
 def _write_past(world: World, competition_id: int, versions: int) -> int:
-    """Write closed versions, each under another name, and runs under the board of a competition. Returns the board's id.
+    """Write closed versions, each under another name, and runs under a competition's board. Returns the board's id.
 
     A pack holds a hundred versions, so that they are removed in as many chunks as the names.
     """
@@ -254,11 +254,12 @@ def _write_past(world: World, competition_id: int, versions: int) -> int:
         " SELECT n %% 100 AS team_id, n, moment, moment + interval '1 hour' AS until FROM generate_series(1, %s) AS n,"
         " LATERAL (SELECT timestamptz '2020-01-01Z' + n / 100 * interval '1 hour') AS m (moment)"
         "), packed AS ("
-        " INSERT INTO kaggle_internal.packs (board_id, until, is_whole, since_whole, ranked, ended, team_ids, order_keys,"
-        " changed_at, last_submission_at, submission_count, score)"
+        " INSERT INTO kaggle_internal.packs (board_id, until, is_whole, since_whole, ranked, ended, team_ids,"
+        " order_keys, changed_at, last_submission_at, submission_count, score)"
         " SELECT %s, until, false, 0, count(*), array_agg('u'::\"char\"), array_agg(team_id), array_agg(n::bigint),"
         " array_agg(moment), array_agg(moment), array_agg(1::bigint), array_agg(n::numeric) FROM version GROUP BY until"
-        ") INSERT INTO kaggle_internal.past_names (board_id, team_id, until, first_seen_at, team_name, member_usernames)"
+        ") INSERT INTO kaggle_internal.past_names"
+        " (board_id, team_id, until, first_seen_at, team_name, member_usernames)"
         " SELECT %s, team_id, until, moment, 'team ' || n, '{}' FROM version",
         versions,
         board_id,

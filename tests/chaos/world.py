@@ -332,7 +332,8 @@ class World:
                 FROM kaggle.leaderboard_entries WHERE board_id NOT IN (SELECT id FROM kaggle.boards) GROUP BY board_id
                 UNION ALL
                 SELECT format('history of board %s is left, which is gone', board_id)
-                FROM (SELECT board_id FROM kaggle_internal.packs UNION SELECT board_id FROM kaggle_internal.past_names) h
+                FROM (SELECT board_id FROM kaggle_internal.packs
+                      UNION SELECT board_id FROM kaggle_internal.past_names) AS h
                 WHERE board_id NOT IN (SELECT id FROM kaggle.boards)
                 """
             )

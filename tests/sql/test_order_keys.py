@@ -36,7 +36,8 @@ def test_hundreds_of_newcomers_at_one_place(syncs: Syncs) -> None:
     changed = dict(syncs.db.execute("SELECT team_id, entry_changed_at FROM kaggle.leaderboard").fetchall())
     assert {newcomer: changed[newcomer] for newcomer in joined} == joined
     assert syncs.db.execute(
-        "SELECT team_id, what FROM kaggle.sync_runs r CROSS JOIN LATERAL kaggle.changes(r.id) WHERE added = 1 ORDER BY r.id"
+        "SELECT team_id, what FROM kaggle.sync_runs r CROSS JOIN LATERAL kaggle.changes(r.id) "
+        "WHERE added = 1 ORDER BY r.id"
     ).fetchall() == [(newcomer, "added") for newcomer in joined]
 
 

@@ -83,7 +83,9 @@ def test_a_past_board_costs_a_board(db: Connection, past: Past, slug: str) -> No
 
 def test_rank_history_reads_the_past_once(db: Connection, past: Past) -> None:
     """However many teams are asked for, or for a user."""
-    history = "SELECT h.* FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id WHERE b.slug = 'harsh'"
+    history = (
+        "SELECT h.* FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id WHERE b.slug = 'harsh'"
+    )
     assert versions_read(db, history) >= ONCE  # reading is counted
     for teams in ([2], [2, 70, 150, 180, 199]):
         read = versions_read(db, "SELECT * FROM kaggle.rank_history('harsh', VARIADIC %s::bigint[])", teams)

@@ -313,10 +313,14 @@ def test_the_last_board_within_history_interval_counts(compete: Compete, steps: 
     assert syncs.leaderboard() == shown(every[-1][2])
     # What the runs said when they ended stays.
     for run_id, run in counted.items():
-        assert syncs.db.execute(
-            "SELECT outcome, teams, added, removed, updated, moved, observed_at, board FROM kaggle.sync_runs WHERE id = %s",
-            (run_id,),
-        ).fetchone() == run
+        assert (
+            syncs.db.execute(
+                "SELECT outcome, teams, added, removed, updated, moved, observed_at, board "
+                "FROM kaggle.sync_runs WHERE id = %s",
+                (run_id,),
+            ).fetchone()
+            == run
+        )
     told: dict[int, dict[datetime, int]] = {}
     for at, team, rank in syncs.db.execute(
         "SELECT at, team_id, rank FROM kaggle.rank_history(%s, 1, 2, 3, 4, 5)", (slug,)

@@ -91,18 +91,22 @@ def show(db: Connection, table: str) -> None:
 
 def kept(db: Connection) -> dict[str, list[Any]]:
     """What must not get lost."""
-    return {
-        table: db.execute(f"SELECT to_jsonb(t) FROM kaggle.{table} t ORDER BY 1").fetchall()
-        for table in ("competitions", "boards", "leaderboard_entries", "sync_runs")
-    } | {
-        table: db.execute(f"SELECT to_jsonb(t) FROM kaggle_internal.{table} t ORDER BY 1").fetchall()
-        for table in ("packs", "past_names")
-    } | {
-        "states": db.execute(
-            "SELECT competition_id, link_revision FROM kaggle_internal.sync_state ORDER BY 1"
-        ).fetchall(),
-        "requests": db.execute("SELECT id FROM kaggle_internal.sync_requests ORDER BY 1").fetchall(),
-    }
+    return (
+        {
+            table: db.execute(f"SELECT to_jsonb(t) FROM kaggle.{table} t ORDER BY 1").fetchall()
+            for table in ("competitions", "boards", "leaderboard_entries", "sync_runs")
+        }
+        | {
+            table: db.execute(f"SELECT to_jsonb(t) FROM kaggle_internal.{table} t ORDER BY 1").fetchall()
+            for table in ("packs", "past_names")
+        }
+        | {
+            "states": db.execute(
+                "SELECT competition_id, link_revision FROM kaggle_internal.sync_state ORDER BY 1"
+            ).fetchall(),
+            "requests": db.execute("SELECT id FROM kaggle_internal.sync_requests ORDER BY 1").fetchall(),
+        }
+    )
 
 
 def tried(connection: Connection, competition_id: int, run_id: int, worker_id: int) -> set[str]:

@@ -272,7 +272,9 @@ def test_pruned_history_changes_no_final_standing(db: Connection, compete: Compe
     """The board that a standing rests on is kept, whole, from when it was seen until the next one."""
     syncs = compete("a", event_id=event(db, start_date=EARLY - timedelta(days=1)))
     for minute, order in enumerate(("xyz", "yxz", "zxy", "xzy")):
-        syncs.sync_at(EARLY + timedelta(minutes=minute), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
+        syncs.sync_at(
+            EARLY + timedelta(minutes=minute), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)])
+        )
     until = EARLY + timedelta(seconds=90)
     db.execute(f"UPDATE kaggle.events SET {moment} = %s", (until,))
     board, final = syncs.at(until), [(1, "y", "100"), (2, "x", "50"), (3, "z", "0")]

@@ -22,9 +22,8 @@ def time_passes(db: Connection, by: timedelta, slug: str | None = None) -> None:
     for table, columns in _MOMENTS.items():
         older = [f"{column} = {column} - %(by)s" for column in columns]
         if array := _ARRAYS.get(table):
-            older.append(
-                f"{array} = ARRAY(SELECT v.at - %(by)s FROM unnest({array}) WITH ORDINALITY AS v (at, nth) ORDER BY nth)"
-            )
+            each = f"unnest({array}) WITH ORDINALITY AS v (at, nth)"
+            older.append(f"{array} = ARRAY(SELECT v.at - %(by)s FROM {each} ORDER BY v.nth)")
         board = "id" if table == "kaggle.boards" else "board_id"
         db.execute(
             f"UPDATE {table} SET {', '.join(older)} "
