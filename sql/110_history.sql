@@ -175,8 +175,8 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.teams_of(bigint, text) IS 'The teams of a board that a user (in lower case) is or was a member of.';
 
--- States of a board are numbered by the packs that end them; the entries, or a whole pack, are the last one. A frame is
--- a state of which everything is listed, with the states before it that are told by what changed until it. Within a
+-- States of a board are numbered by the packs that end them; the entries are the last one. Where a pack lists everybody,
+-- a rank is counted there. The other states belong to the frame that the next such pack, or the entries, close. Within a
 -- frame only the keys that the asked teams had there matter: they cut the board into stretches, numbered from 0, and
 -- how many teams stand in which stretch changes by what the packs say.
 CREATE OR REPLACE FUNCTION kaggle_internal.rank_history_of(
@@ -200,15 +200,14 @@ BEGIN
     RETURN QUERY
     WITH pack AS MATERIALIZED (
         SELECT p.*, row_number() OVER ascending AS state, lag(p.until, 1, known_from) OVER ascending AS begins_at,
-               coalesce(min(p.until) FILTER (WHERE p.is_whole) OVER (ORDER BY p.until ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING),
-                        'infinity') AS frame
+               coalesce(min(p.until) FILTER (WHERE p.is_whole) OVER (ORDER BY p.until DESC), 'infinity') AS frame
         FROM packs p
         WHERE p.board_id = board.id AND p.until > known_from AND p.until <= closed_by
         WINDOW ascending AS (ORDER BY p.until)
     ), state AS MATERIALIZED (
         SELECT p.state, p.begins_at, p.until, p.frame, p.is_whole FROM pack p
         UNION ALL
-        SELECT count(*) + 1, coalesce(max(p.until), known_from), 'infinity', 'infinity', true FROM pack p
+        SELECT count(*) + 1, coalesce(max(p.until), known_from), 'infinity', 'infinity', false FROM pack p
         HAVING closed_by = 'infinity'
     ), mention AS MATERIALIZED (
         SELECT m.*, lag(m.state, 1, 0::bigint) OVER (PARTITION BY m.team_id ORDER BY m.state) AS after
@@ -226,7 +225,7 @@ BEGIN
               FROM leaderboard_entries e CROSS JOIN state s
               WHERE e.board_id = board.id AND e.team_id = ANY (asked) AND s.until = 'infinity') m
     ), mine AS MATERIALIZED (
-        SELECT s.state, s.begins_at, s.frame, m.team_id, m.order_key, m.score, m.submission_count,
+        SELECT s.state, s.begins_at, s.frame, s.is_whole, m.team_id, m.order_key, m.score, m.submission_count,
                coalesce(n.team_name, e.team_name) AS team_name,
                ROW (m.score, m.submission_count, m.last_submission_at, coalesce(n.team_name, e.team_name),
                     coalesce(n.member_usernames, e.member_usernames)) AS facts
@@ -241,15 +240,15 @@ BEGIN
         WHERE m.is_ranked AND s.begins_at <= rank_history_of.until
           AND (name IS NULL OR lower_all(coalesce(n.member_usernames, e.member_usernames)) @> ARRAY[name COLLATE "C"])
     ), frame AS MATERIALIZED (
-        SELECT m.frame, array_agg(DISTINCT m.order_key ORDER BY m.order_key) AS keys FROM mine m GROUP BY m.frame
+        SELECT m.frame, array_agg(DISTINCT m.order_key ORDER BY m.order_key) AS keys
+        FROM mine m WHERE NOT m.is_whole GROUP BY m.frame
     ), listed AS (
-        -- Whatever the packs say within the frames that also have other states than the last.
-        SELECT p.frame, p.state, p.is_whole, p.team_id, CASE WHEN p.nth <= p.ranked THEN p.order_key END AS order_key
-        FROM (SELECT p.frame, p.state, p.is_whole, p.ranked, generate_subscripts(p.team_ids, 1) AS nth,
+        SELECT p.frame, p.state, p.team_id, CASE WHEN p.nth <= p.ranked THEN p.order_key END AS order_key
+        FROM (SELECT p.frame, p.state, p.ranked, generate_subscripts(p.team_ids, 1) AS nth,
                      unnest(p.team_ids) AS team_id, unnest(p.order_keys) AS order_key
-              FROM pack p WHERE p.frame IN (SELECT o.frame FROM pack o WHERE NOT o.is_whole)) p
+              FROM pack p JOIN frame f ON f.frame = p.frame) p
         UNION ALL
-        SELECT s.frame, s.state, true, e.team_id, CASE WHEN NOT e.is_benchmark THEN e.order_key END
+        SELECT s.frame, s.state, e.team_id, CASE WHEN NOT e.is_benchmark THEN e.order_key END
         FROM leaderboard_entries e CROSS JOIN state s
         WHERE e.board_id = board.id AND s.until = 'infinity'
     ), change AS (
@@ -257,9 +256,6 @@ BEGIN
         SELECT l.frame, l.state, l.order_key, 1 AS teams FROM listed l
         UNION ALL
         SELECT l.frame, l.state, lead(l.order_key) OVER (PARTITION BY l.frame, l.team_id ORDER BY l.state), -1 FROM listed l
-        UNION ALL
-        SELECT p.frame, p.state, unnest(p.order_keys[:p.ranked]), 1
-        FROM pack p WHERE p.is_whole AND p.frame NOT IN (SELECT o.frame FROM pack o WHERE NOT o.is_whole)
     ), counted AS MATERIALIZED (
         SELECT c.frame, c.state, width_bucket(c.order_key, f.keys) AS stretch, sum(c.teams) AS teams
         FROM change c JOIN frame f ON f.frame = c.frame
@@ -276,11 +272,14 @@ BEGIN
         SELECT f.state, f.stretch, sum(f.teams) OVER (PARTITION BY f.state ORDER BY f.stretch) AS above,
                sum(f.teams) OVER (PARTITION BY f.state) AS teams
         FROM filled f
-    ), told AS (
-        SELECT m.*, u.teams, 1 + u.above AS rank
+    ), told AS MATERIALIZED (
+        SELECT m.*, coalesce(p.ranked, u.teams) AS teams,
+               1 + CASE WHEN m.is_whole THEN (SELECT count(*) FROM unnest(p.order_keys[:p.ranked]) AS k WHERE k < m.order_key)
+                        ELSE u.above END AS rank
         FROM mine m
-        JOIN frame f ON f.frame = m.frame
-        JOIN summed u ON u.state = m.state AND u.stretch = width_bucket(m.order_key, f.keys) - 1
+        LEFT JOIN pack p ON p.state = m.state AND m.is_whole
+        LEFT JOIN frame f ON f.frame = m.frame AND NOT m.is_whole
+        LEFT JOIN summed u ON u.state = m.state AND u.stretch = width_bucket(m.order_key, f.keys) - 1
     )
     SELECT t.begins_at, t.team_id, t.team_name, t.rank::bigint, t.score, t.submission_count, t.teams::bigint
     FROM (SELECT o.*, lag(o.state) OVER w IS DISTINCT FROM o.state - 1 OR lag(o.rank) OVER w <> o.rank
