@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,6 +23,7 @@ class Team:
     score: int
     count: int
     when: tuple[int, int, int, int]
+    is_benchmark: bool
 
 
 class Board:
@@ -30,15 +32,17 @@ class Board:
     def __init__(self, teams: int, *, seed: int = 1) -> None:
         self._random = Random(seed)
         draw = self._random.random
+        users = self._random.sample(range(teams), teams)  # not in the order of the teams: that would flatter an index
         self.teams = [
             Team(
                 10_000_000_000 + n * 7,
                 # As on real boards: half of the names hold a space and are quoted, one team in twenty has two members.
                 f'"Team {n:06}"' if n % 2 == 0 else f"team{n:07}",
-                f'"user{n:07},friend{n:05}"' if n % 20 == 0 else f"user{n:07}",
+                f'"user{users[n]:07},friend{n:05}"' if n % 20 == 0 else f"user{users[n]:07}",
                 int(draw() * DECIMALS),
                 1 + int(draw() * 40),
                 self._moment(),
+                n in (1, teams // 2),
             )
             for n in range(teams)
         ]
@@ -74,7 +78,9 @@ class Board:
     def csv(self) -> bytes:
         """The download's CSV."""
         lines = [BYTE_ORDER_MARK + HEADER]
-        for rank, team in enumerate(self.teams, 1):
+        ranks = itertools.count(1)
+        for team in self.teams:
+            rank = 0 if team.is_benchmark else next(ranks)
             whole, decimals = divmod(team.score, DECIMALS)
             day, hour, minute, second = team.when
             lines.append(
@@ -85,8 +91,8 @@ class Board:
         return "\n".join(lines).encode()
 
 
-def write_zip(file: Path, csv: bytes) -> Path:
+def write_zip(file: Path, csv: bytes, kind: str = "public") -> Path:
     """A download with this CSV, put in its place at once."""
     aside = file.with_suffix(".aside")
-    aside.write_bytes(zip_board(csv, "bench-publicleaderboard-2026-05-05T15:36:33.csv"))
+    aside.write_bytes(zip_board(csv, f"bench-{kind}leaderboard-2026-05-05T15:36:33.csv"))
     return aside.replace(file)

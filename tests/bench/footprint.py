@@ -1,8 +1,7 @@
-"""Rows 8, 14 and 15: memory, an idle worker, history on disk."""
+"""Rows 8 and 14: memory, an idle worker."""
 
 from __future__ import annotations
 
-import gzip
 import re
 import time
 from collections.abc import Iterator
@@ -81,36 +80,3 @@ def idle(world: World) -> Iterator[Figure]:
         yield within(14, f"idle worker for {length} s: processor", 100 * busy / took, 0.5, "% of a core")
         yield within(14, "… queries", queries / took, 3, "a second")
         yield within(14, "… memory", process.memory_info().rss / MIB, 90, "MiB")
-
-
-def history(world: World) -> Iterator[Figure]:
-    """Row 15: history on disk after many syncs of a 5,000-team board."""
-    teams = world.scale.of(5_000, 500)
-    for work, syncs, limit in (
-        (f"{world.scale.of(1_000, 50):,} syncs of {teams:,} teams, 10 changes each", world.scale.of(1_000, 50), 0.05),
-        ("… every score changes", world.scale.of(100, 10), None),
-    ):
-        board = world.board(teams)
-        packed = 0
-        with world.database() as database:
-            size = "SELECT pg_total_relation_size('kaggle.leaderboard_history')"
-            empty = database.one(size)
-            served = world.serve("history", board.csv())
-            competition_id, _ = database.insert(served.name)
-            database.sync(competition_id, served.zip, "changed")
-            for _ in range(syncs):
-                if limit is None:
-                    board.shake()
-                else:
-                    board.nudge(10)
-                csv = board.csv()
-                packed += len(gzip.compress(csv, 6))
-                served = world.serve("history", csv)
-                database.sync(competition_id, served.zip, "changed")
-            kept = database.one(size) - empty
-        ratio = kept / packed
-        target = "reported" if limit is None else f"≤ {limit:g} ×"
-        yield Figure(
-            15, f"history on disk, {work}", "a gzip'd CSV for each sync", f"{kept / MIB:,.1f} MiB",
-            f"{packed / MIB:,.1f} MiB", ratio, target, None if limit is None else ratio <= limit,
-        )  # fmt: skip

@@ -36,7 +36,6 @@ ROWS = (
     Row(12, "sweep", sweep.sweeping),
     Row(13, "draining", sweep.draining),
     Row(14, "idle worker", footprint.idle),
-    Row(15, "history on disk", footprint.history),
     Row(16, "the past", past.past),
     Row(17, "people and events", past.people),
 )

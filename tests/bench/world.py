@@ -138,7 +138,12 @@ class Database:
 
     def empty(self) -> None:
         """Remove all boards at once, so that the next sync finds tables as the first did."""
-        self.db.execute("TRUNCATE kaggle.leaderboard_entries, kaggle.leaderboard_history")
+        self.db.execute("TRUNCATE kaggle.leaderboard_entries, kaggle_internal.packs, kaggle_internal.past_names")
+
+    def thin(self) -> None:
+        """Apply history_interval, as a worker does hourly."""
+        assert self._store is not None
+        self._store.thin_history()
 
     def make_floor(self, name: str = "floor") -> None:
         """The table that COPY is measured on: logged, the same types, no index."""
