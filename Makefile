@@ -5,10 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check chaos bench docs pictures format lock clean
+.PHONY: help up demo test test-harness check chaos bench docs pictures format lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(VENV)/runtime ## Sync boards until Ctrl-C: DATABASE_URL, else an embedded PostgreSQL
 	@$(BIN)/pgleaderboard up $(ARGS)
@@ -19,6 +19,9 @@ demo: $(VENV)/runtime ## Show the whole of it with invented boards, in a throwaw
 # Without bytecode each of a hundred commands that the tests run would compile the package anew.
 test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreSQL)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(ARGS)
+
+test-harness: $(VENV)/dev ## Test that chaos and bench run, and count right
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/chaos tests/bench $(ARGS)
 
 check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }
