@@ -149,9 +149,11 @@ BEGIN
         VALUES (competition.id, competition.kaggle_competition_id, board_for.kind)
         RETURNING * INTO board;
     END IF;
+    -- Before its entries: thinning, which corrects them, holds this row.
+    SELECT * INTO STRICT board FROM boards b WHERE b.id = board.id FOR NO KEY UPDATE;
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; begun where there is none. The caller holds the row of sync_state.';
+COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug, locked until commit; begun where there is none. The caller holds the row of sync_state.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.write_differences(
     board_id bigint, at timestamptz, observed_from timestamptz, in_past boolean,

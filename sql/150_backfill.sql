@@ -59,8 +59,6 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow', MESSAGE = format('%s lies in the future', hold_board.at);
     END IF;
     board := board_for(competition, hold_board.kind);
-    -- Pruning and thinning take this row, too.
-    SELECT * INTO STRICT board FROM boards b WHERE b.id = board.id FOR NO KEY UPDATE;
     IF hold_board.at < board.history_from THEN
         RAISE EXCEPTION USING ERRCODE = 'object_in_use',
             MESSAGE = 'the history was pruned meanwhile', HINT = 'Run it again.';

@@ -117,7 +117,7 @@ def test_wrong_usage_is_status_2() -> None:
 
 HEAVY = {
     *("psycopg", "pydantic", "psycopg_pool", "procrastinate", "requests", "kagglesdk", "alembic", "sqlalchemy"),
-    *("prometheus_client", "matplotlib", "plotext", "rich.progress", "rich.live"),
+    *("prometheus_client", "matplotlib", "plotext", "rich.progress", "rich.live", "rich.markdown"),
     *("pgleaderboard.kaggle", "pgleaderboard.simulator"),
 }
 NEEDED = {"psycopg", "pydantic"}  # for any answer from the database

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
+from pgleaderboard.sync.staging import BASE, Staging
 from tests.support.aliases import Connect, Connection
+from tests.support.boards import places, shown, teams, zip_of
 from tests.support.hands import EDITS, IMPATIENT, Hands, insert, once_synced
+from tests.support.past import time_passes
+from tests.support.syncs import Syncs
 
 
 def test_asking_in_opposite_order_step_by_step(db: Connection, editor: Connection, connect: Connect) -> None:
@@ -103,3 +108,41 @@ def test_a_throttled_end_and_a_description_never_deadlock(db: Connection, hands:
         assert ended.result(30) == ("failed",)
         assert described.result(30) in [("describe",), ("wait",)]
     hands.run = None
+
+
+def test_thinning_waits_for_no_sync_and_a_sync_for_thinning(
+    db: Connection, compete: Callable[..., Syncs], connect: Connect
+) -> None:
+    """Both write a board's entries; whoever comes second waits at the board, before it has locked any of them."""
+    syncs = compete(history_interval=timedelta(hours=1))
+    for ids in ((1, 2, 3), (3, 1, 2), (2, 3, 1)):
+        syncs.sync(zip_of(teams(*ids)))
+    time_passes(db, timedelta(days=2))
+    (interval,) = db.execute("SELECT * FROM kaggle_internal.intervals_to_thin()").fetchall()
+    thinner = connect()
+    thinner.autocommit = True
+    staging = Staging(thinner)
+    with staging.transaction(), ThreadPoolExecutor(1) as pool:
+        assert thinner.execute("SELECT kaggle_internal.merge_boards(%s, %s)", interval).fetchone() == (True,)
+        staging.place(BASE)
+        synced = pool.submit(syncs.sync, zip_of(teams(1, 3, 2)))
+        waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while not (pids := db.execute(waiting).fetchall()):
+            assert not synced.done()
+            time.sleep(0.01)
+        until_waiting(db, [pid for (pid,) in pids])
+        thinner.execute("SELECT kaggle_internal.pack_anew(%s, %s)", (interval[0], interval[1][-1]))
+        thinner.execute("COMMIT")
+        assert synced.result(30).outcome == "changed"
+    assert syncs.leaderboard() == shown(teams(1, 3, 2))
+    assert syncs.at(interval[1][-1]) == places(teams(2, 3, 1))
+
+    # The other way round the interval is left for the next time.
+    run_id = syncs.begin().run_id
+    holder = connect()
+    holder.execute("SELECT FROM kaggle.boards FOR NO KEY UPDATE")
+    with thinner.transaction():
+        thinner.execute("SELECT kaggle_internal.prepare_staging(12)")
+        assert thinner.execute("SELECT kaggle_internal.merge_boards(%s, %s)", interval).fetchone() == (False,)
+    holder.rollback()
+    assert syncs.end(run_id, zip_of(teams(1, 2, 3))).outcome == "changed"

@@ -49,7 +49,7 @@ def backfill(
     ] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Import old board files into the history, as if each had been synced at its time.
+    """Import old board files into the history. As if each had been synced at its time.
 
     Example: pgleaderboard backfill titanic ~/Downloads/titanic-publicleaderboard-*.zip
     """
@@ -83,7 +83,7 @@ def export(
     every: Annotated[bool, typer.Option("--all", help="Every past board, a file for each change.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the current board, or every past one, as Kaggle's files; `backfill` reads them.
+    """Write the current board, or every past one, as Kaggle's files. `backfill` reads them.
 
     Example: pgleaderboard export titanic ./boards --all
     """
@@ -180,7 +180,7 @@ def add(
 def uninstall_(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False, verbose: Verbose = False
 ) -> None:
-    """Remove pgleaderboard from the database, with every board and its history.
+    """Remove pgleaderboard from the database. Every board and its history goes with it.
 
     Example: pgleaderboard uninstall
     """

@@ -96,7 +96,7 @@ def status(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show the workers, Kaggle, and the state, leader, age, next sync and problem of each competition.
+    """Show how the syncs stand. The workers, Kaggle, and each competition's state, leader, age, next sync and problem.
 
     Example: pgleaderboard status --watch
     """
@@ -119,7 +119,7 @@ def board(
     json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show a board: ranks, their movement within a day, medal zones, registered participants.
+    """Show a board. Ranks, their movement within a day, medal zones, registered participants.
 
     On a terminal through PAGER, else less. --csv prints Kaggle's own columns.
 
@@ -150,7 +150,7 @@ def standings(
     md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show the standing of an event, as readers see it or as of a time.
+    """Show the standing of an event. As readers see it, or as of a time.
 
     Example: pgleaderboard standings neural-night --top 10 --md
     """

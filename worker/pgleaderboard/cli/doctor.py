@@ -29,7 +29,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: ok, and a list of findings.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Examine everything a sync rests on; exit status 1 if there is a problem.
+    """Examine everything a sync rests on. Exit status 1 if there is a problem.
 
     Example: pgleaderboard doctor
     """

@@ -27,6 +27,7 @@ class _Commands(TyperGroup):
 
 
 cli = typer.Typer(
+    rich_markup_mode=None,  # rich would take a third of a second to be imported
     name="pgleaderboard",
     cls=_Commands,
     help="Kaggle leaderboards that keep themselves in sync inside your Postgres.",
@@ -87,7 +88,7 @@ def up(
     simulate: Simulate = False,
     verbose: Verbose = False,
 ) -> None:
-    """Migrate and sync until Ctrl-C: DATABASE_URL, else an embedded PostgreSQL.
+    """Migrate and sync until Ctrl-C. DATABASE_URL, else an embedded PostgreSQL.
 
     Example: pgleaderboard up --port 5433
     """
@@ -170,7 +171,7 @@ def work(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["--help"]}
 )
 def psql(context: typer.Context) -> None:
-    """Open psql on the right database; arguments go to psql, whose own help is -?
+    """Open psql on the right database. Arguments go to psql, whose own help is -?
 
     Example: pgleaderboard psql -c 'SELECT * FROM kaggle.sync_status'
     """

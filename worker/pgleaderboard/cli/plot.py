@@ -26,7 +26,7 @@ def plot(
     output: Annotated[Path | None, typer.Option("--output", "-o", dir_okay=False, help="Write a .png or .svg.")] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Draw ranks, or scores, through time: into a file, else in the terminal.
+    """Draw ranks, or scores, through time. Into a file, else in the terminal.
 
     Example: pgleaderboard plot titanic --top 5 -o titanic.svg
     """

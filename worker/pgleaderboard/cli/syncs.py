@@ -39,7 +39,7 @@ def pause(
     timeout: Timeout = 300,
     verbose: Verbose = False,
 ) -> None:
-    """Switch automatic syncs off; a running sync goes on, and `sync` still works.
+    """Switch automatic syncs off. A running sync goes on, and `sync` still works.
 
     Example: pgleaderboard pause titanic --wait
     """
