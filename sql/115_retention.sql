@@ -44,6 +44,7 @@ DECLARE
     pruned bigint := 0;
     versions bigint;
 BEGIN
+    LOCK TABLE events IN ACCESS SHARE MODE;     -- first of all, as TRUNCATE ... CASCADE takes them
     target.id := 0;
     -- The horizon is moved in the transaction of the first removal, so that no reader finds a moment half there. That
     -- takes the row of boards that a sync writes at its end: one that a sync holds is left for the next time, and a
@@ -74,7 +75,10 @@ COMMENT ON FUNCTION kaggle.prune_history(interval, integer) IS 'Removes versions
 
 CREATE OR REPLACE FUNCTION kaggle_internal.intervals_to_thin()
 RETURNS TABLE (board_id bigint, moments timestamptz[])
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    LOCK TABLE events IN ACCESS SHARE MODE;     -- first of all, as TRUNCATE ... CASCADE takes them
+    RETURN QUERY
     SELECT b.id, t.moments
     FROM boards b JOIN competitions c ON c.id = b.competition_id
     CROSS JOIN LATERAL (SELECT moments_of_events(c.id) AS protected OFFSET 0) e
@@ -89,6 +93,6 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
            AND date_bin(c.history_interval, min(m.at), '2000-01-01 00:00:00+00') + c.history_interval
                < clock_timestamp() - interval '1 hour') t
     WHERE c.history_interval > '0' AND e.protected IS NOT NULL
-    ORDER BY b.id, t.moments
-$$;
+    ORDER BY b.id, t.moments;
+END $$;
 COMMENT ON FUNCTION kaggle_internal.intervals_to_thin() IS 'The moments at which a board changed within one history_interval that ended more than an hour ago; the intervals are counted from 2000-01-01 UTC. Where row level security may hide events there are none.';

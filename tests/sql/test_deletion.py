@@ -405,7 +405,6 @@ def test_truncating_events_waits_before_it_holds_competitions(moved: Syncs, conn
     truncating.rollback()
 
 
-@pytest.mark.xfail(strict=True, reason="they lock event_competitions before events")
 @pytest.mark.parametrize("prunes", ["kaggle.prune_history('0 s')", "count(*) FROM kaggle_internal.intervals_to_thin()"])
 def test_truncating_events_goes_on_while_history_is_pruned(moved: Syncs, connect: Connect, prunes: str) -> None:
     """Pruning asks for events, too, and holds no table then that TRUNCATE ... CASCADE wants after events."""

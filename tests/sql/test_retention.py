@@ -290,7 +290,11 @@ def test_the_last_board_within_history_interval_counts(compete: Compete, steps: 
             syncs.store.thin_history()
     syncs.store.thin_history()
 
-    kept = [list(boards)[-1] for _, boards in itertools.groupby(every, lambda board: (board[0] - MIDNIGHT) // INTERVAL)]
+    # A board that is seen again, unchanged, is no other: it is kept with the moment at which it came.
+    changed = [step for step, before in zip(every, [None, *every], strict=False) if not before or step[2] != before[2]]
+    of_interval = itertools.groupby(changed, lambda step: (step[0] - MIDNIGHT) // INTERVAL)
+    last = {step[0] for step in (list(steps)[-1] for _, steps in of_interval)}
+    kept = [step for step in every if max(at for at, _, _ in changed if at <= step[0]) in last]
     expected: list[Entry] = []
     ranks: dict[int, dict[datetime, int]] = {team: {} for team in range(1, 6)}
     for at, run_id, board in every:

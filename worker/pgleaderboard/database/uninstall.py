@@ -38,7 +38,7 @@ def look(connection: Connection) -> Any:
         SELECT (SELECT count(*) FROM kaggle.competitions) AS competitions,
                (SELECT count(*) FROM kaggle.boards) AS boards,
                (SELECT count(*) FROM kaggle.leaderboard_entries)
-                   + (SELECT coalesce(sum(cardinality(team_ids)), 0) FROM kaggle_internal.packs)::bigint AS versions
+                   + (SELECT count(*) FROM kaggle.leaderboard_history) AS versions
         """,
     )
 
