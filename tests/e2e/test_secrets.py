@@ -242,6 +242,7 @@ def test_kaggle_cannot_echo_the_token_into_a_table(
 # Each case is a process of its own, forked after the imports.
 DRIVER = """
 import json, os, sys
+import pgleaderboard.app, pgleaderboard.database.migrate, pgleaderboard.process.supervisor
 from pgleaderboard.cli import main as cli
 for number, (arguments, given) in enumerate(json.load(sys.stdin)):
     with open(f"{sys.argv[1]}/{number}", "w") as said:

@@ -719,3 +719,34 @@ def test_another_slug_is_another_board(world: World, synced: str) -> None:
     after = world.everything(synced)
     assert {key: after[key] for key in ("boards", "versions")} == {key: before[key] for key in ("boards", "versions")}
     assert [row[1] for row in world.board("b-board", at(5))] == [9]
+
+
+def test_a_folder_of_77_snapshots_in_any_order(world: World) -> None:
+    """Between and around some syncs, in three calls: every board is right at its moment, and so is what lies between."""
+    random = Random(77)
+    slug = world.compete()
+    entries = [Entry(n, f"team {n}", score=Decimal(n), members=(f"user{n}",)) for n in range(1, 61)]
+    boards: dict[int, list[Entry]] = {}
+    for minute in range(0, 77 * 10, 10):
+        if random.random() < 0.5:  # as a simulation competition: everything moves
+            random.shuffle(entries)
+            entries = [entry.but(score=Decimal(random.randrange(10**6)).scaleb(-2)) for entry in entries]
+        for _ in range(random.randrange(4)):
+            entries.insert(random.randrange(len(entries)), entries.pop(random.randrange(len(entries))))
+        if random.random() < 0.2:
+            entries.pop(random.randrange(len(entries)))
+        if random.random() < 0.2:
+            entries.insert(random.randrange(len(entries)), Entry(1000 + minute, "late"))
+        boards[minute] = list(entries)
+    synced = sorted(random.sample(sorted(boards), 9))
+    for minute in synced:
+        world.sync(slug, at(minute), csv_of(boards[minute]))
+    files = [world.file(slug, at(minute), csv_of(boards[minute])) for minute in boards if minute not in synced]
+    random.shuffle(files)
+    for part in (files[:5], files[5:40], files[40:]):
+        assert {outcome for _, outcome in world.backfill(slug, *part)} <= {"changed", "unchanged"}
+    assert {outcome for _, outcome in world.backfill(slug, *files)} == {"skipped"}
+    for minute, board_then in boards.items():
+        for moment in (at(minute), at(minute) + timedelta(seconds=1), at(minute + 10) - timedelta(microseconds=1)):
+            assert world.board(slug, moment) == shown(board_then)
+    assert world.rows("SELECT count(*) FROM kaggle.leaderboard_as_of(%s, %s)", slug, at(-1)) == [(0,)]
