@@ -95,7 +95,7 @@ BEGIN ATOMIC
                    ELSE i.order_key IS NOT NULL END        -- null: the team was not there
     )
     SELECT v.*, CASE WHEN NOT v.is_benchmark
-                     THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key) END
+                     THEN count(*) FILTER (WHERE NOT v.is_benchmark) OVER (ORDER BY v.order_key ROWS UNBOUNDED PRECEDING) END
     FROM version v;
 END;
 COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none. The moment must not lie before the board''s first.';
