@@ -95,7 +95,7 @@ BEGIN ATOMIC
                    ELSE i.order_key IS NOT NULL END        -- null: the team was not there
     )
     SELECT v.*, CASE WHEN NOT v.is_benchmark
-                     THEN row_number() OVER (PARTITION BY v.is_benchmark ORDER BY v.order_key) END
+                     THEN count(*) FILTER (WHERE NOT v.is_benchmark) OVER (ORDER BY v.order_key ROWS UNBOUNDED PRECEDING) END
     FROM version v;
 END;
 COMMENT ON FUNCTION kaggle_internal.versions(bigint, timestamptz) IS 'The entries of a board that held at a moment, with their rank then; a benchmark has none. The moment must not lie before the board''s first.';
@@ -214,9 +214,13 @@ BEGIN
         FROM (SELECT f.state, f.until, f.team_id, f.place <= f.ranked AS is_ranked, f.order_keys[f.place] AS order_key,
                      f.score[f.place] AS score, f.submission_count[f.place] AS submission_count,
                      f.last_submission_at[f.place] AS last_submission_at
-              FROM (SELECT p.state, p.until, p.ranked, p.order_keys, p.score, p.submission_count, p.last_submission_at,
-                           t.team_id, array_position(p.team_ids, t.team_id) AS place
-                    FROM pack p CROSS JOIN unnest(asked) AS t (team_id)
+              FROM (SELECT t.*, array_position(t.team_ids, t.team_id) AS place
+                    FROM (SELECT p.*, unnest(asked) AS team_id
+                          -- || unpacks an array once, and not again for each team.
+                          FROM (SELECT p.state, p.until, p.ranked, p.team_ids || '{}' AS team_ids, p.order_keys || '{}' AS order_keys,
+                                       p.score || '{}' AS score, p.submission_count || '{}' AS submission_count,
+                                       p.last_submission_at || '{}' AS last_submission_at
+                                FROM pack p OFFSET 0) p) t
                     OFFSET 0) f
               WHERE f.place IS NOT NULL
               UNION ALL
@@ -272,12 +276,14 @@ BEGIN
         SELECT f.state, f.stretch, sum(f.teams) OVER (PARTITION BY f.state ORDER BY f.stretch) AS above,
                sum(f.teams) OVER (PARTITION BY f.state) AS teams
         FROM filled f
+    ), everybody AS MATERIALIZED (
+        SELECT p.state, p.ranked, ARRAY(SELECT k.order_key FROM (SELECT unnest(p.order_keys[:p.ranked]) AS order_key) k
+                                        ORDER BY k.order_key) AS keys
+        FROM pack p WHERE p.is_whole AND p.state IN (SELECT m.state FROM mine m)
     ), told AS MATERIALIZED (
-        SELECT m.*, coalesce(p.ranked, u.teams) AS teams,
-               1 + CASE WHEN m.is_whole THEN (SELECT count(*) FROM unnest(p.order_keys[:p.ranked]) AS k WHERE k < m.order_key)
-                        ELSE u.above END AS rank
+        SELECT m.*, coalesce(p.ranked, u.teams) AS teams, coalesce(width_bucket(m.order_key, p.keys), 1 + u.above) AS rank
         FROM mine m
-        LEFT JOIN pack p ON p.state = m.state AND m.is_whole
+        LEFT JOIN everybody p ON p.state = m.state AND m.is_whole
         LEFT JOIN frame f ON f.frame = m.frame AND NOT m.is_whole
         LEFT JOIN summed u ON u.state = m.state AND u.stretch = width_bucket(m.order_key, f.keys) - 1
     )
