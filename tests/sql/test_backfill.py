@@ -254,7 +254,7 @@ def sequences(draw: st.DrawFn) -> list[Step]:
 
 
 _SETTINGS = settings(
-    max_examples=int(SEQUENCES or 25),
+    max_examples=int(SEQUENCES or 15),
     derandomize=SEQUENCES is None,
     deadline=None,
     database=None,

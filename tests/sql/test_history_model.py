@@ -182,7 +182,7 @@ def _play(syncs: Syncs, slugs: tuple[str, str], first: int, steps: list[Any]) ->
 
 
 _SETTINGS = settings(
-    max_examples=int(SEQUENCES or 60),
+    max_examples=int(SEQUENCES or 40),
     derandomize=SEQUENCES is None,
     deadline=None,
     database=None,
