@@ -103,9 +103,11 @@ COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.l
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ranks_a_day_ago(board_id bigint) RETURNS TABLE (team_id bigint, rank bigint)
 LANGUAGE sql STABLE ROWS 1000 SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
-    SELECT v.team_id, v.rank FROM boards b CROSS JOIN LATERAL versions(b.id, statement_timestamp() - interval '24 hours') v
-    WHERE b.id = ranks_a_day_ago.board_id AND NOT v.is_benchmark
-      AND greatest(b.observed_from, b.history_from) <= statement_timestamp() - interval '24 hours'
+    SELECT v.team_id, v.rank FROM versions(ranks_a_day_ago.board_id, statement_timestamp() - interval '24 hours') v
+    WHERE NOT v.is_benchmark
+      AND EXISTS (SELECT FROM boards b
+                  WHERE b.id = ranks_a_day_ago.board_id
+                    AND greatest(b.observed_from, b.history_from) <= statement_timestamp() - interval '24 hours')
 $$;
 COMMENT ON FUNCTION kaggle_internal.ranks_a_day_ago(bigint) IS 'The ranked teams of a board 24 hours ago; none where the board of then is not known.';
 

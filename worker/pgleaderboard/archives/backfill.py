@@ -117,7 +117,9 @@ class ArchiveStore:
 
         Raises Transient where something holds the competition, NeedsPerson where the board does not belong there.
         """
-        self._wait_for_sync(filling)
+        known = self.board(filling, snapshot.board.kind)
+        if not known or known.observed_at < snapshot.at:  # a running attempt would lose its fence
+            self._wait_for_sync(filling)
         file = (snapshot.at, snapshot.board.digest, snapshot.board.nul_characters)
         with self._transaction():
             self._stage(snapshot)
