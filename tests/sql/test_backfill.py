@@ -722,7 +722,7 @@ def test_another_slug_is_another_board(world: World, synced: str) -> None:
 
 
 def test_a_folder_of_77_snapshots_in_any_order(world: World) -> None:
-    """Between and around some syncs, in three calls: every board is right at its moment, and so is what lies between."""
+    """Between and around some syncs, in three calls: every board is right at its moment, and so is what follows."""
     random = Random(77)
     slug = world.compete()
     entries = [Entry(n, f"team {n}", score=Decimal(n), members=(f"user{n}",)) for n in range(1, 61)]
