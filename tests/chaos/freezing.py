@@ -3,7 +3,7 @@
 python -m tests.chaos.freezing POINT...
 
 copy   inside the COPY of the file's rows, after the first of them
-place  inside the COPY of the places, before the first of them
+place  when the order was read, before the places are sent
 apply  when everything is staged, before the statement that applies and commits
 
 and, of a competition that was deleted,
@@ -45,13 +45,13 @@ def freeze_at(*points: str) -> None:
         board.zip_chunks = rows  # type: ignore[assignment]
     if "place" in points:
         meet_in_place = _once(met)
-        real_place = order.place
+        real_differences = order.differences
 
-        def place(*given: Any) -> Iterator[tuple[int, int]]:
+        def differences(*given: Any) -> Iterator[tuple[int, int | None, str]]:
             meet_in_place()
-            yield from real_place(*given)
+            yield from real_differences(*given)
 
-        order.place = place  # type: ignore[assignment]
+        order.differences = differences
     if "apply" in points:
         meet_before_apply = _once(met)
 
