@@ -31,7 +31,12 @@ BEGIN
         order_key bigint,
         ended     "char" NOT NULL
     ) ON COMMIT DELETE ROWS;
-    CREATE TEMPORARY TABLE base_rows_1 (LIKE leaderboard_entries) ON COMMIT DELETE ROWS;
+    -- As the entries; LIKE would lock them for as long as the download is copied.
+    CREATE TEMPORARY TABLE base_rows_1 (
+        board_id bigint, team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
+        last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric, team_name text,
+        member_usernames text[]
+    ) ON COMMIT DELETE ROWS;
     EXECUTE (SELECT 'ALTER TABLE staged_rows_1 ' || string_agg(format('ADD COLUMN extra_%s text', n), ', ')
              FROM generate_series(1, extra_columns) n);
 END $$;
