@@ -31,7 +31,7 @@ BEGIN
         order_key bigint,
         ended     "char" NOT NULL
     ) ON COMMIT DELETE ROWS;
-    -- As the entries; LIKE would lock them for as long as the download is copied.
+    -- As the entries, of board 0; LIKE would lock them for as long as the download is copied.
     CREATE TEMPORARY TABLE base_rows_1 (
         board_id bigint, team_id bigint, order_key bigint, valid_from timestamptz, first_seen_at timestamptz,
         last_submission_at timestamptz, submission_count bigint, is_benchmark boolean, score numeric, team_name text,
@@ -124,7 +124,7 @@ BEGIN
     WITH old AS (
         SELECT e.* FROM leaderboard_entries e WHERE e.board_id = compare_staging.board_id
         UNION ALL
-        SELECT b.* FROM pg_temp.base_rows_1 b
+        SELECT b.* FROM pg_temp.base_rows_1 b WHERE b.board_id = compare_staging.board_id
     ), compared AS (
         SELECT s.position, s.order_key AS fixed_key, o.order_key, o.team_id AS old_team_id,
                -- Byte for byte, 0.80 is not 0.8; column by column, which costs half of comparing rows by their image.
@@ -167,6 +167,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
 SET plan_cache_mode = force_custom_plan SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
+    old_board constant bigint := CASE WHEN in_past THEN 0 ELSE write_differences.board_id END;
     former packs;                -- what was packed for this moment so far
     listed bigint;
     since_whole bigint;
@@ -194,22 +195,23 @@ BEGIN
         since_whole := 0;
     END IF;
 
+    -- LIMIT leaves nothing out: it tells the planner how many differ. Few are found by the primary key, one by one.
     WITH old AS NOT MATERIALIZED (
         SELECT e.ctid AS place, e.* FROM leaderboard_entries e
-        WHERE e.board_id = write_differences.board_id AND NOT in_past
         UNION ALL
-        SELECT NULL::tid, b.* FROM pg_temp.base_rows_1 b
-    ), difference AS MATERIALIZED (
+        SELECT NULL::tid, b.* FROM pg_temp.base_rows_1 b WHERE in_past
+    ), new AS (
         SELECT p.ended, p.order_key AS new_key, coalesce(s.team_id, p.team_id) AS new_team_id, s.last_submission_at,
                s.submission_count, s.rank IS NOT DISTINCT FROM 0 AS is_benchmark, s.score, s.team_name,
-               coalesce(string_to_array(nullif(s.members, ''), ','), '{}') AS member_usernames,
-               o.place, o.team_id, o.order_key AS old_key, o.valid_from, o.first_seen_at,
+               coalesce(string_to_array(nullif(s.members, ''), ','), '{}') AS member_usernames
+        FROM pg_temp.placed_rows_1 p LEFT JOIN pg_temp.staged_rows_1 s ON s.position = p.position
+        LIMIT listed
+    ), difference AS MATERIALIZED (
+        SELECT n.*, o.place, o.team_id, o.order_key AS old_key, o.valid_from, o.first_seen_at,
                o.last_submission_at AS old_submission_at, o.submission_count AS old_count,
                o.is_benchmark AS was_benchmark, o.score AS old_score, o.team_name AS old_name,
                o.member_usernames AS old_members
-        FROM pg_temp.placed_rows_1 p
-        LEFT JOIN pg_temp.staged_rows_1 s ON s.position = p.position
-        LEFT JOIN old o ON o.team_id = coalesce(s.team_id, p.team_id)
+        FROM new n LEFT JOIN old o ON o.board_id = old_board AND o.team_id = n.new_team_id
     ), packed AS (
         INSERT INTO packs (board_id, until, is_whole, since_whole, ranked, ended, team_ids, order_keys,
                            changed_at, last_submission_at, submission_count, score)
@@ -227,7 +229,8 @@ BEGIN
               SELECT '-', o.team_id, o.is_benchmark, o.order_key, o.valid_from, o.last_submission_at,
                      o.submission_count, o.score
               FROM old o
-              WHERE is_whole AND NOT EXISTS (SELECT FROM difference d WHERE d.new_team_id = o.team_id)
+              WHERE o.board_id = old_board AND is_whole
+                AND NOT EXISTS (SELECT FROM difference d WHERE d.new_team_id = o.team_id)
               ORDER BY was_benchmark, team_id) v           -- null, of those that were not there, comes last
         WHERE write_differences.at > observed_from
         HAVING count(*) > 0
@@ -238,7 +241,8 @@ BEGIN
         WHERE d.ended = 'l'
            OR d.ended IN ('u', 'M') AND (d.old_name COLLATE "C", d.old_members) IS DISTINCT FROM (d.team_name COLLATE "C", d.member_usernames)
     ), gone AS (
-        DELETE FROM leaderboard_entries e USING difference d WHERE e.ctid = d.place AND d.ended = 'l'
+        DELETE FROM leaderboard_entries e USING (SELECT * FROM difference d WHERE d.ended = 'l' LIMIT listed) d
+        WHERE e.ctid = d.place
     ), changed AS (
         UPDATE leaderboard_entries e
         SET order_key = coalesce(d.new_key, e.order_key),
@@ -246,7 +250,7 @@ BEGIN
             last_submission_at = d.last_submission_at, submission_count = d.submission_count,
             is_benchmark = d.is_benchmark, score = d.score, team_name = d.team_name,
             member_usernames = d.member_usernames
-        FROM difference d WHERE e.ctid = d.place AND d.ended <> 'l'
+        FROM (SELECT * FROM difference d WHERE d.ended <> 'l' LIMIT listed) d WHERE e.ctid = d.place
     )
     INSERT INTO leaderboard_entries (board_id, team_id, order_key, valid_from, first_seen_at,
         last_submission_at, submission_count, is_benchmark, score, team_name, member_usernames)

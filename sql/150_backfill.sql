@@ -100,7 +100,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_n
 BEGIN
     INSERT INTO pg_temp.base_rows_1 (board_id, team_id, order_key, valid_from, first_seen_at, last_submission_at,
                                      submission_count, is_benchmark, score, team_name, member_usernames)
-    SELECT stage_base.board_id, v.team_id, v.order_key, v.valid_from, v.first_seen_at, v.last_submission_at,
+    SELECT 0, v.team_id, v.order_key, v.valid_from, v.first_seen_at, v.last_submission_at,
            v.submission_count, v.is_benchmark, v.score, v.team_name, v.member_usernames
     FROM versions(stage_base.board_id, stage_base.at) v
     WHERE stage_base.at >= (SELECT b.observed_from FROM boards b WHERE b.id = stage_base.board_id);
@@ -152,7 +152,7 @@ BEGIN
     )
     INSERT INTO pg_temp.base_rows_1 (board_id, team_id, order_key, valid_from, first_seen_at, last_submission_at,
                                      submission_count, is_benchmark, score, team_name, member_usernames)
-    SELECT board.id, s.team_id, coalesce(p.order_key, b.order_key),
+    SELECT 0, s.team_id, coalesce(p.order_key, b.order_key),
            CASE WHEN coalesce(p.ended, 'w') = 'w' THEN b.valid_from ELSE insert_board.at END,
            coalesce(b.first_seen_at, least(insert_board.at,
                (SELECT min(n.first_seen_at) FROM past_names n WHERE n.board_id = board.id AND n.team_id = s.team_id),

@@ -29,6 +29,11 @@ from tests.support.kaggle import make_kaggle
 from tests.support.syncs import WORKER, Syncs
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: half of the tests wait for something most of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> Iterator[None]:
     """No setting or credential of whoever runs the tests reaches them."""
