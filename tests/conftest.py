@@ -29,6 +29,7 @@ from tests.support.kaggle import make_kaggle
 from tests.support.syncs import WORKER, Syncs
 
 
+@pytest.hookimpl(optionalhook=True)  # without the plugin nobody asks
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: half of the tests wait for something most of their time."""
     return (os.cpu_count() or 1) + 1

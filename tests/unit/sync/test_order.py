@@ -199,6 +199,7 @@ Z = 2500  # a team of the board; P stands before it
         pytest.param(lambda _: Z, 1, 100, id="directly below P"),  # 8
         pytest.param(lambda n: Z + n * (n % 2), 1, 100, id="above Z and below P in turns"),  # 8
         pytest.param(lambda n: Z + (n + 1) // 2 + n % 2, 1, 20_000, id="above and below Z in turns"),  # 8,712
+        pytest.param(lambda n: Z + n // 2 + n * 7 % 11, 1, 400_000, id="scattered over eleven places"),  # 211,280
         pytest.param(lambda n: n % 10 * (501 + n // 10) + n // 10, 1, 100, id="ten popular places"),  # 0
     ],
 )
