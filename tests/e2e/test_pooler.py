@@ -115,7 +115,7 @@ def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -
             if "set PGLEADERBOARD_DIRECT_URL" in record.getMessage():
                 named.set()
 
-    logger, handler = logging.getLogger("pgleaderboard.process.supervisor"), Named()
+    logger, handler = logging.getLogger("pgleaderboard"), Named()
     logger.addHandler(handler)
     try:
         with pgbouncer(plain) as pooled, running(once(pooled, simulator)):
