@@ -128,7 +128,7 @@ COMMENT ON COLUMN kaggle.competitions.created_at IS 'When the row was inserted.'
 COMMENT ON COLUMN kaggle.competitions.updated_at IS 'When the row was last updated.';
 
 CREATE UNIQUE INDEX kaggle_competition_id_is_unique_without_regard_to_case
-    ON kaggle.competitions (lower(kaggle_competition_id));
+    ON kaggle.competitions (lower(kaggle_competition_id COLLATE "C"));
 CREATE INDEX competitions_event ON kaggle.competitions (event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX competitions_start_ahead ON kaggle.competitions (start_date) WHERE start_date > dates_checked_at;
 CREATE INDEX competitions_end_ahead ON kaggle.competitions (end_date) WHERE end_date > dates_checked_at;
@@ -257,8 +257,8 @@ COMMENT ON COLUMN kaggle.boards.observed_at IS 'The board is known to be right a
 COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was pruned and cannot be asked for; null = all of it is there.';
 COMMENT ON COLUMN kaggle.boards.kept_at IS 'Moments before history_from that can be asked for still, since the standing of an event rests on them.';
 
-CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards (competition_id, lower(slug), kind);
-CREATE INDEX boards_slug ON kaggle.boards (lower(slug));
+CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards (competition_id, lower(slug COLLATE "C"), kind);
+CREATE INDEX boards_slug ON kaggle.boards (lower(slug COLLATE "C"));
 CREATE INDEX boards_detached ON kaggle.boards (id) WHERE competition_id IS NULL;
 
 CREATE TABLE kaggle.leaderboard_entries (

@@ -17,9 +17,9 @@ BEGIN
     IF slug ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$' THEN
         RETURN slug;
     END IF;
-    IF slug ~* (place || '(competitions|c)/') THEN
+    IF slug COLLATE "C" ~* (place || '(competitions|c)/') THEN
         slug := substring(slug FROM '(?i)kaggle\.com/(?:competitions|c)/([^/?#]*)');
-    ELSIF slug ~* (place || 't/') THEN
+    ELSIF slug COLLATE "C" ~* (place || 't/') THEN
         PERFORM refuse('kaggle_competition_id_is_a_slug',
             'an invitation link does not name its competition: ' || left(given, 80),
             'Open the invitation in a browser, then give the URL of the competition it leads to.');
@@ -40,7 +40,7 @@ DECLARE
     found_id bigint;
 BEGIN
     SELECT c.id INTO found_id FROM competitions c
-    WHERE lower(c.kaggle_competition_id) = lower(wanted);
+    WHERE lower(c.kaggle_competition_id COLLATE "C") = lower(wanted COLLATE "C");
     IF found_id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('no competition %L in kaggle.competitions', wanted),

@@ -114,7 +114,7 @@ CREATE OR REPLACE FUNCTION kaggle_internal.forget_what_kaggle_filled(before kagg
 RETURNS kaggle.competitions
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    is_another constant boolean := lower(after.kaggle_competition_id) IS DISTINCT FROM lower(before.kaggle_competition_id);
+    is_another constant boolean := lower(after.kaggle_competition_id COLLATE "C") IS DISTINCT FROM lower(before.kaggle_competition_id COLLATE "C");
     untouched constant text[] := ARRAY(
         SELECT name FROM unnest(before.filled_by_kaggle) AS name
         WHERE to_jsonb(after) -> name IS NOT DISTINCT FROM to_jsonb(before) -> name);

@@ -60,6 +60,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS 'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.beat(worker_id bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = beat.worker_id;
+    IF NOT FOUND THEN
+        PERFORM registered_worker(beat.worker_id);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.beat(bigint) IS 'The heartbeat of a worker. Raises admin_shutdown for one that is no longer registered.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.unregister_worker(worker_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN

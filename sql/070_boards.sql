@@ -91,7 +91,7 @@ COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS 'What is w
 CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT b FROM boards b
-    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+    WHERE b.competition_id = competition.id AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")
       AND b.kind = linked_board.kind
 $$;
 COMMENT ON FUNCTION kaggle_internal.linked_board(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug; null where there is none.';
@@ -122,9 +122,13 @@ SET plan_cache_mode = force_custom_plan SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM refuse_hidden_rows();        -- our lock keeps them as they are now
     WITH old AS (
-        SELECT e.* FROM leaderboard_entries e WHERE e.board_id = compare_staging.board_id
+        SELECT e.team_id, e.order_key, e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name,
+               e.member_usernames
+        FROM leaderboard_entries e WHERE e.board_id = compare_staging.board_id
         UNION ALL
-        SELECT b.* FROM pg_temp.base_rows_1 b WHERE b.board_id = compare_staging.board_id
+        SELECT b.team_id, b.order_key, b.last_submission_at, b.submission_count, b.is_benchmark, b.score, b.team_name,
+               b.member_usernames
+        FROM pg_temp.base_rows_1 b WHERE b.board_id = compare_staging.board_id
     ), compared AS (
         SELECT s.position, s.order_key AS fixed_key, o.order_key, o.team_id AS old_team_id,
                -- Byte for byte, 0.80 is not 0.8; column by column, which costs half of comparing rows by their image.
@@ -197,9 +201,13 @@ BEGIN
 
     -- LIMIT leaves nothing out: it tells the planner how many differ. Few are found by the primary key, one by one.
     WITH old AS NOT MATERIALIZED (
-        SELECT e.ctid AS place, e.* FROM leaderboard_entries e
+        SELECT e.ctid AS place, e.board_id, e.team_id, e.order_key, e.valid_from, e.first_seen_at,
+               e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames
+        FROM leaderboard_entries e
         UNION ALL
-        SELECT NULL::tid, b.* FROM pg_temp.base_rows_1 b WHERE in_past
+        SELECT NULL::tid, b.board_id, b.team_id, b.order_key, b.valid_from, b.first_seen_at,
+               b.last_submission_at, b.submission_count, b.is_benchmark, b.score, b.team_name, b.member_usernames
+        FROM pg_temp.base_rows_1 b WHERE in_past
     ), new AS (
         SELECT p.ended, p.order_key AS new_key, coalesce(s.team_id, p.team_id) AS new_team_id, s.last_submission_at,
                s.submission_count, s.rank IS NOT DISTINCT FROM 0 AS is_benchmark, s.score, s.team_name,

@@ -53,9 +53,7 @@ BEGIN
     run.observed_at := coalesce(run.observed_at, state.running_since);
     run.started_at := state.running_since;
     run.finished_at := clock_timestamp();
-    run.replaced_characters := coalesce(run.replaced_characters, 0);
-    run.is_merged := false;
-    INSERT INTO sync_runs VALUES (run.*);
+    PERFORM store_run(run);
 
     IF competition.status <> 'completed' THEN
         state.completed_at := NULL;

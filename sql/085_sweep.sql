@@ -14,25 +14,32 @@ BEGIN
     UPDATE events e
     SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.id = ANY (event_ids) FOR NO KEY UPDATE SKIP LOCKED);
+    -- What the user's constraints say is heard here, and not at COMMIT.
+    SET CONSTRAINTS ALL IMMEDIATE;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.let_dates_act_on(bigint[], bigint[]) IS 'The dates of these competitions and events act on their status; the triggers do the rest.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act() RETURNS void
+CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act(at_most integer DEFAULT 1000) RETURNS boolean
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    -- Events first, as TRUNCATE ... CASCADE takes them.
+    -- Events first, as TRUNCATE ... CASCADE takes them. In no order: those that are refused time and again must not
+    -- stand in the way of the others.
     event_ids constant bigint[] := ARRAY(
-        SELECT id FROM events WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
-        UNION
-        SELECT id FROM events WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+        SELECT d.id FROM (
+            SELECT id FROM events WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+            UNION
+            SELECT id FROM events WHERE end_date > dates_checked_at AND end_date <= clock_timestamp()) d
+        ORDER BY random() LIMIT at_most);
     competition_ids constant bigint[] := ARRAY(
-        SELECT id FROM competitions WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
-        UNION
-        SELECT id FROM competitions WHERE end_date > dates_checked_at AND end_date <= clock_timestamp());
+        SELECT d.id FROM (
+            SELECT id FROM competitions WHERE start_date > dates_checked_at AND start_date <= clock_timestamp()
+            UNION
+            SELECT id FROM competitions WHERE end_date > dates_checked_at AND end_date <= clock_timestamp()) d
+        ORDER BY random() LIMIT at_most);
     one record;
 BEGIN
     IF competition_ids || event_ids = '{}' THEN
-        RETURN;
+        RETURN false;
     END IF;
     BEGIN
         PERFORM let_dates_act_on(competition_ids, event_ids);
@@ -48,8 +55,9 @@ BEGIN
             END;
         END LOOP;
     END;
+    RETURN greatest(cardinality(competition_ids), cardinality(event_ids)) = at_most;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.let_dates_act() IS 'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by the next sweep; the server''s log says why.';
+COMMENT ON FUNCTION kaggle_internal.let_dates_act(integer) IS 'Dates that passed since they were last checked act on the status, once. One that something of the user''s refuses is tried again by a later sweep; the server''s log says why. At most that many at once, since triggers of the user''s may take their time; returns whether there may be more.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.rescue() RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp AS $$
@@ -177,7 +185,7 @@ BEGIN
     ), chosen AS (
         (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
         UNION ALL
-        SELECT * FROM idle WHERE NOT asks_kaggle
+        (SELECT * FROM idle WHERE NOT asks_kaggle LIMIT 10000)
     ), jobs AS (
         SELECT procrastinate_defer_jobs_v1(array_agg(
             ROW('kaggle', c.task, c.priority, NULL, NULL,
@@ -189,7 +197,7 @@ BEGIN
            (SELECT count(*) FROM idle) > (SELECT count(*) FROM chosen)
     INTO queued, has_rest;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS 'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places (null = all). has_rest: something was left for the next time.';
+COMMENT ON FUNCTION kaggle_internal.queue_wanted(bigint, boolean, bigint) IS 'Queues a job for everything that is wanted and has none: of what asks Kaggle the most urgent, as many as there are places. has_rest: something was left for the next time.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.sweep(
     worker_id bigint, thorough boolean,
@@ -199,15 +207,15 @@ DECLARE
     worker constant worker_processes := registered_worker(sweep.worker_id);
     moment constant timestamptz := clock_timestamp();
     grant_at timestamptz;
-    places bigint;             -- how many jobs that ask Kaggle may be queued; null = all
+    places bigint;             -- how many jobs that ask Kaggle may be queued
+    has_more boolean;
 BEGIN
     queued := 0;
-    UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = worker.id;
     IF NOT pg_try_advisory_xact_lock(presence_key(), 0) THEN
         wake_at := moment + interval '1 second';      -- another worker sweeps
         RETURN;
     END IF;
-    PERFORM let_dates_act();
+    has_more := let_dates_act();
     PERFORM rescue();
     IF thorough THEN
         PERFORM pull_back_schedules();
@@ -216,13 +224,13 @@ BEGIN
 
     -- With a budget, jobs beyond the next grant would come only to be sent away.
     grant_at := coalesce(next_grant(worker.credential, worker.requests_per_minute), '-infinity');
-    places := CASE WHEN grant_at > moment THEN 0 WHEN worker.requests_per_minute > 0 THEN 1 END;
+    places := CASE WHEN grant_at > moment THEN 0 WHEN worker.requests_per_minute > 0 THEN 1 ELSE 10000 END;
 
     SELECT q.queued, CASE WHEN q.has_rest THEN greatest(grant_at, moment) END INTO queued, wake_at
     FROM queue_wanted(worker.id, thorough, places) q;
 
     -- A date that passed and could not act (somebody holds the row, or refuses it) is for the next sweep.
-    wake_at := least(wake_at,
+    wake_at := least(wake_at, CASE WHEN has_more THEN moment + interval '0.1 seconds' END,
         (SELECT min(s.next_sync_at) FROM sync_state s WHERE s.running_run_id IS NULL AND s.next_sync_at > moment),
         (SELECT min(c.start_date) FROM competitions c
          WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
@@ -230,7 +238,7 @@ BEGIN
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
     PERFORM refuse_hidden_rows();
 END $$;
-COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'The worker''s heartbeat. Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
+COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.prune_runs(older_than interval, at_most integer DEFAULT 10000) RETURNS bigint
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

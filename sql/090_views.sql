@@ -5,7 +5,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, b.id AS board_id, b.kind
 FROM kaggle.competitions c
 CROSS JOIN LATERAL (
     SELECT p.id, p.kind, p.teams, p.observed_at FROM kaggle.boards p
-    WHERE p.competition_id = c.id AND lower(p.slug) = lower(c.kaggle_competition_id)
+    WHERE p.competition_id = c.id AND lower(p.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
     ORDER BY p.kind LIMIT 1) AS b;    -- private, once it is there, before public
 COMMENT ON VIEW kaggle_internal.shown_boards IS 'The board that each competition shows now.';
 COMMENT ON COLUMN kaggle_internal.shown_boards.competition_id IS 'kaggle.competitions.id.';

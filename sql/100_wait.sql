@@ -12,7 +12,15 @@ DECLARE
     running bigint;
     is_another boolean;        -- runs are left of a row that had this id before
     answer sync_runs;
+    waiting record;            -- a session that an exclusive lock would be given to, but for us
+    rounds integer := 0;
 BEGIN
+    IF patience > interval '10 minutes' THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+            MESSAGE = 'wait_for_sync waits for ten minutes at most',
+            DETAIL = 'Its snapshot keeps VACUUM from removing dead rows in the whole database.',
+            HINT = 'Call it again in a new transaction.';
+    END IF;
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_transaction_state',
             MESSAGE = 'wait_for_sync sees nothing new above READ COMMITTED',
@@ -61,7 +69,24 @@ BEGIN
                 HINT = coalesce((SELECT s.problem FROM sync_status s WHERE s.competition_id = wanted),
                                 'See kaggle.sync_status.');
         END IF;
+        -- The sync would wait for that session, that session for us, and we for the sync.
+        rounds := rounds + 1;
+        IF rounds % 10 = 0 THEN
+            SELECT l.pid, a.usename, l.relation::regclass AS relation INTO waiting
+            FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND l.relation IN (SELECT o.relation FROM pg_locks o
+                                 WHERE o.pid = pg_backend_pid() AND o.locktype = 'relation' AND o.granted)
+            LIMIT 1;
+            IF FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'lock_not_available',
+                    MESSAGE = format('process %s (%s) waits for an exclusive lock on %s, and every sync for that process',
+                                     waiting.pid, waiting.usename, waiting.relation),
+                    HINT = 'Call wait_for_sync again in a new transaction.';
+            END IF;
+        END IF;
         PERFORM pg_sleep(least(0.02, greatest(0, extract(epoch FROM until - clock_timestamp()))));
     END LOOP;
 END $$;
-COMMENT ON FUNCTION kaggle.wait_for_sync(text, interval) IS 'Waits for the first finished run, failed or not, that covers what was asked before the call, and returns it; at once if there is one. Raises on time-out, on an unknown slug, above READ COMMITTED, and in the transaction that made the request: COMMIT first.';
+COMMENT ON FUNCTION kaggle.wait_for_sync(text, interval) IS 'Waits for the first finished run, failed or not, that covers what was asked before the call, and returns it; at once if there is one. It waits for ten minutes at most. Raises on time-out, where a session waits for an exclusive lock on a table that this one reads, on an unknown slug, above READ COMMITTED, and in the transaction that made the request: COMMIT first.';

@@ -10,9 +10,9 @@ LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS
     FROM (SELECT b AS board, coalesce(min(b.observed_from) OVER (precedence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
                                       'infinity') AS shown_until
           FROM boards b JOIN competitions c ON c.id = b.competition_id
-          WHERE lower(b.slug) = lower(boards_through_time.kaggle_competition_id) AND b.observed_from IS NOT NULL
+          WHERE lower(b.slug COLLATE "C") = lower(boards_through_time.kaggle_competition_id COLLATE "C") AND b.observed_from IS NOT NULL
           WINDOW precedence AS (
-              ORDER BY lower(c.kaggle_competition_id) IS NOT DISTINCT FROM lower(b.slug) DESC, b.kind, b.observed_at DESC)
+              ORDER BY lower(c.kaggle_competition_id COLLATE "C") IS NOT DISTINCT FROM lower(b.slug COLLATE "C") DESC, b.kind, b.observed_at DESC)
          ) f
     WHERE (f.board).observed_from < f.shown_until
 $$;
@@ -441,7 +441,7 @@ BEGIN
         RETURN;                                     -- the private board has not come
     END IF;
     SELECT b.id INTO public_board FROM boards b
-    WHERE b.competition_id = private.competition_id AND lower(b.slug) = lower(private.slug) AND b.kind = 'public';
+    WHERE b.competition_id = private.competition_id AND lower(b.slug COLLATE "C") = lower(private.slug COLLATE "C") AND b.kind = 'public';
     RETURN QUERY
     SELECT coalesce(n.team_id, t.team_id), coalesce(n.team_name, t.team_name), t.rank, n.rank, t.rank - n.rank,
            t.score, n.score

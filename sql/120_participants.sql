@@ -5,9 +5,9 @@ LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_int
 DECLARE
     name text := btrim(given, E' \t\r\n');
 BEGIN
-    IF name ~* '^(https?://)?(www\.)?kaggle\.com/' THEN
+    IF name COLLATE "C" ~* '^(https?://)?(www\.)?kaggle\.com/' THEN
         name := substring(name FROM '(?i)kaggle\.com/([^/?#]*)');
-        IF lower(name) IN ('c', 'code', 'competitions', 'datasets', 'discussions', 'docs', 'host', 'learn', 'me', 'models',
+        IF lower(name COLLATE "C") IN ('c', 'code', 'competitions', 'datasets', 'discussions', 'docs', 'host', 'learn', 'me', 'models',
                            'organizations', 'settings', 't', 'work') THEN
             name := '';                  -- a page of Kaggle, no profile
         END IF;
@@ -81,10 +81,10 @@ FROM (SELECT p.kaggle_username, p.display_name, l.*
 JOIN kaggle.boards b ON b.id = e.board_id
 JOIN kaggle.competitions c ON c.id = b.competition_id
 -- A CASE, since the planner would take its parts for independent, and expect hardly any board.
-WHERE CASE WHEN lower(c.kaggle_competition_id) = lower(b.slug)
+WHERE CASE WHEN lower(c.kaggle_competition_id COLLATE "C") = lower(b.slug COLLATE "C")
            THEN b.kind = 'private' OR NOT EXISTS (SELECT FROM kaggle.boards o
                                                   WHERE o.competition_id = b.competition_id
-                                                    AND lower(o.slug) = lower(b.slug) AND o.kind = 'private') END;
+                                                    AND lower(o.slug COLLATE "C") = lower(b.slug COLLATE "C") AND o.kind = 'private') END;
 COMMENT ON VIEW kaggle.participant_entries IS 'On which of the boards that are shown now each participant stands, and in which team; found through indexes over the members of teams.';
 COMMENT ON COLUMN kaggle.participant_entries.kaggle_username IS 'The participant.';
 COMMENT ON COLUMN kaggle.participant_entries.display_name IS 'Name for people.';

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION kaggle_internal.known_board(competition kaggle.competitions, at timestamptz) RETURNS kaggle.boards
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT b FROM boards b
-    WHERE b.competition_id = competition.id AND lower(b.slug) = lower(competition.kaggle_competition_id)
+    WHERE b.competition_id = competition.id AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")
       AND coalesce(b.observed_from, '-infinity') <= known_board.at
     ORDER BY b.kind LIMIT 1               -- private, once it is there, before public
 $$;
@@ -151,7 +151,7 @@ DECLARE
     event events;
     pruned text;
 BEGIN
-    SELECT * INTO event FROM events v WHERE v.slug = lower($1);
+    SELECT * INTO event FROM events v WHERE v.slug = lower($1 COLLATE "C");
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $1),
             HINT = 'SELECT slug FROM kaggle.events; lists them.';

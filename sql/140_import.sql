@@ -23,10 +23,10 @@ DECLARE
     linked_ids bigint[];
 BEGIN
     IF $2 IS NOT NULL THEN
-        SELECT * INTO event FROM events e WHERE e.slug = lower($2);
+        SELECT * INTO event FROM events e WHERE e.slug = lower($2 COLLATE "C");
         IF NOT FOUND THEN
             RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $2),
-                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', lower($2), $2);
+                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', lower($2 COLLATE "C"), $2);
         END IF;
     END IF;
 
@@ -35,12 +35,12 @@ BEGIN
     WITH created AS (
         INSERT INTO competitions (kaggle_competition_id, event_id, status)
         SELECT n.slug, event.id, event.status
-        FROM (SELECT DISTINCT ON (lower(t.slug)) t.slug
+        FROM (SELECT DISTINCT ON (lower(t.slug COLLATE "C")) t.slug
               FROM unnest($1) WITH ORDINALITY AS g (text, place), try_slug(g.text) t
               WHERE t.slug IS NOT NULL
-                AND NOT EXISTS (SELECT FROM competitions c WHERE lower(c.kaggle_competition_id) = lower(t.slug))
-              ORDER BY lower(t.slug), g.place) n
-        ORDER BY lower(n.slug)
+                AND NOT EXISTS (SELECT FROM competitions c WHERE lower(c.kaggle_competition_id COLLATE "C") = lower(t.slug COLLATE "C"))
+              ORDER BY lower(t.slug COLLATE "C"), g.place) n
+        ORDER BY lower(n.slug COLLATE "C")
         ON CONFLICT DO NOTHING
         RETURNING id
     ) SELECT array_agg(id) INTO created_ids FROM created;
@@ -50,7 +50,7 @@ BEGIN
         INSERT INTO event_competitions (event_id, competition_id)
         SELECT DISTINCT event.id, c.id
         FROM unnest($1) AS g (text), try_slug(g.text) t
-        JOIN competitions c ON lower(c.kaggle_competition_id) = lower(t.slug)
+        JOIN competitions c ON lower(c.kaggle_competition_id COLLATE "C") = lower(t.slug COLLATE "C")
         WHERE event.id IS NOT NULL
         ORDER BY c.id
         ON CONFLICT DO NOTHING
@@ -60,13 +60,13 @@ BEGIN
     RETURN QUERY
     SELECT c.id, coalesce(c.kaggle_competition_id, left(g.text, 200)),
            CASE WHEN t.slug IS NULL THEN 'rejected: ' || t.refusal
-                WHEN g.place > min(g.place) OVER (PARTITION BY lower(t.slug)) THEN 'already there'
+                WHEN g.place > min(g.place) OVER (PARTITION BY lower(t.slug COLLATE "C")) THEN 'already there'
                 WHEN c.id = ANY (created_ids) THEN 'created'
                 WHEN c.id = ANY (linked_ids) THEN 'linked'
                 ELSE 'already there' END
     FROM unnest($1) WITH ORDINALITY AS g (text, place)
     CROSS JOIN LATERAL try_slug(g.text) t
-    LEFT JOIN competitions c ON lower(c.kaggle_competition_id) = lower(t.slug)
+    LEFT JOIN competitions c ON lower(c.kaggle_competition_id COLLATE "C") = lower(t.slug COLLATE "C")
     ORDER BY g.place;
 END $$;
 COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS 'Follows every competition of a list of slugs or URLs, and counts them in an event if one is given, with its dates and status. A row for each in the order given; outcome: created, linked (was there, now counts in the event too), already there, or rejected: why. Raises on an unknown event.';

@@ -81,8 +81,7 @@ BEGIN
     run.reason := 'backfill';
     run.started_at := statement_timestamp();
     run.finished_at := clock_timestamp();
-    run.is_merged := false;
-    INSERT INTO sync_runs VALUES (run.*);
+    PERFORM store_run(run);
     RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';

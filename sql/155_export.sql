@@ -38,7 +38,7 @@ BEGIN
           AND r.observed_at >= coalesce(b.history_from, '-infinity')
         UNION                             -- what held at the pruned horizon began before it
         SELECT b.history_from WHERE b.history_from > b.observed_from) m
-    WHERE b.competition_id = shown.competition_id AND lower(b.slug) = lower(shown.slug)
+    WHERE b.competition_id = shown.competition_id AND lower(b.slug COLLATE "C") = lower(shown.slug COLLATE "C")
     ORDER BY m.at, b.kind DESC;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.boards_to_export(text, boolean) IS 'The boards of a slug that can be written to files: the one that is shown now, or every one that is known at each moment at which it changed.';

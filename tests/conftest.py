@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -87,7 +86,7 @@ def url(template: str, server_url: str) -> Iterator[str]:
 @pytest.fixture
 def db(url: str) -> Iterator[Connection]:
     """A connection in autocommit to that database."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with Connection.connect(url, autocommit=True) as connection:
         yield connection
 
 
@@ -97,7 +96,7 @@ def connect(url: str) -> Iterator[Connect]:
     opened: list[Connection] = []
 
     def one() -> Connection:
-        opened.append(psycopg.connect(url))
+        opened.append(Connection.connect(url))
         return opened[-1]
 
     yield one

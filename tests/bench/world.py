@@ -241,7 +241,7 @@ class World:
             "PGLEADERBOARD_MAX_DOWNLOAD_MB": str(LIMIT // 2**20),
             "KAGGLE_API_TOKEN": "bench",
         }
-        process = self._start("worker", ["work"], settings | given)
+        process = self._start("pgleaderboard", ["work"], settings | given)
         try:
             process.wait_until_it_says("worker ready")
             yield process

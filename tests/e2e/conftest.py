@@ -6,11 +6,11 @@ import socket
 from collections.abc import Iterator
 from datetime import timedelta
 
-import psycopg
 import pytest
 
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
+from tests.support.aliases import Connection
 from tests.support.databases import copy_of
 from tests.support.faults import Simulator
 from tests.support.kaggle import close, make_kaggle
@@ -26,7 +26,7 @@ def stage(template: str, server_url: str) -> Iterator[Stage]:
         copy_of(template, server_url) as url,
         Simulator(speed=0) as simulator,
         socket.socket() as closed,  # bound, and listening to nobody
-        psycopg.connect(url, autocommit=True) as db,
+        Connection.connect(url, autocommit=True) as db,
     ):
         closed.bind(("127.0.0.1", 0))
         kaggle = Switched(make_kaggle(simulator.url))

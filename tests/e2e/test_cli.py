@@ -185,12 +185,12 @@ def test_up_runs_the_whole_job_on_an_embedded_server(start: Start, home: Path) -
     waited = run("psql", "-XAt", "-c", "SELECT outcome, teams FROM kaggle.wait_for_sync('titanic')", **given)
     assert waited.stdout == "changed|1744\n"
     shown = run("url", **given)
-    with psycopg.connect(shown.stdout.strip()) as connection:
+    with Connection.connect(shown.stdout.strip()) as connection:
         assert connection.execute("SELECT count(*) FROM kaggle.leaderboard WHERE rank <= 10").fetchone() == (10,)
     assert run("psql", "-c", "SELECT nonsense", **given).returncode == 1
     assert end(up, signal.SIGINT) == 0
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(shown.stdout.strip())
+        Connection.connect(shown.stdout.strip())
 
 
 def test_up_with_a_port_listens_with_a_password(start: Start, home: Path) -> None:
@@ -201,10 +201,10 @@ def test_up_with_a_port_listens_with_a_password(start: Start, home: Path) -> Non
     up = start("up", "--port", str(port), PGLEADERBOARD_HOME=str(home))
     printed = read_until(up, r"postgresql://\S+")
     read_until(up, "worker ready")
-    with psycopg.connect(printed) as connection:
+    with Connection.connect(printed) as connection:
         assert connection.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (0,)
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(make_conninfo(printed, password="wrong"))
+        Connection.connect(make_conninfo(printed, password="wrong"))
     assert end(up, signal.SIGTERM) == 0
 
 
@@ -233,7 +233,7 @@ def test_an_unreachable_database_is_one_line(start: Start) -> None:
 def test_a_database_without_rights_is_one_line(empty_database: str, server_url: str) -> None:
     """A role that may not create schemas is told what it lacks, with status 1."""
     role = f"nobody_{os.getpid()}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
+    with Connection.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(sql.Identifier(role)))
         try:
             failed = run("migrate", DATABASE_URL=make_conninfo(empty_database, user=role, password="x"))

@@ -239,7 +239,7 @@ def test_the_schema_may_belong_to_an_administrator(empty_database: str, template
     """What counts is who owns our functions, to set a condition and to ask it; the roles may use the schema."""
     role = f"plain_{secrets.token_hex(4)}"
     url = make_conninfo(empty_database, user=role, password="plain")
-    with psycopg.connect(empty_database, autocommit=True) as admin:
+    with Connection.connect(empty_database, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'plain'")
         try:
             for schema in ("kaggle", "kaggle_internal", "procrastinate"):
@@ -262,7 +262,7 @@ def test_the_schema_may_belong_to_an_administrator(empty_database: str, template
             migrate.migrate(url, report=told.append, again=True)
             assert [line for line in told if "may not grant" in line] == []
             assert value(admin, "SELECT has_schema_privilege('pgleaderboard_reader', 'kaggle', 'USAGE')")
-            with psycopg.connect(url, autocommit=True) as db:
+            with Connection.connect(url, autocommit=True) as db:
                 db.execute(
                     "CREATE FUNCTION kaggle.mine(kaggle.competitions) RETURNS boolean LANGUAGE sql AS 'SELECT true'"
                 )

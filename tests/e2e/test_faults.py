@@ -394,7 +394,7 @@ def test_no_secret_is_written_down(
         rows = db.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(schema, name)))
         dump += "".join(row for (row,) in rows)
     assert "simulated-" in dump
-    assert "kaggle_internal." in queries
+    assert "pgleaderboard worker" in queries
     assert "pgleaderboard itself failed" in caplog.text
     caught = "".join(record.getMessage() + str(vars(record)) for record in caplog.records)
     for secret in ("geheim-token", "geheim-user", "geheim-key", "geheim-signature"):

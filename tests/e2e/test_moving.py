@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -137,7 +136,7 @@ def test_moving_to_a_server_of_ones_own(
     subprocess.run(
         [dumper(db), "-Fc", "-n", "kaggle", "-n", "kaggle_internal", "-n", "procrastinate", "-f", dump, url], check=True
     )
-    with psycopg.connect(server.url(), autocommit=True) as admin:
+    with Connection.connect(server.url(), autocommit=True) as admin:
         admin.execute("CREATE ROLE me LOGIN")
         admin.execute("CREATE DATABASE mine TEMPLATE template0 ENCODING 'UTF8' OWNER me")
     mine = make_conninfo(server.url("mine"), user="me")
@@ -149,7 +148,7 @@ def test_moving_to_a_server_of_ones_own(
     )
     assert (restored.returncode, restored.stderr) == (0, "")
 
-    with psycopg.connect(mine, autocommit=True) as there:
+    with Connection.connect(mine, autocommit=True) as there:
         assert fingerprint(there) == fingerprint(db)
         again = program("migrate", "--again", DATABASE_URL=mine)
         assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "migrated"), again.stderr
@@ -177,7 +176,7 @@ def test_moving_to_a_server_of_ones_own(
         assert rows(there, past, REST, moment) == rows(db, past, REST, moment) != []
 
         # An administrator makes the roles; the same command brings their rights.
-        with psycopg.connect(server.url(), autocommit=True) as admin:
+        with Connection.connect(server.url(), autocommit=True) as admin:
             for name in ("reader", "editor", "worker"):
                 admin.execute(f"CREATE ROLE pgleaderboard_{name} NOLOGIN")
         assert program("migrate", "--again", DATABASE_URL=mine).returncode == 0

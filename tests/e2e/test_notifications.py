@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import psycopg
 import pytest
 
 from pgleaderboard.database import migrate
@@ -23,7 +22,7 @@ RAISES = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 @pytest.fixture
 def listener(url: str) -> Any:
     """A connection that listens."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    with Connection.connect(url, autocommit=True) as connection:
         connection.execute("LISTEN kaggle_leaderboard")
         yield connection
 
@@ -100,7 +99,10 @@ def test_a_trigger_that_raises_stops_the_board_and_sync_status_says_so(db: Conne
         insert(db)
         assert synced(db) == ("inserted", "failed")
         assert status(db, "sync_state") == "failing"
-        assert status(db, "problem") == "pgleaderboard itself failed (RaiseException); its log has the details"
+        assert (
+            status(db, "problem")
+            == "the database refused: not today (PL/pgSQL function public.refuse() line 1 at RAISE)"
+        )
         assert value(db, "SELECT count(*) FROM kaggle.leaderboard") == 0
         db.execute("DROP TRIGGER refuse ON kaggle.sync_runs")
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
@@ -122,8 +124,5 @@ def test_one_that_refuses_every_run_shows_too(
             1,
             None,
         )
-        assert (
-            status(db, "problem")
-            == "the end of the sync was refused (RaiseException); the worker's log has the details"
-        )
+        assert status(db, "problem") == "the sync could not end: the database refused: not today"
         assert "not today" in caplog.text

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -34,7 +33,7 @@ def plain(empty_database: str) -> Iterator[str]:
     """DSN of a migrated database that belongs to a role without superuser, CREATEDB and CREATEROLE."""
     role = f"plain_{secrets.token_hex(4)}"
     name = conninfo_to_dict(empty_database)["dbname"]
-    with psycopg.connect(empty_database, autocommit=True) as admin:
+    with Connection.connect(empty_database, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(sql.Identifier(role)))
         admin.execute(
             sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(str(name)), sql.Identifier(role))
@@ -64,7 +63,7 @@ def test_the_whole_job_behind_pgbouncer(plain: str, simulator: Simulator, worker
                 concurrency=6,
                 history_for=timedelta(days=1),
             ),
-            psycopg.connect(pooled, autocommit=True, prepare_threshold=None) as db,
+            Connection.connect(pooled, autocommit=True, prepare_threshold=None) as db,
         ):
             competition_id = insert(db)
             assert synced(db) == ("inserted", "changed")
@@ -126,14 +125,14 @@ def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -
 
 def move_to_retry(url: str) -> None:
     """Let the retry's time come. session_replication_role needs a superuser; sync_state has no triggers."""
-    with psycopg.connect(url, autocommit=True) as db:
+    with Connection.connect(url, autocommit=True) as db:
         db.execute("UPDATE kaggle_internal.sync_state SET retry_at = clock_timestamp() WHERE retry_at IS NOT NULL")
         sweep_soon(db)
 
 
 def value_of(url: str, query: str) -> object:
     """The one value of a query on a connection of its own."""
-    with psycopg.connect(url, autocommit=True) as db:
+    with Connection.connect(url, autocommit=True) as db:
         return value(db, query)
 
 

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.support.aliases import Connection
@@ -66,7 +65,7 @@ def test_the_procfile_under_honcho(empty_database: str, simulator: Simulator, tm
     try:
         read_until(honcho.stdout, "worker ready")
         read_until(honcho.stdout, "worker ready")
-        with psycopg.connect(empty_database, autocommit=True) as db:
+        with Connection.connect(empty_database, autocommit=True) as db:
             insert(db)
             assert synced(db) == ("inserted", "changed")
             assert value(db, "SELECT count(*) FROM kaggle.workers") == 2

@@ -195,7 +195,7 @@ def test_a_worker_whose_kaggle_and_database_fail_gives_nothing_away(
     db.execute("ALTER FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) RENAME TO confirm_board_before")
     db.execute(
         "CREATE FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) RETURNS text LANGUAGE plpgsql"
-        f" AS $$ BEGIN RAISE EXCEPTION '%', E'{ESCAPE.encode('unicode_escape').decode()}'; END $$"
+        f" AS $$ BEGIN RAISE internal_error USING MESSAGE = E'{ESCAPE.encode('unicode_escape').decode()}'; END $$"
     )
     gate.release()
     failed = db.execute("SELECT error_kind FROM kaggle.wait_for_sync('held')").fetchone()

@@ -117,7 +117,7 @@ class World:
         def report(snapshot: Any, applied: Applied) -> None:
             told.append((snapshot.name, applied.outcome))
 
-        with psycopg.connect(self.url, autocommit=True) as connection:
+        with Connection.connect(self.url, autocommit=True) as connection:
             board_files.backfill(ArchiveStore(connection, patience=0), slug, files, overrides, LIMIT, report, advance)
         return told
 
@@ -388,7 +388,7 @@ def test_an_attempt_that_has_read_the_order_goes_on_over_files_of_before(world: 
     running = world.begin(synced, at(40))
     file = io.BytesIO(zip_of(csv_of(LATER)))
     read = board.read_zip(file, LIMIT)
-    with psycopg.connect(world.url, autocommit=True) as connection:
+    with Connection.connect(world.url, autocommit=True) as connection:
         staging = Staging(connection)
         with staging.transaction():
             staging.load(read.layout, board.zip_chunks(file, LIMIT))
@@ -491,7 +491,7 @@ def test_two_at_once(world: World, synced: str) -> None:
 
 def test_it_tells_no_listener_and_no_waiter(world: World, synced: str, url: str) -> None:
     """No notification; wait_for_sync gives the last sync; the state of the sync is as it was; runs say backfill."""
-    with psycopg.connect(url, autocommit=True) as listener:
+    with Connection.connect(url, autocommit=True) as listener:
         listener.execute("LISTEN kaggle_leaderboard")
         waited = world.rows("SELECT w.id, w.observed_at FROM kaggle.wait_for_sync(%s) w", synced)
         state = world.rows("SELECT s::text FROM kaggle_internal.sync_state s")

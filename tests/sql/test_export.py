@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -40,7 +39,7 @@ def at(minutes: int) -> datetime:
 def fill(url: str, slug: str, *files: Path, overrides: Overrides = Overrides()) -> list[str | None]:  # noqa: B008 - frozen
     """Backfill files. Returns what became of each."""
     outcomes: list[str | None] = []
-    with psycopg.connect(url, autocommit=True) as connection:
+    with Connection.connect(url, autocommit=True) as connection:
         board_files.backfill(
             ArchiveStore(connection),
             slug,
@@ -115,19 +114,19 @@ def elsewhere(db: Connection, server_url: str) -> Iterator[Callable[[str], str]]
 
     def fresh(slug: str) -> str:
         name = f"{db.info.dbname}_other_{len(made)}"
-        with psycopg.connect(server_url, autocommit=True) as admin:
+        with Connection.connect(server_url, autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'").format(sql.Identifier(name)))
         made.append(name)
         url = make_conninfo(server_url, dbname=name)
         migrate.migrate(url)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with Connection.connect(url, autocommit=True) as connection:
             connection.execute(
                 "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES (%s, false)", (slug,)
             )
         return url
 
     yield fresh
-    with psycopg.connect(server_url, autocommit=True) as admin:
+    with Connection.connect(server_url, autocommit=True) as admin:
         for name in made:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -177,7 +176,7 @@ def test_the_round_trip(db: Connection, url: str, slug: str, tmp_path: Path, els
 
     other = elsewhere(slug)
     assert set(fill(other, slug, *reversed(files))) == {"changed"}
-    with psycopg.connect(other, autocommit=True) as there:
+    with Connection.connect(other, autocommit=True) as there:
         assert learned(there, slug) == learned(db, slug)
         again = written(there, slug, tmp_path / "again")
     assert [(file.name, *member(file)) for file in again] == [(file.name, *member(file)) for file in files]
@@ -227,7 +226,7 @@ def test_behind_a_pruned_horizon(
     assert sorted(filter(None, (board.time_of(file.name) for file in files))) == [horizon, at(20), at(30)]
     other = elsewhere(slug)
     fill(other, slug, *files)
-    with psycopg.connect(other, autocommit=True) as there:
+    with Connection.connect(other, autocommit=True) as there:
         for moment in (horizon, at(19), at(20), at(30)):
             query = "SELECT rank, team_id FROM kaggle.leaderboard_as_of(%s, %s)"
             assert there.execute(query, (slug, moment)).fetchall() == db.execute(query, (slug, moment)).fetchall() != []
@@ -274,7 +273,7 @@ def test_real_boards(db: Connection, url: str, tmp_path: Path, elsewhere: Callab
     slug = "orbit-wars"
     other = elsewhere(slug)
     fill(other, slug, *(tmp_path / slug).iterdir())
-    with psycopg.connect(other, autocommit=True) as there:
+    with Connection.connect(other, autocommit=True) as there:
         some = db.execute(
             "SELECT array_agg(team_id) FROM kaggle.leaderboard WHERE kaggle_competition_id = %s AND rank %% 40 = 1",
             (slug,),

@@ -23,6 +23,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database import cluster, migrate, release
 from pgleaderboard.database.release import Release
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
+from tests.support.aliases import Connection
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def plain_role(empty_database: str) -> Iterator[str]:
     """DSN of the same database for a role that may only log in."""
     name = f"plain_{conninfo_to_dict(empty_database)['dbname']}"
     role = sql.Identifier(name)
-    with psycopg.connect(empty_database, autocommit=True) as connection:
+    with Connection.connect(empty_database, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
         yield make_conninfo(empty_database, user=name, password="plain")
         connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
@@ -81,7 +82,7 @@ def plain_role(empty_database: str) -> Iterator[str]:
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
     """Run one statement and commit it."""
-    with psycopg.connect(url) as connection:
+    with Connection.connect(url) as connection:
         cursor = connection.execute(query.encode())
         return cursor.fetchall() if cursor.description else []
 
@@ -117,7 +118,7 @@ def test_this_release_installs_and_fits(empty_database: str) -> None:
     """Everything in the repository applies to an empty database; a second run finds nothing to do."""
     assert migrate.migrate(empty_database) is True
     assert migrate.migrate(empty_database) is False
-    with psycopg.connect(empty_database) as connection:
+    with Connection.connect(empty_database) as connection:
         release.check(connection)
 
 
@@ -302,7 +303,7 @@ def test_the_script_does_what_a_migration_does(empty_database: str, folders: Fol
     run_in_psql(empty_database, migrate.script(folders.release), tmp_path)
 
     assert folders.migrate(empty_database) is False
-    with psycopg.connect(empty_database) as connection:
+    with Connection.connect(empty_database) as connection:
         release.check(connection, folders.release)
 
 
@@ -405,7 +406,7 @@ def test_a_connection_lost_on_the_way(empty_database: str, folders: Folders) -> 
 
 def test_another_migration_that_does_not_end(empty_database: str, folders: Folders) -> None:
     """The wait has an end, and names who is in the way."""
-    with psycopg.connect(empty_database) as other:
+    with Connection.connect(empty_database) as other:
         other.execute("SELECT pg_advisory_lock(%s)", [migrate.LOCK_KEY])
         told: list[str] = []
         with pytest.raises(Transient) as error:
@@ -423,7 +424,7 @@ def test_a_lock_that_goes_away_is_waited_for(
     folders.migrate(empty_database)
     folders.migration(2, "ALTER TABLE kaggle.facts ADD note text;")
     told: list[str] = []
-    with psycopg.connect(empty_database) as other, ThreadPoolExecutor(1) as pool:
+    with Connection.connect(empty_database) as other, ThreadPoolExecutor(1) as pool:
         other.execute("LOCK TABLE kaggle.facts")
         upgrade = pool.submit(folders.migrate, empty_database, report=told.append)
         while not any("trying again" in line for line in told):
@@ -437,7 +438,7 @@ def test_a_lock_that_stays(empty_database: str, folders: Folders) -> None:
     """After the deadline the file that waited is named."""
     folders.migrate(empty_database)
     folders.migration(2, "ALTER TABLE kaggle.facts ADD note text;")
-    with psycopg.connect(empty_database) as other:
+    with Connection.connect(empty_database) as other:
         other.execute("LOCK TABLE kaggle.facts")
         with pytest.raises(Transient) as error:
             folders.migrate(empty_database, deadline=0.2)
@@ -490,7 +491,7 @@ def test_a_queue_that_is_gone(empty_database: str, folders: Folders) -> None:
 def test_a_database_that_is_not_utf8(empty_database: str, folders: Folders) -> None:
     """Team names come in every script."""
     name = f"{conninfo_to_dict(empty_database)['dbname']}_ascii"
-    with psycopg.connect(empty_database, autocommit=True) as connection:
+    with Connection.connect(empty_database, autocommit=True) as connection:
         connection.execute(
             sql.SQL(
                 "CREATE DATABASE {} ENCODING 'SQL_ASCII' TEMPLATE template0"
@@ -538,7 +539,7 @@ def test_a_newer_database(empty_database: str, folders: Folders, newer: str, rea
     with pytest.raises(SchemaTooNew) as error:
         folders.migrate(empty_database)
     refused(error, reason, "upgrade this program")
-    with psycopg.connect(empty_database) as connection, pytest.raises(SchemaTooNew):
+    with Connection.connect(empty_database) as connection, pytest.raises(SchemaTooNew):
         release.check(connection, folders.release)
     assert rows(empty_database, "SELECT id FROM kaggle.leaderboard") == []
 
@@ -557,7 +558,7 @@ def test_a_database_of_another_development_version(empty_database: str, folders:
     with pytest.raises(SchemaTooOld) as error:
         folders.migrate(empty_database)
     refused(error, "another development version")
-    with psycopg.connect(empty_database) as connection, pytest.raises(PgleaderboardError):
+    with Connection.connect(empty_database) as connection, pytest.raises(PgleaderboardError):
         release.check(connection, folders.release)
     start_over = re.search(r"start over: (DROP .*?); then `pgleaderboard migrate`", str(error.value))
     assert start_over
@@ -582,7 +583,7 @@ def test_what_migrations_made_is_on_record(empty_database: str, folders: Folders
     (folders.sql / "020_old.sql").unlink()
     folders.migration(2, "CREATE TABLE kaggle_internal.more (id bigint GENERATED ALWAYS AS IDENTITY);")
     folders.migrate(empty_database)
-    with psycopg.connect(empty_database) as connection:
+    with Connection.connect(empty_database) as connection:
         assert release.strangers(connection) == ["sequence kaggle.theirs_id_seq", "table kaggle.theirs"]
     recorded = value(empty_database, "SELECT objects FROM kaggle_internal.applied_files WHERE name = 'pgleaderboard'")
     assert recorded == [
@@ -648,7 +649,7 @@ def test_a_database_that_cannot_be_reached(folders: Folders) -> None:
     """One line with host, port and name, and without the password."""
     with pytest.raises(PgleaderboardError) as error:
         folders.migrate("postgresql://somebody:s3cret@127.0.0.1:1/boards")
-    refused(error, 'cannot connect to database "boards": ', '"127.0.0.1", port 1', "Connection refused")
+    refused(error, "the database is out of reach: ", '"127.0.0.1", port 1', "Connection refused")
     assert "s3cret" not in str(error.value)
 
 
@@ -683,7 +684,7 @@ def test_a_broken_installation(empty_database: str, folders: Folders) -> None:
 
 def test_check_of_a_database_without_anything(empty_database: str) -> None:
     """It is a person who must migrate, or set another database."""
-    with psycopg.connect(empty_database) as connection:
+    with Connection.connect(empty_database) as connection:
         with pytest.raises(NeedsPerson, match="holds no leaderboards yet: run `pgleaderboard migrate`"):
             release.check(connection)
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -693,7 +694,7 @@ def test_check_of_a_database_without_anything(empty_database: str) -> None:
 def test_check_of_a_database_that_fits(empty_database: str, folders: Folders, autocommit: bool) -> None:
     """Says nothing and leaves no transaction open, whatever the connection's rows look like."""
     folders.migrate(empty_database)
-    with psycopg.connect(empty_database, autocommit=autocommit, row_factory=dict_row) as connection:
+    with Connection.connect(empty_database, autocommit=autocommit, row_factory=dict_row) as connection:
         release.check(connection, folders.release)
         assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
@@ -711,7 +712,7 @@ def test_check_of_a_database_that_waits(empty_database: str, folders: Folders, n
         folders.migration(2, "SELECT 1;")
     else:
         folders.queue("90_x.sql", "SELECT 1;")
-    with psycopg.connect(empty_database) as connection, pytest.raises(SchemaTooOld) as error:
+    with Connection.connect(empty_database) as connection, pytest.raises(SchemaTooOld) as error:
         release.check(connection, folders.release)
     refused(error, "waits for `pgleaderboard migrate`", f"1 to apply, the first {waiting}")
 
@@ -719,6 +720,6 @@ def test_check_of_a_database_that_waits(empty_database: str, folders: Folders, n
 def test_check_by_a_role_that_may_not_read(empty_database: str, plain_role: str, folders: Folders) -> None:
     """Is no missing migration: PostgreSQL's words say what may not be read."""
     folders.migrate(empty_database)
-    with psycopg.connect(plain_role) as connection, pytest.raises(NeedsPerson) as error:
+    with Connection.connect(plain_role) as connection, pytest.raises(NeedsPerson) as error:
         release.check(connection, folders.release)
     refused(error, "permission denied for schema kaggle")

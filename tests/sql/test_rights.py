@@ -130,6 +130,8 @@ WORKER_CALLS = EDITOR_CALLS | {
     "compare_staging",
     "confirm_board",
     "apply_board",
+    "beat",
+    "store_run",
     "write_differences",
     "describe_staging",
     "board_for",
@@ -210,7 +212,7 @@ def as_role(login: Callable[..., str]) -> Iterator[Callable[..., Connection]]:
     opened: list[Connection] = []
 
     def one(*granted: str) -> Connection:
-        opened.append(psycopg.connect(login(*granted), autocommit=True))
+        opened.append(Connection.connect(login(*granted), autocommit=True))
         return opened[-1]
 
     yield one
@@ -659,7 +661,7 @@ def plain_owner(empty_database: str) -> Iterator[str]:
     """DSN of an empty database for its owner, who may make no roles."""
     name = f"owner_{secrets.token_hex(4)}"
     role = sql.Identifier(name)
-    with psycopg.connect(empty_database, autocommit=True) as connection:
+    with Connection.connect(empty_database, autocommit=True) as connection:
         database = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
         connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
@@ -684,7 +686,7 @@ def test_migrating_without_createrole_says_so_and_works(
     monkeypatch.setattr(
         "pgleaderboard.process.session.release.check", lambda connection: None
     )  # it finds another release, of course
-    with psycopg.connect(plain_owner, autocommit=True) as owner, worker(url=plain_owner, direct_url=plain_owner):
+    with Connection.connect(plain_owner, autocommit=True) as owner, worker(url=plain_owner, direct_url=plain_owner):
         owner.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
         assert owner.execute("SELECT outcome FROM kaggle.wait_for_sync('titanic')").fetchone() == ("changed",)
         assert owner.execute("SELECT count(*) > 0 FROM kaggle.leaderboard").fetchone() == (True,)
@@ -698,7 +700,7 @@ def test_migrating_where_the_roles_exist(db: Connection, plain_owner: str) -> No
     assert db.execute("SELECT to_regrole('pgleaderboard_reader') IS NOT NULL").fetchone() == (True,)
     told: list[str] = []
     assert migrate.migrate(plain_owner, report=told.append) is True
-    with psycopg.connect(plain_owner, autocommit=True) as second:
+    with Connection.connect(plain_owner, autocommit=True) as second:
         for role in ROLES:
             assert allowed(second, role) == EXPECTED[role]
     assert [line for line in told if not line.startswith("to apply:")] == []
@@ -708,7 +710,7 @@ def test_a_worker_where_functions_are_not_for_everybody(empty_database: str, wor
     """Where an administrator took EXECUTE on new functions from PUBLIC, the worker's role still runs a worker."""
     name = f"hardened_{secrets.token_hex(4)}"
     dsn = make_conninfo(empty_database, user=name, password="plain")
-    with psycopg.connect(empty_database, autocommit=True) as admin:
+    with Connection.connect(empty_database, autocommit=True) as admin:
         admin.execute("ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
         migrate.migrate(empty_database, report=lambda line: None)
         admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'plain' IN ROLE pgleaderboard_worker")

@@ -73,7 +73,7 @@ def role_url(url: str, role: str) -> str:
 @pytest.fixture
 def as_role(role_url: str) -> Iterator[Connection]:
     """A connection of that role, in autocommit."""
-    with psycopg.connect(role_url, autocommit=True) as connection:
+    with Connection.connect(role_url, autocommit=True) as connection:
         yield connection
 
 
@@ -357,7 +357,7 @@ def owned(server_url: str, template: str) -> Iterator[str]:
     role = sql.Identifier(name)
     with (
         copy_of("template0", server_url) as url,
-        psycopg.connect(server_url, autocommit=True) as admin,
+        Connection.connect(server_url, autocommit=True) as admin,
     ):
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
         database = conninfo_to_dict(url)["dbname"]
@@ -365,7 +365,7 @@ def owned(server_url: str, template: str) -> Iterator[str]:
         owner = make_conninfo(url, user=name, password="plain")
         migrate.migrate(owner)
         yield owner
-        with psycopg.connect(url, autocommit=True) as inside:
+        with Connection.connect(url, autocommit=True) as inside:
             inside.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(role))
         admin.execute(sql.SQL("DROP ROLE {}").format(role))
 
@@ -389,7 +389,10 @@ def test_an_owner_is_forced_too(owner: str, owners_database: str, table: str) ->
     store = Store(owner, WORKER, connections=1)
     store.open()
     try:
-        with psycopg.connect(owners_database, autocommit=True) as db, psycopg.connect(owner, autocommit=True) as mine:
+        with (
+            Connection.connect(owners_database, autocommit=True) as db,
+            Connection.connect(owner, autocommit=True) as mine,
+        ):
             worker_id = value(mine, "SELECT kaggle_internal.register_worker('test', 'credential')")
             syncs = Syncs(db, store, insert(db, "a-board", auto_sync=False))
             syncs.sync(zip_of(teams(1, 2, 3)))
@@ -461,7 +464,10 @@ def test_a_noted_deletion_while_rows_are_hidden(
 )
 def test_people_write_on_though_the_owner_is_forced(owner: str, owners_database: str, table: str) -> None:
     """What only the worker reads is no reason to refuse an INSERT."""
-    with psycopg.connect(owners_database, autocommit=True) as admin, psycopg.connect(owner, autocommit=True) as mine:
+    with (
+        Connection.connect(owners_database, autocommit=True) as admin,
+        Connection.connect(owner, autocommit=True) as mine,
+    ):
         mine.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         with admin.transaction():
             admin.execute("SET LOCAL ROLE pgleaderboard_editor")

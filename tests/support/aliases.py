@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
-import psycopg
+from pgleaderboard.database.connect import Connection
 
-Connection = psycopg.Connection[Any]
+__all__ = ["Connect", "Connection", "MakeWorker"]
+
 Connect = Callable[[], Connection]
 MakeWorker = Callable[..., AbstractContextManager[None]]

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
-import psycopg
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import message_of, objects, row, rows, value
+from pgleaderboard.database.connect import Connection, message_of, objects, row, rows, value
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board, BoardKind
@@ -62,7 +61,7 @@ class ArchiveStore:
     patience: seconds that a sync which runs may take to end by itself before its attempt is begun anew.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], *, patience: float = 10) -> None:
+    def __init__(self, connection: Connection, *, patience: float = 10) -> None:
         self._connection = connection
         self._staging = Staging(connection)
         self._patience = patience
@@ -94,7 +93,7 @@ class ArchiveStore:
             self._connection,
             Known,
             "SELECT id AS board_id, observed_at, history_from FROM kaggle.boards "
-            "WHERE competition_id = %s AND lower(slug) = lower(%s) AND kind = %s",
+            'WHERE competition_id = %s AND lower(slug COLLATE "C") = lower(%s COLLATE "C") AND kind = %s',
             *(filling.competition_id, filling.slug, kind),
         )
         return known[0] if known else None

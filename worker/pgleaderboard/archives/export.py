@@ -11,7 +11,7 @@ from typing import LiteralString
 
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import Connection, column, rows
+from pgleaderboard.database.connect import Connection, column, rows, transaction
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.names import instead_of
 from pgleaderboard.sync.board import BYTE_ORDER_MARK, BoardKind, name_of
@@ -26,26 +26,22 @@ def export(connection: Connection, slug: str, folder: Path, *, every: bool, adva
     number of files. Raises NeedsPerson if the slug is unknown or the folder cannot be written.
     """
     try:
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")  # a backfill may rebuild the board
-        query: LiteralString = "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)"
-        boards = rows(connection, query, slug, every)
-        advance(len(boards), 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        for board_id, stored_slug, kind, at in boards:
-            lines = column(connection, "SELECT kaggle_internal.board_as_csv(%s, %s)", board_id, at)
-            write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for line in lines))
-            advance(0, 1)
-        return len(boards)
+        with transaction(connection, snapshot=True):  # a backfill may change the past
+            query: LiteralString = "SELECT board_id, slug, kind, at FROM kaggle_internal.boards_to_export(%s, %s)"
+            boards = rows(connection, query, slug, every)
+            advance(len(boards), 0)
+            folder.mkdir(parents=True, exist_ok=True)
+            for board_id, stored_slug, kind, at in boards:
+                lines = column(connection, "SELECT kaggle_internal.board_as_csv(%s, %s)", board_id, at)
+                write(folder, stored_slug, kind, at, HEADER + "".join(f"{line}\n" for line in lines))
+                advance(0, 1)
+            return len(boards)
     except pg.NoDataFound as error:
-        connection.rollback()
         raise NeedsPerson(f"{error.diag.message_primary}: {instead_of(connection, slug)}") from error
     except pg.CheckViolation as error:
         raise NeedsPerson(error.diag.message_primary or "no such competition") from error
     except OSError as error:
         raise NeedsPerson(f"cannot write into {folder}: {error.strerror or error}") from error
-    finally:
-        if not connection.closed:
-            connection.rollback()
 
 
 def write(folder: Path, slug: str, kind: BoardKind, at: datetime, csv: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,16 +106,11 @@ def _explained(error: Exception) -> str | None:
     """The line for a user; None for a fault of ours."""
     if isinstance(error, PgleaderboardError):
         return str(error)
-    from pgleaderboard.database.connect import ConnectionLost, DatabaseError, message_of
+    from pgleaderboard.database.connect import DatabaseError, explained
 
     if not isinstance(error, DatabaseError):
         return None
-    if not isinstance(error, ConnectionLost):
-        return f"the database refused: {message_of(error)}"
-    reason = " ".join(str(error).split())
-    if reason.startswith(("connection", "failed to resolve")):
-        return "cannot connect: " + re.sub(r"^.*FATAL: |^connection (failed|is bad): ", "", reason)
-    return f"the connection to the database failed: {reason}"
+    return str(explained(error))
 
 
 def show_notices(connection: Connection) -> None:

@@ -1,26 +1,123 @@
-"""The only way to PostgreSQL: reads URLs, opens connections and runs queries."""
+"""The only way to PostgreSQL: reads URLs, opens connections and runs queries.
+
+No wait for a server is without end: a connection on which a wait takes longer than its `patience` is closed. What a
+statement relies on is stated here, whatever an administrator has set for a role or a database: `transaction` sets it
+for one transaction, since a pooler in transaction mode gives the next one to another session; `settle` sets it for a
+session of our own.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus, PollingStatus, TransactionStatus
 from psycopg.rows import class_row, namedtuple_row, scalar_row
 
-from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 
-Connection = psycopg.Connection[Any]
 DatabaseError = psycopg.Error
 ConnectionLost = psycopg.OperationalError  # the database is out of reach, or has become so
 T = TypeVar("T")
+
+PATIENCE = 35.0  # seconds that one wait may take, outside of `transaction`
+STATEMENT_SECONDS = 600.0  # that a statement may take; a first board of a million teams takes a tenth of it
+_INTERVAL = 0.1  # seconds between looks for Ctrl-C while it waits
+_GRACE = 5.0  # seconds beyond its time-out after which a statement is not waited for
+_ONE_HOST, _ONE_OF_MANY = 30, 3  # seconds to connect; a database that sleeps takes long to wake
+
+SETTINGS = {
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, MDY",
+    "intervalstyle": "postgres",
+    "timezone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "row_security": "on",
+    "idle_in_transaction_session_timeout": "1min",
+}
+_SINCE_17 = {"transaction_timeout": "0"}
+# What BEGIN states in `transaction`, for statements outside of one.
+_OF_A_SESSION = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "idle_session_timeout": "0",
+}
+
+
+READ_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE;"
+_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;"
+
+
+class NoAnswer(psycopg.OperationalError):
+    """The server has not answered in time; the connection is closed."""
+
+
+class Connection(psycopg.Connection[Any]):
+    """A connection on which no wait for an answer takes longer than `patience` seconds: NoAnswer ends it.
+
+    statement_seconds: that a statement of a `transaction` may take. lock_seconds: that it may wait for a lock, 0 = as
+    long.
+    """
+
+    patience = PATIENCE
+    statement_seconds = STATEMENT_SECONDS
+    lock_seconds = 0.0
+
+    def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
+        """As psycopg's; without a `timeout` of the caller's it is `patience`."""
+        until = time.monotonic() + self.patience
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if timeout is not None or time.monotonic() < until:
+                raise
+            self.close()
+            raise NoAnswer(f"the server has not answered for {self.patience:g} s") from None
+
+
+class AsyncConnection(psycopg.AsyncConnection[Any]):
+    """As Connection."""
+
+    patience = PATIENCE
+
+    async def wait(
+        self,
+        gen: Any,
+        interval: float = _INTERVAL,
+        timeout: float | None = None,  # noqa: ASYNC109 - it is psycopg's
+    ) -> Any:
+        """As psycopg's; without a `timeout` of the caller's it is `patience`."""
+        until = time.monotonic() + self.patience
+        try:
+            return await super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if timeout is not None or time.monotonic() < until:
+                raise
+            await self.close()
+            raise NoAnswer(f"the server has not answered for {self.patience:g} s") from None
+
+
+# URLs.
 
 
 def parts_of(url: str) -> dict[str, Any]:
     """Split a URL or DSN into libpq's parameters.
 
-    Raises NeedsPerson with a message that repeats no part of the URL, since any of it may belong to a password.
+    Raises NeedsPerson with a message that repeats no part of the URL, since any of it may belong to a password, but
+    the name of a parameter that libpq does not know.
     """
     unreadable = NeedsPerson(
         "cannot read the database's URL: write postgresql://user:password@host:port/database, "
@@ -29,6 +126,11 @@ def parts_of(url: str) -> dict[str, Any]:
     try:
         parts: dict[str, Any] = conninfo_to_dict(url)
     except (psycopg.Error, UnicodeError):
+        if name := _foreign_parameter(url):
+            raise NeedsPerson(
+                f"the database's URL has the parameter {name}, which PostgreSQL's client library does not know: "
+                "remove it (it belongs to another program)"
+            ) from None
         raise unreadable from None
     host, port = str(parts.get("host") or ""), str(parts.get("port") or "")
     if "@" in host or not re.fullmatch(r"[\d,]*", port) or re.search("@.*/", str(parts.get("dbname"))):
@@ -36,22 +138,78 @@ def parts_of(url: str) -> dict[str, Any]:
     return parts
 
 
-def conninfo(url: str, purpose: str, *, connect_timeout: int = 10) -> str:
+def _foreign_parameter(url: str) -> str | None:
+    """The first parameter behind the ? of a URL that alone makes it unreadable."""
+    address, mark, query = url.partition("?")
+    if not mark or "@" in query:  # then it is part of a password
+        return None
+    try:
+        conninfo_to_dict(address)
+    except (psycopg.Error, UnicodeError):
+        return None
+    for name in re.findall(r"(\w+)=", query):
+        try:
+            conninfo_to_dict(f"{address}?{name}=1")
+        except psycopg.Error:
+            return str(name)
+    return None
+
+
+def conninfo(
+    url: str, purpose: str, *, first: tuple[str, int] | None = None, connect_timeout: int | None = None
+) -> str:
     """Add our defaults to a URL or DSN. Raises NeedsPerson as `parts_of` does.
 
-    purpose: what pg_stat_activity shows behind "pgleaderboard". connect_timeout: seconds.
+    purpose: what pg_stat_activity shows behind "pgleaderboard". first: the address and the port to ask first, where
+    the URL has several. connect_timeout: seconds for a host; what the URL or PGCONNECT_TIMEOUT says goes before ours.
     """
+    parts = parts_of(url)
+    addresses = _addresses(parts)
     ours: dict[str, Any] = {
         "application_name": f"pgleaderboard {purpose}".rstrip(),
-        "connect_timeout": connect_timeout,
         # A server can vanish without closing its connections.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 25_000,  # milliseconds; no keepalives are sent while data waits for an acknowledgement
     }
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        ours["connect_timeout"] = connect_timeout or (_ONE_OF_MANY if len(addresses) > 1 else _ONE_HOST)
+    if first and len(addresses) > 1:
+        addresses.sort(key=lambda known: (known[1] or known[0], int(known[2] or 5432)) != first)
+        hosts, numbers, ports = zip(*addresses, strict=True)
+        parts |= {"host": ",".join(hosts), "hostaddr": ",".join(numbers), "port": ",".join(ports)}
     # psycopg returns bytes from a database in SQL_ASCII otherwise.
-    return make_conninfo(**(ours | parts_of(url)), client_encoding="UTF8")
+    return make_conninfo(**(ours | parts), client_encoding="UTF8")
+
+
+def address_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> tuple[str, int]:
+    """The address and the port that answered, for `conninfo`."""
+    info = connection.info
+    return (info.hostaddr or info.host, info.port)
+
+
+def _addresses(parts: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Host, address and port of every server that a URL may mean: a name may have several addresses."""
+    hosts = str(parts.get("host") or os.environ.get("PGHOST") or "").split(",")
+    numbers = str(parts.get("hostaddr") or "").split(",")
+    ports = str(parts.get("port") or os.environ.get("PGPORT") or "").split(",")
+    count = max(len(hosts), len(numbers))
+    hosts, numbers, ports = (
+        given * count if len(given) == 1 else given + [""] * (count - len(given)) for given in (hosts, numbers, ports)
+    )
+    found: list[tuple[str, str, str]] = []
+    for host, number, port in zip(hosts, numbers, ports, strict=False):
+        if number or not host or host.startswith(("/", "@")):
+            found.append((host, number, port))
+            continue
+        try:
+            named = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            found.append((host, "", port))  # libpq tells what is wrong with it
+        else:
+            found += dict.fromkeys((host, str(name[4][0]), port) for name in named)
+    return found
 
 
 def without_password(url: str) -> tuple[str, str | None]:
@@ -61,17 +219,139 @@ def without_password(url: str) -> tuple[str, str | None]:
     return make_conninfo(**parts), password
 
 
-def connect(url: str, purpose: str = "", *, connect_timeout: int = 10) -> Connection:
-    """Open a connection in autocommit. Raises psycopg.OperationalError where the database is out of reach."""
-    # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
-    return psycopg.connect(
-        conninfo(url, purpose, connect_timeout=connect_timeout), autocommit=True, prepare_threshold=None
+# Connections.
+
+
+def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None) -> Connection:
+    """Open a connection in autocommit.
+
+    Raises psycopg.OperationalError where the database is out of reach or refuses; its sqlstate is the server's, None
+    where no server answered.
+    """
+    dsn = conninfo(url, purpose, connect_timeout=connect_timeout)
+    try:
+        # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
+        return Connection.connect(dsn, autocommit=True, prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        error.sqlstate = error.sqlstate or refusal(dsn)
+        raise
+
+
+def refusal(dsn: str) -> str | None:
+    """The SQLSTATE with which a server refuses a connection; None where none answers, or one accepts.
+
+    libpq gives a failed connection no SQLSTATE, and the words are in the server's language: it is read from libpq's
+    trace of another try, which only Linux has.
+    """
+    if not hasattr(os, "memfd_create"):
+        return None
+    with open(os.memfd_create("trace"), "w+b") as trace:  # in memory: a password may stand in it
+        connection = pq.PGconn.connect_start(dsn.encode())
+        try:
+            if connection.status == ConnStatus.BAD:
+                return None
+            connection.trace(trace.fileno())
+            until = time.monotonic() + _ONE_OF_MANY
+            status = PollingStatus.WRITING
+            while status in (PollingStatus.READING, PollingStatus.WRITING) and time.monotonic() < until:
+                poll = select.poll()
+                poll.register(connection.socket, select.POLLIN if status == PollingStatus.READING else select.POLLOUT)
+                poll.poll(1000 * max(0.0, until - time.monotonic()))
+                status = PollingStatus(connection.connect_poll())
+            connection.untrace()
+            if connection.needs_password:
+                return psycopg.errors.InvalidPassword.sqlstate
+        finally:
+            connection.finish()
+        trace.seek(0)
+        states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', trace.read())
+    # Of several servers, one that will be there soon is worth waiting for.
+    return min((state.decode() for state in states), key=needs_person, default=None)
+
+
+def needs_person(sqlstate: str | None) -> bool:
+    """Whether waiting does not help against the refusal of a connection: no such user or database, no right to it."""
+    return sqlstate is not None and sqlstate[:2] in ("28", "3D", "22", "42", "0A")
+
+
+def explained(error: BaseException) -> PgleaderboardError:
+    """The error in one line, without a password: NeedsPerson where waiting does not help, else Transient."""
+    if isinstance(error, PgleaderboardError):
+        return error
+    message = " ".join(str(error).split()) or type(error).__name__
+    message = re.sub(r"^connection (failed|is bad): ", "", message)
+    if type(error) is psycopg.OperationalError and error.sqlstate:  # libpq's, not the answer to a statement
+        kind = NeedsPerson if needs_person(error.sqlstate) else Transient
+        return kind(f"the database refuses the connection: {message}")
+    if isinstance(error, psycopg.Error) and error.sqlstate and not error.sqlstate.startswith(("08", "57P")):
+        return Transient(f"the database refused: {message_of(error, with_hint=True)}")
+    return Transient(f"the database is out of reach: {message}")
+
+
+def settings_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> dict[str, str]:
+    """What our statements rely on, for the version of this server."""
+    return SETTINGS | (_SINCE_17 if connection.info.server_version >= 170000 else {})
+
+
+def session_settings(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], seconds: float, lock_seconds: float = 0
+) -> bytes:
+    """The statements that set it for a session of our own.
+
+    seconds: that a statement may take; lock_seconds: that it may wait for a lock, 0 = as long.
+    """
+    settings = settings_of(connection) | _OF_A_SESSION | _time_limits(seconds, lock_seconds)
+    return "".join(f"SET {name} = '{setting}';" for name, setting in settings.items()).encode()
+
+
+def _time_limits(seconds: float, lock_seconds: float) -> dict[str, str]:
+    return {"statement_timeout": f"{seconds * 1000:.0f}ms", "lock_timeout": f"{lock_seconds * 1000:.0f}ms"}
+
+
+@contextmanager
+def transaction(
+    connection: Connection,
+    *,
+    seconds: float | None = None,
+    lock_seconds: float | None = None,
+    snapshot: bool = False,
+    keep: bool = True,
+    **settings: str,
+) -> Iterator[None]:
+    """A transaction in which our statements can rely on their settings; a part of the one that runs, if one does.
+
+    seconds, lock_seconds: the limits, else those of the connection. snapshot: read-only, and all statements see the
+    same moment. keep: False takes everything back. settings: more of them.
+    """
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        yield
+        return
+    seconds = connection.statement_seconds if seconds is None else seconds
+    lock_seconds = connection.lock_seconds if lock_seconds is None else lock_seconds
+    settings = settings_of(connection) | _time_limits(seconds, lock_seconds) | settings
+    begin = (_SNAPSHOT if snapshot else READ_WRITE) + "".join(
+        f"SET LOCAL {name} = '{setting}';" for name, setting in settings.items()
     )
+    connection.patience = seconds + _GRACE
+    try:
+        connection.execute(begin.encode())
+        yield
+        # It may have been committed in one round trip with its last statement.
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.execute("COMMIT" if keep else "ROLLBACK")
+    finally:
+        connection.patience = PATIENCE
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            connection.rollback()
+
+
+# Queries. Outside of a transaction each is one.
 
 
 def rows(connection: Connection, query: LiteralString, *values: Any, **named: Any) -> list[Any]:
     """All rows of a query as named tuples. values: of its %s; named: of its %(name)s."""
-    return connection.cursor(row_factory=namedtuple_row).execute(query, named or values or None).fetchall()
+    with transaction(connection):
+        return connection.cursor(row_factory=namedtuple_row).execute(query, named or values or None).fetchall()
 
 
 def row(connection: Connection, query: LiteralString, *values: Any, **named: Any) -> Any:
@@ -81,17 +361,20 @@ def row(connection: Connection, query: LiteralString, *values: Any, **named: Any
 
 def column(connection: Connection, query: LiteralString, *values: Any, **named: Any) -> list[Any]:
     """The first value of each row."""
-    return connection.cursor(row_factory=scalar_row).execute(query, named or values or None).fetchall()
+    with transaction(connection):
+        return connection.cursor(row_factory=scalar_row).execute(query, named or values or None).fetchall()
 
 
 def value(connection: Connection, query: LiteralString, *values: Any, **named: Any) -> Any:
     """The first value of the first row, None without one."""
-    return connection.cursor(row_factory=scalar_row).execute(query, named or values or None).fetchone()
+    with transaction(connection):
+        return connection.cursor(row_factory=scalar_row).execute(query, named or values or None).fetchone()
 
 
 def objects(connection: Connection, kind: type[T], query: LiteralString, *values: Any, **named: Any) -> list[T]:
     """All rows as instances of a class that has a parameter for each column."""
-    return connection.cursor(row_factory=class_row(kind)).execute(query, named or values or None).fetchall()
+    with transaction(connection):
+        return connection.cursor(row_factory=class_row(kind)).execute(query, named or values or None).fetchall()
 
 
 def message_of(error: psycopg.Error, *, with_hint: bool = False) -> str:

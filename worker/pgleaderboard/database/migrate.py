@@ -31,7 +31,18 @@ from psycopg import errors as pg
 from psycopg.sql import quote
 
 from pgleaderboard import __version__
-from pgleaderboard.database.connect import Connection, column, connect, message_of, parts_of, row, rows, value
+from pgleaderboard.database.connect import (
+    READ_WRITE,
+    SETTINGS,
+    Connection,
+    column,
+    connect,
+    explained,
+    row,
+    rows,
+    session_settings,
+    value,
+)
 from pgleaderboard.database.release import (
     ANOTHER_DEVELOPMENT_VERSION,
     MINIMUM_SERVER,
@@ -52,18 +63,10 @@ LOCK_KEY = int.from_bytes(b"pglbmigr", "big")
 _LOCK_TIMEOUT = 2.0  # seconds; a statement that waits for a lock blocks those behind it, so it gives up and retries
 _PAUSE = 0.05
 
-# What an administrator may have set for the role or the database must not change what our SQL means.
-_SETTINGS = {
-    "client_encoding": "'UTF8'",
-    "client_min_messages": "warning",
-    "standard_conforming_strings": "on",
-    "check_function_bodies": "on",
-    "TimeZone": "'UTC'",
-    "DateStyle": "'ISO, MDY'",
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "search_path": "pg_catalog, pg_temp",
-}
+_PATIENCE = 3600.0  # seconds that one statement may take
+
+# Beside what all our statements rely on.
+_SETTINGS = {"client_min_messages": "warning", "check_function_bodies": "on", "search_path": "pg_catalog, pg_temp"}
 
 _SCHEMAS = {
     "kaggle": "Kaggle leaderboards that keep themselves in sync; made by pgleaderboard.",
@@ -114,11 +117,11 @@ def migrate(
     with closing(_connect(url)) as connection:
         try:
             connection.add_notice_handler(lambda notice: report(notice.message_primary or ""))
-            for name, setting in _SETTINGS.items():
-                connection.execute(f"SET {name} = {setting}".encode())
-            milliseconds = max(1, round(min(_LOCK_TIMEOUT, deadline) * 1000))
-            connection.execute(f"SET lock_timeout = {milliseconds}".encode())
             _refuse_server(connection)
+            connection.patience = _PATIENCE
+            ours = "".join(f"SET {name} = {setting};" for name, setting in _SETTINGS.items())
+            lock_seconds = max(0.001, min(_LOCK_TIMEOUT, deadline))
+            connection.execute(session_settings(connection, 0, lock_seconds) + ours.encode())
             _retried(lambda: _take_turn(connection), deadline, report)
             return _bring_up(connection, release, deadline, report, again=again)
         except psycopg.Error as error:
@@ -127,13 +130,14 @@ def migrate(
 
 def script(release: Release | None = None) -> str:
     """What `migrate` would do to an empty database, as one transaction for psql."""
-    settings = "\n".join(f"SET LOCAL {name} = {setting};" for name, setting in _SETTINGS.items())
+    ours = {name: f"'{setting}'" for name, setting in SETTINGS.items()} | {"statement_timeout": "0"} | _SETTINGS
+    settings = "\n".join(f"SET LOCAL {name} = {setting};" for name, setting in ours.items())
     steps = [("settings", settings), *_steps(release or Release.read(), {}, existing=(), foreign=())]
     # A semicolon may be missing or stand in a trailing comment; an empty statement does no harm.
     body = "".join(f"-- {name}\n{text.rstrip()}\n;\n\n" for name, text in steps)
     return (
         f"-- pgleaderboard {__version__}, for psql, on an empty database in UTF8\n"
-        f"\\set ON_ERROR_STOP on\n\nBEGIN;\n\n{body}COMMIT;\n"
+        f"\\set ON_ERROR_STOP on\n\n{READ_WRITE}\n\n{body}COMMIT;\n"
     )
 
 
@@ -141,9 +145,7 @@ def _connect(url: str) -> Connection:
     try:
         return connect(url, "migrate")
     except psycopg.OperationalError as error:
-        name = parts_of(url).get("dbname")
-        database = f'database "{name}"' if name else "the database"
-        raise PgleaderboardError(f"cannot connect to {database}: {message_of(error)}") from error
+        raise explained(error) from error
 
 
 def _refuse_server(connection: Connection) -> None:

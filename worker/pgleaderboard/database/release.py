@@ -13,7 +13,7 @@ from procrastinate.schema import migrations_path
 from psycopg import errors as pg
 
 from pgleaderboard import __version__
-from pgleaderboard.database.connect import Connection, column, message_of, rows, value
+from pgleaderboard.database.connect import Connection, column, message_of, rows, transaction, value
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, SchemaTooOld, Transient
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -111,7 +111,7 @@ def check(connection: Connection, release: Release | None = None) -> None:
     """
     release = release or Release.read()
     try:
-        with connection.transaction():
+        with transaction(connection):
             recorded = applied(connection)
     except pg.InsufficientPrivilege as error:
         raise NeedsPerson(f"cannot read what is installed: {message_of(error)}") from error

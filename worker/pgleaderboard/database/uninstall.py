@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import Connection, column, row, value
+from pgleaderboard.database.connect import Connection, column, row, transaction, value
 from pgleaderboard.database.release import applied, name_of, strangers
 from pgleaderboard.errors import NeedsPerson, Transient
 
@@ -46,9 +46,7 @@ def look(connection: Connection) -> Any:
 def remove(connection: Connection) -> None:
     """Drop our schemas. Raises NeedsPerson, with nothing dropped, where an object of another owner depends on them."""
     try:
-        with connection.transaction():
-            connection.execute("SET LOCAL lock_timeout = '10s'")
-            connection.execute("SET LOCAL client_min_messages = error")
+        with transaction(connection, lock_seconds=10, client_min_messages="error"):
             if foreign := _dependents(connection):
                 raise NeedsPerson(f"{_listed(foreign)} depends on pgleaderboard: drop it first")
             connection.execute("DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE")

@@ -15,7 +15,7 @@ from pgleaderboard.doctor.kaggle import kaggle
 
 __all__ = ["Finding", "Target", "findings"]
 
-LOCK_TIMEOUT = "5s"
+LOCK_SECONDS = 5.0
 
 
 def findings(target: Target) -> Findings:
@@ -23,12 +23,11 @@ def findings(target: Target) -> Findings:
     try:
         connection: Connection = connect(target.direct_url, "doctor")
     except psycopg.Error as error:
-        yield problem("database", message_of(error), database.remedy_for_connecting(str(error)))
+        yield problem("database", message_of(error), database.remedy_for_connecting(error))
         yield from kaggle(target, None)
         return
     with connection:
-        if not database.is_pooled(connection):  # else the setting would stay for another client
-            connection.execute("SELECT set_config('lock_timeout', %s, false)", (LOCK_TIMEOUT,))
+        connection.lock_seconds = LOCK_SECONDS
         yield from database.server(connection)
         yield from database.clock(connection, target.clock)
         yield from database.listen(connection, target)

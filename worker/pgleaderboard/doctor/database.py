@@ -32,8 +32,8 @@ def server(connection: Connection) -> Findings:
         yield warning("database", name, f"this version was not tested with pgleaderboard {__version__}")
     else:
         yield ok("database", name)
-    if value(connection, "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"):
-        message = "the database cannot be written to: it is a standby or read-only"
+    if value(connection, "SELECT pg_is_in_recovery()"):
+        message = "the database cannot be written to: it is a standby"
         yield problem("database", message, "name the primary server in DATABASE_URL")
 
 
@@ -66,7 +66,7 @@ def listen(connection: Connection, target: Target) -> Findings:
             is_other = rows(other, identity) != rows(connection, identity)
             other.execute("SELECT pg_notify(%s, '')", (channel,))
     except psycopg.Error as error:
-        yield problem("listen", f"DATABASE_URL: {message_of(error)}", remedy_for_connecting(str(error)))
+        yield problem("listen", f"DATABASE_URL: {message_of(error)}", remedy_for_connecting(error))
         return
     if is_other:
         message = "DATABASE_URL and PGLEADERBOARD_DIRECT_URL name different databases"
@@ -122,12 +122,17 @@ def lock_holders(connection: Connection) -> str:
     return holders
 
 
-def remedy_for_connecting(error: str) -> str:
+def remedy_for_connecting(error: psycopg.Error) -> str:
     """What to do after a failed connection."""
-    if "password" in error or "pg_hba" in error:
-        return "check user and password in the URL, and pg_hba.conf on the server"
-    if "does not exist" in error:
-        return "create it, or correct its name in the URL"
-    if "too many" in error or "remaining connection" in error:
-        return "raise max_connections, or put a pooler before the database and name it in DATABASE_URL"
+    match error.sqlstate:
+        case "28000" | "28P01":
+            return "check user and password in the URL, and pg_hba.conf on the server"
+        case "3D000":
+            return "create it, or correct its name in the URL"
+        case "42501":
+            return "have the database's owner run GRANT CONNECT ON DATABASE … TO the role in the URL"
+        case "53300":
+            return "raise max_connections, or put a pooler before the database and name it in DATABASE_URL"
+        case "57P03":
+            return "wait until the server has started"
     return "start the server, or correct host and port in DATABASE_URL and PGLEADERBOARD_DIRECT_URL"

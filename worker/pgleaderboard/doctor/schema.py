@@ -6,6 +6,7 @@ import psycopg
 
 from pgleaderboard import __version__
 from pgleaderboard.database import release
+from pgleaderboard.database import rights as role_rights
 from pgleaderboard.database.connect import Connection, column, value
 from pgleaderboard.doctor.finding import Findings, ok, problem, problems, some
 from pgleaderboard.errors import NeedsPerson, SchemaTooNew, SchemaTooOld, Transient
@@ -36,34 +37,16 @@ def schema(connection: Connection) -> Findings:
 
 def rights(connection: Connection) -> Findings:
     """Whether the role may do what a worker does."""
-    missing = column(
-        connection,
-        """
-        SELECT format('%s.%s', relnamespace::regnamespace, relname) FROM pg_class
-        WHERE relnamespace::regnamespace::text IN ('kaggle', 'kaggle_internal', 'procrastinate')
-          AND relkind = 'r' AND relname NOT IN ('sync_condition', 'applied_files')
-          AND NOT (has_schema_privilege(relnamespace, 'USAGE') AND has_table_privilege(oid, 'SELECT')
-               AND has_table_privilege(oid, 'INSERT') AND has_table_privilege(oid, 'UPDATE')
-               AND has_table_privilege(oid, 'DELETE'))
-        UNION ALL
-        SELECT 'temporary tables' WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
-        UNION ALL
-        SELECT 'the functions of kaggle'
-        WHERE EXISTS (SELECT FROM pg_proc p WHERE p.proname = 'sweep' AND NOT has_function_privilege(p.oid, 'EXECUTE')
-                         AND p.pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'kaggle_internal'))
-        ORDER BY 1
-        """,
-    )
-    role = connection.info.user
-    if missing:
-        yield problem("rights", f'role "{role}" may not use {some(missing)}', remedy_for_rights(connection))
+    if missing := role_rights.missing(connection):
+        remedy = role_rights.remedy(connection, missing)
+        yield problem("rights", role_rights.lacking(connection, missing), remedy)
     else:
-        yield ok("rights", f'role "{role}" has the rights of a worker')
+        yield ok("rights", f'role "{connection.info.user}" has the rights of a worker')
 
 
 def remedy_for_rights(connection: Connection) -> str:
     """What gives this role the rights of a worker."""
-    return f'have the owner run GRANT pgleaderboard_worker TO "{connection.info.user}"'
+    return role_rights.remedy(connection, [])
 
 
 def search_path(connection: Connection) -> Findings:

@@ -12,30 +12,29 @@ from typing import TypeVar
 
 import psycopg
 from procrastinate import JobContext
-from procrastinate.exceptions import ConnectorException
 from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import PoolClosed
 
-from pgleaderboard.database.connect import message_of
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
+from pgleaderboard.database.connect import explained
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import FIRST_DELAY
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-_NO_WAITING_HELPS = ("password authentication failed", "no password supplied", "does not exist")
 
 
 class Jobs:
     """The jobs of one session.
 
-    request_sweep: asks for a sweep, as soon as one is possible. failed: how many syncs have failed.
+    request_sweep: asks for a sweep, as soon as one is possible. failed: how many syncs have failed. refused: why the
+    last one could not begin or end, None where it could.
     """
 
     def __init__(self, syncer: Syncer, request_sweep: Callable[[], None]) -> None:
         self._syncer = syncer
         self._request_sweep = request_sweep
         self.failed = 0
+        self.refused: Exception | None = None
 
     async def sync(self, context: JobContext, competition_id: int) -> None:
         """Sync a competition, if that is wanted now."""
@@ -44,10 +43,12 @@ class Jobs:
         try:
             ending = await in_thread(lambda: self._syncer.sync(competition_id, job_id))
         except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not stay running
+            self.refused = error
             _warn("a sync could not begin or end", error, competition_id)
-            reason = f"the end of the sync was refused ({type(error).__name__}); the worker's log has the details"
+            reason = f"the sync could not end: {explained(error)}"
             await self._let_go(competition_id, job_id, reason)
         else:
+            self.refused = None
             self.failed += ending == "failed"
             if ending == "waits":
                 self._request_sweep()
@@ -95,21 +96,6 @@ def _warn(what: str, error: Exception, competition_id: int) -> None:
         extra={"competition_id": competition_id},
         exc_info=error if is_fault else None,
     )
-
-
-def explained(error: Exception) -> PgleaderboardError:
-    """The error in one line, without a password: NeedsPerson where waiting does not help, else Transient."""
-    if isinstance(error, PgleaderboardError):
-        return error
-    if isinstance(error, ConnectorException) and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    message = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, psycopg.OperationalError):
-        if any(words in message for words in _NO_WAITING_HELPS):
-            return NeedsPerson(f"cannot use the database: {message}")
-    elif isinstance(error, psycopg.Error) and error.sqlstate:
-        return Transient(f"the database refused: {message_of(error, with_hint=True)}")
-    return Transient(f"the database is out of reach: {message}")
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pgleaderboard import __version__
-from pgleaderboard.database.connect import connect, row
+from pgleaderboard.database.connect import connect, row, transaction
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
 from pgleaderboard.process.supervisor import Health, State
@@ -102,8 +102,10 @@ class DatabaseValues(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics; without those of the database if it does not answer."""
         try:
-            with connect(self.url, "metrics", connect_timeout=QUERY_SECONDS) as connection, connection.transaction():
-                connection.execute("SELECT set_config('statement_timeout', %s, true)", (f"{QUERY_SECONDS}s",))
+            with (
+                connect(self.url, "metrics", connect_timeout=QUERY_SECONDS) as connection,
+                transaction(connection, seconds=QUERY_SECONDS),
+            ):
                 values = row(connection, _VALUES, self.credential)
         except psycopg.Error as error:
             log.debug("the metrics could not be read: %s", error)

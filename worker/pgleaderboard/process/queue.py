@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import procrastinate
@@ -15,13 +16,17 @@ import psycopg
 from procrastinate import job_context, jobs, manager, worker
 from psycopg_pool import AsyncConnectionPool
 
-from pgleaderboard.database.connect import conninfo
+from pgleaderboard.database.connect import AsyncConnection, session_settings
 from pgleaderboard.process.jobs import Jobs
 
 log = logging.getLogger(__name__)
 
 QUEUE = "kaggle"
 CHANNEL = "procrastinate_queue_v1#kaggle"
+STATEMENT_SECONDS = 10.0  # that a statement of procrastinate may take
+# Its statements use unqualified names. Statistics from a quiet time say that no job waits, and a fetch would sort all
+# ten thousand to take the first: there is an index in that order.
+_OF_PROCRASTINATE = b"SET search_path = procrastinate, pg_temp; SET enable_sort = off"
 _LOST = (procrastinate.exceptions.ConnectorException, procrastinate.exceptions.AppNotOpen)
 
 
@@ -80,10 +85,13 @@ class QueueWorker(worker.Worker):
             self.lost.set()
 
 
-def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
-    """Build the procrastinate application, on connections to the direct URL. work: has a method for each task."""
+def queue_app(dsn: str, work: Jobs, opened: Callable[[AsyncConnection], object]) -> procrastinate.App:
+    """Build the procrastinate application.
 
-    async def check(connection: psycopg.AsyncConnection[Any]) -> None:
+    dsn: direct, not through a pooler. work: has a method for each task. opened: is called with each new connection.
+    """
+
+    async def check(connection: AsyncConnection) -> None:
         # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
         try:
             await AsyncConnectionPool.check_connection(connection)
@@ -91,13 +99,23 @@ def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
             await connector.pool.drain()
             raise
 
+    async def configure(connection: AsyncConnection) -> None:
+        opened(connection)
+        connection.patience = STATEMENT_SECONDS + 2
+        # Everything that procrastinate does is one statement: BEGIN and COMMIT would be two more round trips.
+        await connection.set_autocommit(True)
+        await connection.execute(session_settings(connection, STATEMENT_SECONDS) + _OF_PROCRASTINATE)
+
     connector = procrastinate.PsycopgConnector(
-        pool_factory=lambda **options: AsyncConnectionPool(**(options | {"check": check})),  # it has its own check
-        conninfo=conninfo(direct_url, "queue"),
+        # It has its own check, and its own kind of connection.
+        pool_factory=lambda **options: AsyncConnectionPool(
+            **(options | {"check": check, "connection_class": AsyncConnection})
+        ),
+        conninfo=dsn,
         min_size=1,
         max_size=4,
         timeout=10,
-        configure=_find_procrastinate,
+        configure=configure,
     )
     app = procrastinate.App(connector=connector)
     app.job_manager = _Manager(connector)
@@ -108,11 +126,9 @@ def queue_app(direct_url: str, work: Jobs) -> procrastinate.App:
     return app
 
 
-async def _find_procrastinate(connection: psycopg.AsyncConnection[Any]) -> None:
-    # Everything that procrastinate does is one statement: BEGIN and COMMIT would be two more round trips.
-    await connection.set_autocommit(True)
-    # Its statements use unqualified names.
-    await connection.execute("SET search_path = procrastinate, pg_temp")
-    # Statistics from a quiet time say that no job waits, and a fetch would sort all ten thousand to take the first:
-    # there is an index in that order.
-    await connection.execute("SET enable_sort = off")
+async def beat(app: procrastinate.App) -> None:
+    """Have a connection of the queue answer. Raises psycopg.OperationalError where none does."""
+    connector = app.connector
+    assert isinstance(connector, procrastinate.PsycopgConnector)
+    async with connector.pool.connection() as connection:
+        await connection.execute("SELECT 1")

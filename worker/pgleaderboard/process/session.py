@@ -1,7 +1,8 @@
-"""One direct connection of a worker: it registers the worker, listens for jobs, sweeps, prunes, and closes.
+"""A session of a worker: it registers, listens for jobs, has its heart beat, sweeps, prunes, and closes.
 
-The connection holds the lock that shows that this worker is alive. When it is lost, the session ends, and the next one
-has another number: a sweep begins the lost syncs anew, and the old attempts can no longer apply anything.
+Its direct connection holds the lock that shows that this worker is alive. When the server does not answer a heartbeat,
+or a connection is lost, the session ends, and the next one has another number: a sweep begins the lost syncs anew, and
+the old attempts can no longer apply anything.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,15 +21,26 @@ from datetime import timedelta
 from typing import Any
 
 import psycopg
+from procrastinate.exceptions import ConnectorException
 from psycopg import sql
 
 from pgleaderboard import __version__
-from pgleaderboard.database import release
-from pgleaderboard.database.connect import connect, conninfo
+from pgleaderboard.database import release, rights
+from pgleaderboard.database.connect import (
+    AsyncConnection,
+    NoAnswer,
+    address_of,
+    connect,
+    conninfo,
+    explained,
+    session_settings,
+    value,
+)
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.process.jobs import Jobs, explained, in_thread
+from pgleaderboard.process.jobs import Jobs, in_thread
 from pgleaderboard.process.queue import CHANNEL, QueueWorker, queue_app
+from pgleaderboard.process.queue import beat as beat_of_queue
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store
 
@@ -35,8 +50,10 @@ SWEEP_EVERY = 4.0  # seconds, at most, between sweeps; a sync begins within 5 s 
 THOROUGH_EVERY = 10.0  # seconds between sweeps that also look for what arrived without triggers
 PRUNE_EVERY = 3600.0
 PATIENCE = 7.0  # seconds that running syncs get to finish when asked to stop; containers are killed after 10
-SILENCE = 30.0  # seconds without an answer, after which a connection is given up
-SLOW_START = 30  # seconds for the first connection of `work --once`
+HEARTBEAT = 2.0  # seconds between heartbeats
+SILENCE = 5.0  # seconds without an answer to one, after which every connection is given up
+SILENCE_WHILE_WRITING = 60.0  # the same through DATABASE_URL while boards are written: a pooler may have nothing free
+BESIDE_JOBS = 3  # connections of the pool for sweeps, for pruning and for heartbeats
 LONGEST_BUDGET_WAIT = 300.0  # seconds that `work --once` waits for Kaggle's budget
 
 _abandoned: set[asyncio.Task[Any]] = set()  # tasks that end as soon as they meet their closed connections
@@ -70,18 +87,29 @@ class Session:
     """A session; `opened` makes it and explains `stop` and `beat`."""
 
     configuration: Configuration
-    connection: psycopg.AsyncConnection[Any]
+    connection: AsyncConnection
     worker_id: int
     stop: asyncio.Event
     beat: Callable[[], None]
 
     def __post_init__(self) -> None:
         configuration = self.configuration
+        self._opened: weakref.WeakSet[psycopg.Connection[Any] | psycopg.AsyncConnection[Any]] = weakref.WeakSet()
+        self._opened.add(self.connection)
+        self._is_lost = False
         self._sweep_now = asyncio.Event()
         self._thorough_at = time.monotonic()
-        self.store = Store(configuration.url, self.worker_id, connections=configuration.concurrency + 1)
+        first = address_of(self.connection)
+        self.store = Store(
+            configuration.url,
+            self.worker_id,
+            connections=configuration.concurrency + BESIDE_JOBS,
+            first=first,
+            opened=self._opened.add,
+        )
         syncer = Syncer(self.store, configuration.kaggle, configuration.limit, configuration.ended)
         self.jobs = Jobs(syncer, self._sweep_now.set)
+        self._app = queue_app(conninfo(configuration.direct_url, "queue", first=first), self.jobs, self._opened.add)
         self._queue: QueueWorker
 
     @classmethod
@@ -91,14 +119,18 @@ class Session:
     ) -> AsyncIterator[Session]:
         """Open a session, and close it at the end of the block.
 
-        once: its queue ends when there is no job, and a database that sleeps gets SLOW_START for the first connection.
-        stop: is set when the worker must end. beat: is called at each sweep.
+        once: its queue ends when there is no job. stop: is set when the worker must end. beat: is called at each
+        heartbeat. Raises NeedsPerson where a person must act; then nothing is registered.
         """
-        await in_thread(lambda: _check_schema(configuration.direct_url, SLOW_START if once else 10))
-        connection = await psycopg.AsyncConnection.connect(
-            conninfo(configuration.direct_url, "worker"), autocommit=True
+        first = await in_thread(lambda: _check(configuration.direct_url))
+        if configuration.url != configuration.direct_url:
+            await in_thread(lambda: _check(configuration.url))
+        connection = await AsyncConnection.connect(
+            conninfo(configuration.direct_url, "worker", first=first), autocommit=True
         )
+        connection.patience = SILENCE
         async with connection:
+            await connection.execute(session_settings(connection, 0.8 * SILENCE, lock_seconds=0.6 * SILENCE))
             await _warn_of_a_pooler(connection)
             worker_id: int = await _value(
                 connection,
@@ -109,20 +141,46 @@ class Session:
                 configuration.follow_up and list(configuration.follow_up),
             )
             session = cls(configuration, connection, worker_id, stop, beat)
-            await in_thread(session.store.open)
-            app = queue_app(configuration.direct_url, session.jobs)
             try:
-                async with app.open_async():
-                    session._queue = QueueWorker(
-                        app, concurrency=configuration.concurrency, wait=not once, patience=None if once else PATIENCE
-                    )
-                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                async with session._serving(wait=not once):
                     yield session
             finally:
-                if not connection.broken:
+                if not (connection.closed or session._is_lost):
                     with contextlib.suppress(psycopg.OperationalError):
                         await connection.execute("SELECT kaggle_internal.unregister_worker(%s)", (worker_id,))
                 await in_thread(session.store.close)
+
+    @asynccontextmanager
+    async def _serving(self, *, wait: bool) -> AsyncIterator[None]:
+        """Open both pools, and listen. When the database is lost, nothing waits for it any more."""
+        try:
+            await in_thread(self.store.open)
+            async with self._app.open_async():
+                try:
+                    self._queue = QueueWorker(
+                        self._app,
+                        concurrency=self.configuration.concurrency,
+                        wait=wait,
+                        patience=PATIENCE if wait else None,
+                    )
+                    await self.connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                    yield
+                except (psycopg.OperationalError, ConnectorException):
+                    self._cut()  # before the pools are closed
+                    raise
+        except (psycopg.OperationalError, ConnectorException):
+            self._cut()
+            raise
+
+    def _cut(self) -> None:
+        """Shut down the socket of every connection: whoever waits for an answer has an error instead."""
+        self._is_lost = True
+        for connection in list(self._opened):
+            with (
+                contextlib.suppress(psycopg.Error, OSError),
+                socket.socket(fileno=os.dup(connection.fileno())) as shared,
+            ):
+                shared.shutdown(socket.SHUT_RDWR)
 
     async def work(self) -> None:
         """Sync and prune until asked to stop. Raises psycopg.Error where the database is lost."""
@@ -139,17 +197,12 @@ class Session:
         while not self.stop.is_set():
             await self._sweep()
             await self._run_queue(PATIENCE)
-            pause: float | None = await _value(
-                self.connection,
-                "SELECT extract(epoch FROM greatest(kaggle_internal.next_grant(%s, %s), now()) - now())::float8 "
-                "WHERE EXISTS (SELECT FROM kaggle_internal.wanted(%s, true))",
-                self.configuration.kaggle.fingerprint,
-                self.configuration.requests_per_minute,
-                self.worker_id,
-            )
+            pause = await in_thread(self.store.seconds_to_next_grant)
             if pause is None:
                 await in_thread(self.prune)
                 break
+            if self.jobs.refused:
+                raise explained(self.jobs.refused) from self.jobs.refused
             if pause > LONGEST_BUDGET_WAIT:
                 raise PgleaderboardError(
                     f"Kaggle asked for a pause of {pause / 60:.0f} minutes more; run this again then"
@@ -163,59 +216,68 @@ class Session:
         session must begin at once.
         """
         queue = _abandonable(self._queue.run())  # type: ignore[no-untyped-call]
+        ended = asyncio.wait({queue})
         try:
-            await _first(
-                self._sweep_for_ever(), *beside, self.stop.wait(), self._queue.lost.wait(), asyncio.wait({queue})
-            )
+            await self._alive(self._sweep_for_ever(), *beside, self.stop.wait(), self._queue.lost.wait(), ended)
         finally:
             self._queue.stop()  # type: ignore[no-untyped-call]
         if self.stop.is_set():
-            await asyncio.wait({queue}, timeout=patience)
+            await self._alive(asyncio.wait({queue}, timeout=patience))
         elif not queue.done():
             raise psycopg.OperationalError("the queue's worker lost its connection")
         if queue.done():
             queue.result()
 
+    async def _alive(self, *work: Awaitable[Any]) -> None:
+        """Run until one of them ends, as long as the server answers."""
+        await _first(*work, self._listen(), self._beat_through_pools())
+
+    async def _listen(self) -> None:
+        """Wake the queue's worker at each notification, and say that this worker lives."""
+        while True:
+            async for _ in self.connection.notifies(timeout=HEARTBEAT):
+                self._queue.wake()
+            await _answered(SILENCE, self._beat())
+            self.beat()
+
+    async def _beat(self) -> None:
+        # A statement that waits for somebody's lock is an answer, too.
+        with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+            await self.connection.execute("SELECT kaggle_internal.beat(%s)", (self.worker_id,))
+
+    async def _beat_through_pools(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            silence = SILENCE_WHILE_WRITING if self.store.is_writing else SILENCE
+            await asyncio.gather(
+                _answered(silence, in_thread(self.store.beat)), _answered(SILENCE, beat_of_queue(self._app))
+            )
+
     async def _sweep_for_ever(self) -> None:
         while True:
             self._sweep_now.clear()
             pause = await self._sweep()
-            await _first(self._listen(pause), self._sweep_now.wait())
-
-    async def _listen(self, pause: float) -> None:
-        """Wake the queue's worker at each notification. pause: seconds."""
-        async for _ in self.connection.notifies(timeout=pause):
-            self._queue.wake()
+            with contextlib.suppress(TimeoutError):
+                # Not wait_for: in Python 3.11 it can swallow a cancellation.
+                async with asyncio.timeout(pause):
+                    await self._sweep_now.wait()
 
     async def _sweep(self) -> float:
         """Sweep once. Returns the seconds until the next one."""
         thorough = time.monotonic() >= self._thorough_at
         if thorough:
             self._thorough_at = time.monotonic() + THOROUGH_EVERY
-        asking = _abandonable(
-            self.connection.execute(
-                "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8, missing, "
-                "clock_timestamp() + kaggle_internal.grace_for_missing() FROM kaggle_internal.sweep(%s, %s)",
-                (self.worker_id, thorough),
-            )
-        )
-        # A proxy may hold a connection open to a server that is gone. To cancel would be to wait for an answer.
-        if not (await asyncio.wait({asking}, timeout=SILENCE))[0]:
-            await self.connection.close()
-            asking.cancel()
-            raise psycopg.OperationalError(f"no answer for {SILENCE:.0f} s")
-        queued, wake_in, missing, removal = await asking.result().fetchone() or (0, None, None, None)
-        self.beat()
-        if queued:
-            log.debug("sweep queued %s jobs", queued)
-        for competition_id in missing or ():
+        swept = await in_thread(lambda: self.store.sweep(thorough))
+        if swept.queued:
+            log.debug("sweep queued %s jobs", swept.queued)
+        for competition_id in swept.missing or ():
             log.warning(
                 "a competition is missing from kaggle.competitions, and no trigger saw its deletion: "
                 "its boards, history and runs are removed at %s, unless it is back by then",
-                f"{removal:%Y-%m-%d %H:%M:%S %Z}",
+                f"{swept.removal:%Y-%m-%d %H:%M:%S %Z}",
                 extra={"competition_id": competition_id},
             )
-        return SWEEP_EVERY if wake_in is None else min(SWEEP_EVERY, max(0.02, wake_in))
+        return SWEEP_EVERY if swept.wake_in is None else min(SWEEP_EVERY, max(0.02, swept.wake_in))
 
     async def _prune_for_ever(self) -> None:
         """Beside the sweeps: a long pruning must not stop the heartbeat."""
@@ -248,6 +310,14 @@ async def _first(*work: Awaitable[Any]) -> None:
             raise outcome
 
 
+async def _answered(seconds: float, asking: Coroutine[Any, Any, Any]) -> None:
+    """Wait for an answer, or raise NoAnswer. The question is left alone: to cancel it takes an answer, too."""
+    task = _abandonable(asking)
+    if not (await asyncio.wait({task}, timeout=seconds))[0]:
+        raise NoAnswer(f"the server has not answered for {seconds:g} s")
+    task.result()
+
+
 def _abandonable(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
     """Start a task that may outlive whoever waits for it: asyncio keeps no reference, and logs unread errors."""
     task = asyncio.create_task(work)
@@ -274,7 +344,10 @@ async def _warn_of_a_pooler(connection: psycopg.AsyncConnection[Any]) -> None:
         )
 
 
-def _check_schema(direct_url: str, connect_timeout: int) -> None:
-    with connect(direct_url, "worker", connect_timeout=connect_timeout) as connection:
+def _check(url: str) -> tuple[str, int]:
+    """Refuse a database that cannot be worked on. Returns the address that answered."""
+    with connect(url, "worker") as connection:
         release.check(connection)
-        connection.execute("SELECT kaggle_internal.refuse_hidden_rows()")
+        rights.check(connection)
+        value(connection, "SELECT kaggle_internal.refuse_hidden_rows()")
+        return address_of(connection)

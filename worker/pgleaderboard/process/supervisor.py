@@ -18,13 +18,13 @@ from procrastinate.exceptions import ConnectorException
 from psycopg.errors import InsufficientPrivilege
 
 from pgleaderboard import __version__
-from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooOld, Transient
-from pgleaderboard.process.jobs import explained
+from pgleaderboard.database.connect import explained
+from pgleaderboard.errors import NeedsPerson, SchemaTooOld, Transient
 from pgleaderboard.process.session import Configuration, Session
 
 log = logging.getLogger(__name__)
 
-RECONNECT = 0.25  # seconds between tries to reach the database
+RECONNECT, LONGEST_RECONNECT = 0.25, 1.0  # seconds between tries to reach the database, at first and later
 WAKING = 5.0  # seconds that `work --once` retries, since a database that sleeps may refuse at first
 _OUTAGES = (psycopg.Error, ConnectorException, OSError, SchemaTooOld, Transient)
 
@@ -75,13 +75,17 @@ class Supervisor:
         also where the database does not wake, or where Kaggle has asked for a long pause.
         """
         health = self.health
-        outage: type[PgleaderboardError] | None = None  # that was logged last
+        outage: object = None  # that was logged last
+        pause = RECONNECT
         give_up_at = time.monotonic() + WAKING
         while not self._stop.is_set():
             health.beat()
             try:
-                async with Session.opened(self._configuration, self._stop, health.beat, once=once) as session:
-                    health.state, health.reason, outage = State.WORKING, "", None
+                async with contextlib.AsyncExitStack() as stack:
+                    session = await self._session(stack, once)
+                    if session is None:
+                        break
+                    health.state, health.reason, outage, pause = State.WORKING, "", None, RECONNECT
                     log.info("worker ready", extra={"worker": session.worker_id, "version": __version__})
                     try:
                         await (session.work_once() if once else session.work())
@@ -90,7 +94,8 @@ class Supervisor:
                 if once:
                     break
             except _OUTAGES as error:
-                ours = explained(error)
+                cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+                ours, sqlstate = explained(cause), getattr(cause, "sqlstate", None)
                 # A programming error may mean that the database was migrated meanwhile: the next session checks.
                 fault = isinstance(error, psycopg.ProgrammingError) and not isinstance(error, InsufficientPrivilege)
                 if once and fault:
@@ -98,16 +103,31 @@ class Supervisor:
                 sleeps = isinstance(error, psycopg.OperationalError) and time.monotonic() < give_up_at
                 if isinstance(ours, NeedsPerson) or (once and not sleeps):
                     raise ours from error
-                if type(ours) is not outage:  # one message for an outage
+                if (type(ours), sqlstate) != outage:  # one message for an outage
                     log.warning("waiting: %s", ours, exc_info=error if fault else None)
-                health.state, health.reason, outage = State.WAITING, str(ours), type(ours)
-                await self._pause()
+                health.state, health.reason, outage = State.WAITING, str(ours), (type(ours), sqlstate)
+                await self._pause(pause)
+                pause = min(2 * pause, LONGEST_RECONNECT)
         health.state, health.reason = State.STOPPED, "it was asked to stop"
         log.info("worker stopped")
 
-    async def _pause(self) -> None:
+    async def _session(self, stack: contextlib.AsyncExitStack, once: bool) -> Session | None:
+        """Open a session for as long as the stack lasts; None where the worker is asked to stop meanwhile."""
+        opened = Session.opened(self._configuration, self._stop, self.health.beat, once=once)
+        opening = asyncio.create_task(stack.enter_async_context(opened))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({opening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            opening.cancel()  # which does nothing to one that is done
+        await asyncio.wait({opening})
+        return None if opening.cancelled() else opening.result()
+
+    async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), RECONNECT)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
 
 async def run_until_signalled(supervisor: Supervisor, *, once: bool = False) -> None:

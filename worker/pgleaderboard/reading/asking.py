@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import Connection
+from pgleaderboard.database.connect import Connection, transaction
 from pgleaderboard.errors import NeedsPerson, Transient
 
 _NOT_OURS = (pg.InvalidSchemaName, pg.UndefinedTable, pg.UndefinedFunction, pg.UndefinedColumn)
@@ -35,8 +35,7 @@ def in_words(connection: Connection) -> Iterator[None]:
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
     """All queries within see the same moment."""
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with transaction(connection, snapshot=True):
         yield
 
 

@@ -43,7 +43,8 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             SELECT c.id, greatest(least(%(at)s::timestamptz, clock_timestamp()) - interval '24 hours',
                                   min(b.observed_from), max(b.history_from))
             FROM kaggle.competitions c
-            LEFT JOIN kaggle.boards b ON b.competition_id = c.id AND lower(b.slug) = lower(c.kaggle_competition_id)
+            LEFT JOIN kaggle.boards b ON b.competition_id = c.id
+                AND lower(b.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
             WHERE c.kaggle_competition_id = %(slug)s GROUP BY c.id
             """,
             slug=slug,
@@ -103,7 +104,7 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
         raise NeedsPerson(f"{slug} does not count in event {event_slug}")
     names = rows(
         connection,
-        "SELECT lower(kaggle_username), excluded FROM kaggle.event_participants WHERE event_id = %s",
+        'SELECT lower(kaggle_username COLLATE "C"), excluded FROM kaggle.event_participants WHERE event_id = %s',
         event_id,
     )
     return {name for name, excluded in names if not excluded} if names else None

@@ -27,7 +27,7 @@ def known_slug(connection: Connection, name: str) -> str:
     slug: str | None = value(
         connection,
         "SELECT kaggle_competition_id FROM kaggle.competitions "
-        "WHERE lower(kaggle_competition_id) = lower(kaggle.slug_of(%s))",
+        'WHERE lower(kaggle_competition_id COLLATE "C") = lower(kaggle.slug_of(%s) COLLATE "C")',
         name,
     )
     if slug is None:
@@ -37,7 +37,7 @@ def known_slug(connection: Connection, name: str) -> str:
 
 def known_event(connection: Connection, name: str) -> tuple[int, str]:
     """Id and slug of an event. Raises NeedsPerson with the nearest one."""
-    events = rows(connection, "SELECT id, slug FROM kaggle.events WHERE slug = lower(%s)", name)
+    events = rows(connection, 'SELECT id, slug FROM kaggle.events WHERE slug = lower(%s COLLATE "C")', name)
     if not events:
         known = event_slugs(connection)
         hint = nearest(name, known) or ("SELECT slug FROM kaggle.events lists them" if known else "there is none")

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
-from pgleaderboard.database.connect import Connection, column, row, rows, value
+import psycopg
+
+from pgleaderboard.database.connect import Connection, column, row, rows, transaction, value
 from pgleaderboard.errors import Transient
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_slug
 
 _LAST_RUNS = 5
+_ASK_FOR = 10.0  # seconds that one question for a sync may take
+_LET_PASS = 0.5  # seconds for a session that waits for the tables
 _OF_A_RUN: LiteralString = (
     "SELECT r.id, r.reason, r.started_at, r.finished_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved, "
     "r.error FROM "
@@ -50,7 +54,7 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
             LEFT JOIN LATERAL (SELECT b.team_name, b.score FROM kaggle.leaderboard b
                                WHERE b.competition_id = s.competition_id AND b.rank = 1 LIMIT 1) l ON true
             WHERE %(slug)s::text IS NULL OR s.kaggle_competition_id = %(slug)s
-            ORDER BY lower(s.kaggle_competition_id), s.competition_id
+            ORDER BY lower(s.kaggle_competition_id COLLATE "C"), s.competition_id
             """,
             slug=slug,
         )
@@ -68,13 +72,14 @@ def failing(connection: Connection) -> list[str]:
     return column(
         connection,
         "SELECT kaggle_competition_id FROM kaggle.sync_status "
-        "WHERE consecutive_failures > 0 AND kaggle_competition_id IS NOT NULL ORDER BY lower(kaggle_competition_id)",
+        "WHERE consecutive_failures > 0 AND kaggle_competition_id IS NOT NULL "
+        'ORDER BY lower(kaggle_competition_id COLLATE "C")',
     )
 
 
 def request_syncs(connection: Connection, slugs: Sequence[str]) -> None:
     """Request a sync of all or none of them."""
-    with connection.transaction():
+    with transaction(connection):
         for slug in slugs:
             connection.execute("SELECT kaggle.sync_now(%s)", (slug,))
 
@@ -84,8 +89,7 @@ def set_auto_sync(connection: Connection, slug: str, wanted: bool) -> Any:
 
     Raises LockNotAvailable where another transaction holds the row for longer than 10 s.
     """
-    with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '10s'")
+    with transaction(connection, lock_seconds=10):
         updated = rows(
             connection,
             "UPDATE kaggle.competitions SET auto_sync = %(wanted)s "
@@ -114,5 +118,24 @@ def wait_while_running(connection: Connection, slug: str, timeout: timedelta) ->
 
 
 def wait(connection: Connection, slug: str, timeout: timedelta) -> Any:
-    """Wait for the requested sync. Returns its row of kaggle.sync_runs; raises QueryCanceled when the time is over."""
-    return row(connection, _OF_A_RUN + "kaggle.wait_for_sync(%s, %s) r", slug, timeout)
+    """Wait for the requested sync. Returns its row of kaggle.sync_runs; raises QueryCanceled when the time is over.
+
+    It asks again and again: a statement that waits for long would hold up VACUUM and ALTER TABLE.
+    """
+    until = time.monotonic() + timeout.total_seconds()
+    while True:
+        left = max(0.0, until - time.monotonic())
+        try:
+            return row(
+                connection,
+                _OF_A_RUN + "kaggle.wait_for_sync(%s, %s) r",
+                slug,
+                timedelta(seconds=min(left, _ASK_FOR)),
+            )
+        except psycopg.errors.QueryCanceled:
+            if left <= _ASK_FOR:
+                raise
+        except psycopg.errors.LockNotAvailable:
+            if left <= 0:
+                raise
+            time.sleep(min(left, _LET_PASS))

@@ -18,6 +18,7 @@ from typing import Literal
 
 import psycopg
 
+from pgleaderboard.database.connect import explained
 from pgleaderboard.errors import PgleaderboardError, Transient
 
 ErrorKind = Literal["transient", "person", "ours"]
@@ -25,6 +26,7 @@ ErrorKind = Literal["transient", "person", "ours"]
 FIRST_DELAY = timedelta(seconds=15)
 PERSON_DELAY = timedelta(minutes=5)
 PERSON_PATIENCE = timedelta(hours=1)
+HOURLY = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -57,26 +59,43 @@ def decide(
         jitter = random.random()  # noqa: S311 - spreads retries; no secret
     growing = min(FIRST_DELAY * 2 ** min(failures, 20), interval)
     spread = growing * (0.75 + 0.25 * jitter)
+    patient = failing_for < PERSON_PATIENCE
     match error:
         case Transient(retry_after=pause, throttled=throttled):
             return Decision("transient", str(error), max(spread, pause or spread), pause if throttled else None)
         case PgleaderboardError():
-            patient = failing_for < PERSON_PATIENCE
-            return Decision("person", str(error), PERSON_DELAY if patient else timedelta(hours=1))
+            return Decision("person", str(error), PERSON_DELAY if patient else HOURLY)
         case (
-            psycopg.OperationalError()
+            psycopg.OperationalError(sqlstate=None)
             | psycopg.InterfaceError()
             | psycopg.errors.IdleInTransactionSessionTimeout()  # this process was suspended
             | psycopg.errors.ReadOnlySqlTransaction()  # after a switchover the server is a standby
+            | psycopg.errors.LockNotAvailable()
+            | psycopg.errors.DeadlockDetected()
+            | psycopg.errors.AdminShutdown()
+            | psycopg.errors.CrashShutdown()
+            | psycopg.errors.CannotConnectNow()
         ):
             return Decision(
                 "transient", "the database was busy or could not be reached; the sync will be tried again", spread
             )
-        case psycopg.errors.InsufficientPrivilege():  # rights were changed, or row security hides rows
-            return Decision("transient", f"the database refused: {error.diag.message_primary}", spread)
+        case psycopg.Error(sqlstate=str(state)) if state == "P0001" or state.startswith(
+            "23"
+        ):  # a trigger, a constraint
+            return Decision("person", f"{explained(error)}{_where(error)}", PERSON_DELAY if patient else HOURLY)
+        case psycopg.Error(sqlstate=str(state)) if state == "42501" or state[:2] not in ("22", "42", "XX"):
+            return Decision("transient", f"{explained(error)}{_where(error)}", spread)
+        case psycopg.Error() if error.diag.severity:
+            return Decision("ours", f"pgleaderboard itself failed, or {explained(error)}{_where(error)}", spread)
         case _:
             return Decision(
                 "ours",
                 f"pgleaderboard itself failed ({type(error).__name__}); its log has the details",
                 spread,
             )
+
+
+def _where(error: psycopg.Error) -> str:
+    """Which function refused."""
+    context = (error.diag.context or "").partition("\n")[0]
+    return f" ({context})" if context else ""

@@ -10,26 +10,15 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 
-from pgleaderboard.database.connect import Connection, message_of, value
+from pgleaderboard.database.connect import Connection, message_of, transaction, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import EXTRA_COLUMNS, Layout
 
-# How COPY reads dates, and how long anything may take.
-_BEGIN = f"""
-BEGIN;
-SET LOCAL timezone = 'UTC';
-SET LOCAL datestyle = 'ISO, MDY';
-SET LOCAL lock_timeout = '10s';
-SET LOCAL work_mem = '32MB';
-SET LOCAL statement_timeout = '10min';
-SET LOCAL idle_in_transaction_session_timeout = '30s';
-SELECT kaggle_internal.prepare_staging({EXTRA_COLUMNS});
-"""
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 _LINES_AT_ONCE = 4096
+_LOCK_SECONDS = 10.0
 _NULL = "\\N"  # in the text of COPY
 BASE: LiteralString = "0"  # a board that has no entries
 
@@ -41,15 +30,17 @@ class Staging:
         self._connection = connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Begin a transaction on the connection, which must be in autocommit; roll it back unless it is committed."""
-        connection = self._connection
-        try:
-            connection.execute(_BEGIN.encode())
-            yield connection
-        finally:
-            if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
-                connection.rollback()
+    def transaction(self) -> Iterator[None]:
+        """A transaction with staging tables, rolled back unless it is committed within."""
+        with transaction(
+            self._connection,
+            keep=False,
+            lock_seconds=_LOCK_SECONDS,
+            work_mem="32MB",
+            idle_in_transaction_session_timeout="30s",
+        ):
+            self._connection.execute("SELECT kaggle_internal.prepare_staging(%s)", (EXTRA_COLUMNS,))
+            yield
 
     def load(self, layout: Layout, chunks: Iterable[bytes]) -> None:
         """Copy a file's rows, and check them as a whole.

@@ -5,15 +5,17 @@ Statements go through DATABASE_URL, which may be a pooler in transaction mode: n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from pgleaderboard.database.connect import Connection, conninfo, message_of, objects, row, rows, value
+from pgleaderboard.database.connect import Connection, conninfo, message_of, objects, row, rows, transaction, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
@@ -21,7 +23,8 @@ from pgleaderboard.sync.board import Board
 from pgleaderboard.sync.retry import Decision
 from pgleaderboard.sync.staging import BASE, Staging
 
-CONDITION_TIMEOUT = "2s"
+CONDITION_SECONDS = 2.0
+SHORT = 30.0  # seconds that a statement may take which writes no board
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,31 @@ class Applied:
 class Store:
     """Calls into the database for one worker, from any number of threads at once.
 
-    url: the database, perhaps through a pooler. connections: the most that are open at once.
+    url: the database, perhaps through a pooler. connections: the most that are open at once. first: see
+    `database.connect.conninfo`. opened: is called with each new connection.
     """
 
-    def __init__(self, url: str, worker_id: int, *, connections: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        worker_id: int,
+        *,
+        connections: int,
+        first: tuple[str, int] | None = None,
+        opened: Callable[[Connection], None] | None = None,
+    ) -> None:
         self.worker_id = worker_id
+        self._writing, self._lock = 0, Lock()
         self._pool = ConnectionPool(
-            conninfo(url, ""),
+            conninfo(url, "", first=first),
+            connection_class=Connection,
             min_size=1,
             max_size=connections,
             open=False,
             timeout=10,
             # No prepared statements: behind a pooler the next statement meets another session.
             kwargs={"autocommit": True, "prepare_threshold": None},
+            configure=opened,
             check=self._check,
         )
 
@@ -84,13 +99,46 @@ class Store:
         """Close them; what still runs on one is cut off after a moment."""
         self._pool.close(timeout=1)
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether a board is being written, which may take a connection for long."""
+        return self._writing > 0
+
+    def beat(self) -> None:
+        """Have a connection answer. Raises psycopg.OperationalError where none does."""
+        with self._pool.connection() as connection:
+            connection.execute("SELECT 1")
+
+    def sweep(self, thorough: bool) -> Any:
+        """Let dates act and queue what is wanted. Returns queued, wake_in (seconds, or None), missing, removal."""
+        with self._pool.connection() as connection:
+            return row(
+                connection,
+                "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 AS wake_in, missing, "
+                "clock_timestamp() + kaggle_internal.grace_for_missing() AS removal "
+                "FROM kaggle_internal.sweep(%s, %s)",
+                self.worker_id,
+                thorough,
+            )
+
+    def seconds_to_next_grant(self) -> float | None:
+        """How long to wait until something that is wanted may begin; None where nothing is wanted."""
+        seconds: float | None = self._value(
+            "SELECT greatest(0, extract(epoch FROM "
+            "kaggle_internal.next_grant(w.credential, w.requests_per_minute) - now()))::float8 "
+            "FROM kaggle_internal.registered_worker(%s) w "
+            "WHERE EXISTS (SELECT FROM kaggle_internal.wanted(w.id, true))",
+            self.worker_id,
+        )
+        return seconds
+
     def begin_sync(self, competition_id: int, condition_says: str | None = None, job_id: int | None = None) -> Begun:
         """Begin an attempt, if one is wanted now and Kaggle may be asked.
 
         condition_says: the answer of `ask_condition`, where the action was to ask it. job_id: of the job in the queue,
         by which `let_go` knows the attempt.
         """
-        with self._pool.connection() as connection:
+        with self._short() as connection:
             (begun,) = objects(
                 connection,
                 Begun,
@@ -110,11 +158,13 @@ class Store:
         left on our connection would act with our rights.
         """
         try:
-            with self._pool.connection() as connection, connection.transaction(force_rollback=True):
-                connection.execute("SELECT set_config('statement_timeout', %s, true)", (CONDITION_TIMEOUT,))
+            with (
+                self._pool.connection() as connection,
+                transaction(connection, seconds=CONDITION_SECONDS, keep=False),
+            ):
                 return str(value(connection, "SELECT kaggle_internal.ask_condition(%s)", competition_id))
         except psycopg.errors.QueryCanceled:
-            return f"it did not answer within {CONDITION_TIMEOUT}"
+            return f"it did not answer within {CONDITION_SECONDS:g}s"
         except psycopg.Error as error:
             if error.sqlstate is None:  # the connection is lost: nothing is known of the condition
                 raise
@@ -158,7 +208,7 @@ class Store:
         chunks: the CSV from its beginning, header included.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, self._counted():
             staging = Staging(connection)
             with staging.transaction():
                 staging.load(board.layout, chunks)
@@ -173,7 +223,7 @@ class Store:
 
     def begin_describe(self, competition_id: int) -> tuple[str, str, int]:
         """Begin asking for metadata. Returns (action, slug, link_revision)."""
-        with self._pool.connection() as connection:
+        with self._short() as connection:
             begun: tuple[str, str, int] = row(
                 connection,
                 "SELECT action, slug, link_revision FROM kaggle_internal.begin_describe(%s, %s)",
@@ -224,12 +274,28 @@ class Store:
                         connection.execute("SELECT kaggle_internal.pack_anew(%s, %s)", (board_id, moments[-1]))
                         connection.execute("COMMIT")
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._writing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._writing -= 1
+
+    @contextmanager
+    def _short(self) -> Iterator[Connection]:
+        with self._pool.connection() as connection, transaction(connection, seconds=SHORT):
+            yield connection
+
     def _in_chunks(self, query: LiteralString, *values: Any) -> None:
-        while self._value(query, *values):
-            pass
+        with self._pool.connection() as connection:
+            while value(connection, query, *values):
+                pass
 
     def _value(self, query: LiteralString, *values: Any) -> Any:
-        with self._pool.connection() as connection:
+        with self._short() as connection:
             return value(connection, query, *values)
 
 
@@ -249,7 +315,7 @@ def import_competitions(
     keep: False takes everything back. Raises NeedsPerson for an unknown event.
     """
     try:
-        with connection.transaction(force_rollback=not keep):
+        with transaction(connection, keep=keep):
             return rows(
                 connection,
                 "SELECT kaggle_competition_id, outcome FROM kaggle.import_competitions(%s, %s)",
