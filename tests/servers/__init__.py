@@ -1,0 +1,1 @@
+"""What runs on every version of PostgreSQL that is supported, one after another: `make test-servers`."""
