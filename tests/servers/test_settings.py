@@ -42,9 +42,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("name", "chosen"), SETTINGS, ids=[f"{name} = {chosen}" for name, chosen in SETTINGS])
-def test_a_setting(
-    url: str, name: str, chosen: str, db: Connection, worker: MakeWorker, simulator: Simulator
-) -> None:
+def test_a_setting(url: str, name: str, chosen: str, db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
     """It is set for the database, beside a session of the user's from before."""
     try:
         db.execute(f"SET {name} = '{chosen}'; RESET {name}")

@@ -21,9 +21,7 @@ SLUG = "simulated-40-teams"
 BOARD = "SELECT rank, team_name, score, member_usernames, is_benchmark FROM kaggle.leaderboard ORDER BY rank, team_id"
 
 
-def check_job(
-    url: str, settings: Mapping[str, str], db: Connection, worker: MakeWorker, simulator: Simulator
-) -> None:
+def check_job(url: str, settings: Mapping[str, str], db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
     """Do the whole job under these settings of the database, and ask what people ask.
 
     db: a session from before they were set.

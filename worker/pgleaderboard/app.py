@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +96,7 @@ def database(settings: Settings, *, simulated: bool | None = None, port: int | N
         return
     from pgleaderboard.database import embedded
 
+    _forget_libpq()
     simulated = is_simulated(settings, False) if simulated is None else simulated
     name = SIMULATED_DATABASE if simulated else EMBEDDED_DATABASE
     server = embedded.start(settings.home, port=port, bin_dir=settings.postgres_bin)
@@ -106,12 +109,19 @@ def database(settings: Settings, *, simulated: bool | None = None, port: int | N
             embedded.stop(dataclasses.replace(server, started_here=True), settings.postgres_bin)
 
 
+def _forget_libpq() -> None:
+    """Drop libpq's own variables (PGHOSTADDR, PGSERVICE …): they are meant for other servers than the embedded one."""
+    for name in [name for name in os.environ if re.fullmatch("PG[A-Z]+", name)]:
+        del os.environ[name]
+
+
 def reachable_url(settings: Settings) -> str | None:
     """The database's URL if its server may be running; None where the embedded one would have to be started."""
     if settings.url:
         return settings.url
     from pgleaderboard.database import embedded
 
+    _forget_libpq()
     server = embedded.registered(settings.home)
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
@@ -188,8 +198,9 @@ def supervisor(
 def worker(settings: Settings, *, simulate: bool, port: int | None = None, once: bool = False) -> Iterator[Worker]:
     """A worker on the right database with the right Kaggle, with its metrics server if a port is set for it.
 
-    once: without the metrics server. Raises NeedsPerson where the port of the metrics is taken.
+    once: without the metrics server. Raises NeedsPerson where the port of the metrics is taken, or no file can be made.
     """
+    _check_temporary_files()
     simulated = is_simulated(settings, simulate)
     metrics = None
     if settings.metrics_port is not None and not once:
@@ -204,6 +215,17 @@ def worker(settings: Settings, *, simulate: bool, port: int | None = None, once:
             values = DatabaseValues(chosen.url, client.fingerprint, _budget(settings, simulated))
             stack.enter_context(serving(settings.metrics_host, settings.metrics_port, metrics, values, made.health))
         yield Worker(chosen, which, made)
+
+
+def _check_temporary_files() -> None:
+    import tempfile
+
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise NeedsPerson(
+            "no folder for temporary files can be written to: set TMPDIR to one, with room for the boards"
+        ) from error
 
 
 def _budget(settings: Settings, simulated: bool) -> int:

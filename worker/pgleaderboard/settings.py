@@ -25,7 +25,10 @@ def _default_home() -> Path:
         return Path("/var/lib/pgleaderboard")
     from platformdirs import user_data_dir
 
-    return Path(user_data_dir("pgleaderboard"))
+    try:
+        return Path(user_data_dir("pgleaderboard"))
+    except RuntimeError:  # a user without a home; it is told what to set where this folder is needed
+        return Path("/var/lib/pgleaderboard")
 
 
 class Settings(BaseSettings):

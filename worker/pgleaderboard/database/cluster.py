@@ -35,6 +35,13 @@ def account_for(data: Path) -> Account:
         if not accounts:
             raise NeedsPerson("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
     else:
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError:
+            raise NeedsPerson(
+                f"PostgreSQL does not run as uid {os.geteuid()}, which has no entry in /etc/passwd: run this as a user "
+                "that has one, or set DATABASE_URL to a database of your own"
+            ) from None
         accounts = [None]
     if not (data / "PG_VERSION").exists():
         return accounts[0]

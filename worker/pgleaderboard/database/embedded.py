@@ -92,7 +92,10 @@ def start(
                 )
             return server
     except OSError as error:
-        raise NeedsPerson(f"cannot run PostgreSQL in {home}: {error}") from error
+        raise NeedsPerson(
+            f"cannot run PostgreSQL in {home}: {error.strerror or error}: set PGLEADERBOARD_HOME to a folder that this "
+            "user can write to, or DATABASE_URL to a database of your own"
+        ) from error
     except psycopg.Error as error:
         raise Transient(f"PostgreSQL in {home} does not answer: {error_line(str(error))}") from error
 

@@ -45,12 +45,14 @@ from pgleaderboard.database.connect import (
 )
 from pgleaderboard.database.release import (
     ANOTHER_DEVELOPMENT_VERSION,
+    GRANTS,
     MINIMUM_SERVER,
     OBJECTS,
     RELEASE,
     File,
     Release,
     applied,
+    lost_grants,
     name_of,
     of_folder,
     strangers,
@@ -89,7 +91,7 @@ COMMENT ON COLUMN kaggle_internal.applied_files.digest IS
     'SHA-256 of the file as applied; for pgleaderboard the release that last changed anything.';
 COMMENT ON COLUMN kaggle_internal.applied_files.applied_at IS 'When it was last applied.';
 COMMENT ON COLUMN kaggle_internal.applied_files.objects IS
-    'For pgleaderboard: what migrations and sql made in the schemas kaggle and kaggle_internal; else null.';
+    'For pgleaderboard: what migrations and sql made in our schemas, and granted to our roles; else null.';
 """
 
 _LOG = logging.getLogger(__name__)
@@ -196,7 +198,10 @@ def _retried(action: Callable[[], None], deadline: float, report: Report) -> Non
 def _bring_up(connection: Connection, release: Release, deadline: float, report: Report, *, again: bool) -> bool:
     existing = _schemas(connection)
     recorded = applied(connection)
-    if again:
+    lost = lost_grants(connection) if recorded else []
+    if lost:
+        report(f"{len(lost)} grants are gone, the first: {lost[0]}")
+    if again or lost:
         recorded |= dict.fromkeys(of_folder(recorded, "sql"), "")
     waiting = release.waiting(recorded)
     _refuse_foreign(connection, existing, recorded)
@@ -253,8 +258,8 @@ def _steps(
     yield _record({file.name: file.digest for file in (*migrations, *release.sql)} | {RELEASE: __version__})
     yield (
         "the record",
-        f"UPDATE kaggle_internal.applied_files SET objects = ARRAY(\n{OBJECTS}\n"
-        f"EXCEPT SELECT unnest({quote(list(foreign))}::text[]) ORDER BY 1)\n"
+        f"UPDATE kaggle_internal.applied_files SET objects = ARRAY(\n({OBJECTS}\n"
+        f"EXCEPT SELECT unnest({quote(list(foreign))}::text[]))\nUNION ALL\n({GRANTS})\nORDER BY 1)\n"
         f"WHERE name = {quote(RELEASE)};",
     )
 
@@ -296,7 +301,7 @@ def _refuse_foreign(connection: Connection, existing: Mapping[str, str | None], 
         ORDER BY nspname = 'procrastinate', 1
         """,
     )
-    if queues[:1] not in ([], ["procrastinate"]):
+    if not is_queue_recorded and queues[:1] not in ([], ["procrastinate"]):
         raise NeedsPerson(
             f"{database} holds another installation of procrastinate, in schema {queues[0]}: "
             "its notifications reach every schema, so a database can hold one only; use another database"

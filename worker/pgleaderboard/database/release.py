@@ -32,6 +32,22 @@ JOIN pg_catalog.pg_namespace n ON d.refclassid = 'pg_catalog.pg_namespace'::regc
 WHERE n.nspname IN ('kaggle', 'kaggle_internal')
   AND d.classid NOT IN ('pg_catalog.pg_default_acl'::regclass, 'pg_catalog.pg_publication_namespace'::regclass)"""
 
+# The grants to our roles on what stands in our schemas.
+GRANTS: LiteralString = """\
+SELECT format('grant %s on %s %s to %s', a.privilege_type, i.type, i.identity, r.rolname)
+FROM (SELECT 'pg_catalog.pg_namespace'::regclass AS class, oid, nspname, nspacl AS acl FROM pg_catalog.pg_namespace
+      UNION ALL
+      SELECT 'pg_catalog.pg_class'::regclass, c.oid, n.nspname, c.relacl
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      UNION ALL
+      SELECT 'pg_catalog.pg_proc'::regclass, p.oid, n.nspname, p.proacl
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace) o
+CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) a
+JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(o.class, o.oid, 0) i
+WHERE o.nspname IN ('kaggle', 'kaggle_internal', 'procrastinate')
+  AND r.rolname IN ('pgleaderboard_reader', 'pgleaderboard_editor', 'pgleaderboard_worker')"""
+
 _START_OVER = "DROP SCHEMA IF EXISTS kaggle, kaggle_internal, procrastinate CASCADE; then `pgleaderboard migrate`"
 ANOTHER_DEVELOPMENT_VERSION = (
     "the database was made by another development version of pgleaderboard, and no migration leads from there to "
@@ -144,6 +160,15 @@ def applied(connection: Connection) -> dict[str, str]:
 def strangers(connection: Connection) -> list[str]:
     """Name the objects in the schemas kaggle and kaggle_internal that no migration made."""
     return column(connection, f"{OBJECTS} EXCEPT SELECT unnest(objects) FROM kaggle_internal.applied_files ORDER BY 1")
+
+
+def lost_grants(connection: Connection) -> list[str]:
+    """Name the grants to our roles that a migration made and somebody has taken away since."""
+    return column(
+        connection,
+        "SELECT o FROM kaggle_internal.applied_files, unnest(objects) o WHERE o LIKE 'grant %' "
+        f"EXCEPT {GRANTS} ORDER BY 1",
+    )
 
 
 def of_folder(recorded: Mapping[str, str], folder: str) -> set[str]:

@@ -31,6 +31,7 @@ def findings(target: Target) -> Findings:
         yield from database.server(connection)
         yield from database.clock(connection, target.clock)
         yield from database.listen(connection, target)
+        yield from database.notification_queue(connection)
         yield from database.row_security(connection)
         is_installed = True
         for finding in _guarded(connection, schema.schema(connection)):
@@ -41,6 +42,8 @@ def findings(target: Target) -> Findings:
             return
         for check in (
             schema.rights(connection),
+            schema.rights_through_url(target, connection),
+            schema.staging(connection),
             schema.search_path(connection),
             schema.triggers(connection),
             schema.sequences(connection),

@@ -65,6 +65,9 @@ def listen(connection: Connection, target: Target) -> Findings:
         with connect(target.url, "doctor") as other:
             is_other = rows(other, identity) != rows(connection, identity)
             other.execute("SELECT pg_notify(%s, '')", (channel,))
+    except psycopg.errors.ProgramLimitExceeded as error:
+        yield problem("listen", message_of(error), f"end the transaction that holds it: {_oldest(connection)}")
+        return
     except psycopg.Error as error:
         yield problem("listen", f"DATABASE_URL: {message_of(error)}", remedy_for_connecting(error))
         return
@@ -81,6 +84,28 @@ def listen(connection: Connection, target: Target) -> Findings:
         message = f"a notification did not arrive within {NOTIFIED_WITHIN:g} s on {name}"
         remedy = "name the primary server itself in PGLEADERBOARD_DIRECT_URL, without a proxy"
         yield problem("listen", message, remedy)
+
+
+def notification_queue(connection: Connection) -> Findings:
+    """How full the server's queue of notifications is: a session that listens within a transaction holds all of it."""
+    usage: float = value(connection, "SELECT pg_notification_queue_usage()")
+    if usage > 0.1:
+        message = f"the queue of notifications is {usage:.0%} full; nothing is synced where it is full"
+        yield warning("listen", message, f"end the transaction that holds it: {_oldest(connection)}")
+
+
+def _oldest(connection: Connection) -> str:
+    """The session with the oldest transaction, of all databases."""
+    oldest: str | None = value(
+        connection,
+        """
+        SELECT format('process %s (%s, database %s, %s), begun %s', pid, usename, datname, application_name,
+                      date_trunc('second', xact_start))
+        FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'
+        ORDER BY xact_start LIMIT 1
+        """,
+    )
+    return oldest or "it has ended meanwhile"
 
 
 def is_pooled(connection: Connection) -> bool:

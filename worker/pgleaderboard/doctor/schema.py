@@ -7,8 +7,8 @@ import psycopg
 from pgleaderboard import __version__
 from pgleaderboard.database import release
 from pgleaderboard.database import rights as role_rights
-from pgleaderboard.database.connect import Connection, column, value
-from pgleaderboard.doctor.finding import Findings, ok, problem, problems, some
+from pgleaderboard.database.connect import Connection, column, connect, message_of, transaction, value
+from pgleaderboard.doctor.finding import Findings, Target, ok, problem, problems, some
 from pgleaderboard.errors import NeedsPerson, SchemaTooNew, SchemaTooOld, Transient
 
 
@@ -37,11 +37,36 @@ def schema(connection: Connection) -> Findings:
 
 def rights(connection: Connection) -> Findings:
     """Whether the role may do what a worker does."""
+    if lost := release.lost_grants(connection):
+        yield problem("rights", f"taken away since the last migration: {some(lost)}", "run pgleaderboard migrate")
     if missing := role_rights.missing(connection):
         remedy = role_rights.remedy(connection, missing)
         yield problem("rights", role_rights.lacking(connection, missing), remedy)
-    else:
+    elif not lost:
         yield ok("rights", f'role "{connection.info.user}" has the rights of a worker')
+
+
+def rights_through_url(target: Target, connection: Connection) -> Findings:
+    """Whether the role of DATABASE_URL may do the same, where that is another."""
+    if target.url == target.direct_url:
+        return
+    with connect(target.url, "doctor") as other:
+        if other.info.user != connection.info.user and (missing := role_rights.missing(other)):
+            message = f"DATABASE_URL: {role_rights.lacking(other, missing)}"
+            yield problem("rights", message, role_rights.remedy(other, missing))
+
+
+def staging(connection: Connection) -> Findings:
+    """Whether a sync can make its temporary tables: an event trigger of somebody else's may refuse, or fail."""
+    try:
+        with transaction(connection, keep=False):
+            connection.execute("SELECT kaggle_internal.prepare_staging(1)")
+    except psycopg.errors.InsufficientPrivilege:
+        raise
+    except psycopg.Error as error:
+        context = (error.diag.context or "").partition("\n")[0]
+        message = f"temporary tables cannot be made: {message_of(error)}{f' ({context})' if context else ''}"
+        yield problem("staging", message, "have the owner of that event trigger let the worker's role pass")
 
 
 def remedy_for_rights(connection: Connection) -> str:

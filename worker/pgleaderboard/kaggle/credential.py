@@ -53,7 +53,7 @@ def find_credential(settings: Settings) -> Credential | None:
     with KAGGLE_KEY, kaggle.json, the OAuth file of `kaggle auth login`. Source: kaggle 2.2.4, `authenticate`.
     Raises NeedsPerson if kaggle.json or the OAuth file cannot be used.
     """
-    folder = Path("~/.kaggle").expanduser()
+    folder = Path(os.path.expanduser("~/.kaggle"))  # as it stands for a user without a home
     if settings.kaggle_api_token:
         token_or_path = settings.kaggle_api_token.get_secret_value()
         if not os.path.isfile(token_or_path):
@@ -68,7 +68,7 @@ def find_credential(settings: Settings) -> Credential | None:
         return Credential("KAGGLE_USERNAME and KAGGLE_KEY", username=settings.kaggle_username, key=key)
     config = settings.kaggle_config_dir or folder
     if config == folder and not config.exists() and sys.platform.startswith("linux"):
-        config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "kaggle"
+        config = Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "kaggle"
     if (file := config / "kaggle.json").is_file():
         if not (values := _strings(file, "username", "key")):
             raise NeedsPerson(f"cannot read the Kaggle credential in {file}: it must be JSON with username and key")
