@@ -72,8 +72,8 @@ BEGIN
         -- The sync would wait for that session, that session for us, and we for the sync.
         rounds := rounds + 1;
         IF rounds % 10 = 0 THEN
-            SELECT l.pid, a.usename, l.relation::regclass AS relation INTO waiting
-            FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+            SELECT l.pid, a.usename, format('%s.%s', c.relnamespace::regnamespace, c.relname) AS relation INTO waiting
+            FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid
             WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
               AND l.relation IN (SELECT o.relation FROM pg_locks o

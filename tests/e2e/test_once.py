@@ -1,23 +1,19 @@
-"""`pgleaderboard work --once`, as cron runs it, with syncs that take their time; and a connection that says nothing."""
+"""`pgleaderboard work --once`, as cron runs it, with syncs that take their time."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
-from tests.support.aliases import Connection, MakeWorker
-from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
+from tests.support.aliases import Connection
+from tests.support.asking import OTHER, SLUG, eventually, insert, runs, value
 from tests.support.faults import Hold, Simulator
 from tests.support.kaggle import make_kaggle
 
@@ -98,67 +94,3 @@ def test_it_stops_when_it_is_told_to(url: str, db: Connection, simulator: Simula
     asyncio.run(told_to_stop())
     assert (runs(db), runs(db, OTHER)) == ([], [])
     assert value(db, "SELECT count(*) FROM kaggle_internal.wanted(NULL, false) WHERE task = 'sync'") == 2
-
-
-class Proxy:
-    """Stands before the server's Unix socket. `freeze` has what is connected hear nothing more, and stay connected."""
-
-    def __init__(self, server: Path, path: Path) -> None:
-        self._server = server
-        self._age = 0
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(path))
-        self._listening.listen()
-        self._open = [self._listening]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def freeze(self) -> None:
-        """From now on nothing passes on the connections that there are."""
-        self._age += 1
-
-    def close(self) -> None:
-        """End all of them."""
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self._server))
-                self._open += [client, server]
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(*pair, self._age), daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, age: int) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if age == self._age:
-                    target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-
-def test_a_direct_connection_that_says_nothing_is_replaced(
-    url: str, db: Connection, worker: MakeWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy may keep it open to a server that is gone: another one is made, and syncs go on."""
-    host = str(db.info.host)
-    if not host.startswith("/"):
-        pytest.skip("the server has no Unix socket that a proxy could stand before")
-    monkeypatch.setattr("pgleaderboard.process.session.SILENCE", 0.5)
-    name = f".s.PGSQL.{db.info.port}"
-    proxy = Proxy(Path(host) / name, tmp_path / name)
-    try:
-        with worker(direct_url=make_conninfo(url, host=str(tmp_path))):
-            insert(db)
-            synced(db)
-            first = value(db, "SELECT max(id) FROM kaggle.workers")
-            proxy.freeze()
-            eventually(db, True, "SELECT max(id) > %s FROM kaggle.workers", first)
-            insert(db, OTHER)
-            assert synced(db, OTHER) == ("inserted", "changed")
-    finally:
-        proxy.close()

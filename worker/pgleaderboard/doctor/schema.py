@@ -58,11 +58,11 @@ def rights_through_url(target: Target, connection: Connection) -> Findings:
 
 def staging(connection: Connection) -> Findings:
     """Whether a sync can make its temporary tables: an event trigger of somebody else's may refuse, or fail."""
+    if role_rights.missing(connection):
+        return  # that is told already
     try:
         with transaction(connection, keep=False):
             connection.execute("SELECT kaggle_internal.prepare_staging(1)")
-    except psycopg.errors.InsufficientPrivilege:
-        raise
     except psycopg.Error as error:
         context = (error.diag.context or "").partition("\n")[0]
         message = f"temporary tables cannot be made: {message_of(error)}{f' ({context})' if context else ''}"
