@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -216,6 +217,55 @@ def postgres_away(world: World, tally: Tally, *, how: signal.Signals, seconds: f
         world.settle(tally, since=since, bound=RETRY_BOUND, hurry=world.scale.short)
 
 
+def postgres_frozen(world: World, tally: Tally) -> None:
+    """The server stops answering, and the kernel goes on to acknowledge; SIGTERM meanwhile is heard all the same."""
+    for _ in range(world.scale.of(2)):
+        world.staff(2)
+        world.stretch(2)
+        world.stir()
+        time.sleep(world.random.uniform(0, 0.5))
+        with world.frozen_postgres():
+            time.sleep(world.random.uniform(0, 9))
+            _stop_one(world, tally)
+        world.release()
+        since = time.monotonic()
+        tally.recovered(world.probe())
+        world.settle(tally, since=since, bound=RETRY_BOUND)
+
+
+def first_host_silent(world: World, tally: Tally) -> None:
+    """The first of two hosts accepts connections and says nothing; a worker starts, and is killed, and another one."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        url = world.url_behind(silent.getsockname())
+        for _ in range(world.scale.of(2)):
+            since = time.monotonic()
+            world.staff(1, DATABASE_URL=url)
+            world.stir()
+            tally.tries += 1
+            tally.recovered(world.settle(tally, since=since, bound=tally.bound))
+            world.take(world.workers[0]).kill()
+        world.staff(1)
+
+
+def read_only(world: World, tally: Tally) -> None:
+    """The server is set to read-only for a while: sessions from that time go on afterwards."""
+    for _ in range(world.scale.of(2)):
+        world.sql("ALTER SYSTEM SET default_transaction_read_only = on")
+        world.sql("SELECT pg_reload_conf()")
+        world.staff(1)
+        world.terminate_backends()
+        time.sleep(world.random.uniform(0.5, 2))
+        world.sql("SET default_transaction_read_only = off")
+        world.sql("ALTER SYSTEM RESET default_transaction_read_only")
+        world.sql("SELECT pg_reload_conf()")
+        since = time.monotonic()
+        tally.tries += 1
+        tally.recovered(world.probe())
+        world.settle(tally, since=since, bound=RETRY_BOUND)
+
+
 def backends_terminated(world: World, tally: Tally, *, which: tuple[str, ...], rounds: int = 1) -> None:
     """The worker's connections are ended by somebody; recovered is when a sync that is asked for then has ended."""
     for _ in range(world.scale.of(4)):
@@ -422,6 +472,9 @@ FAULTS = (
     _away("PostgreSQL away for 3 s", signal.SIGINT, 3, 2, 1),
     _away("PostgreSQL stopped immediately", signal.SIGQUIT, 0, 2, 1),
     _away("PostgreSQL's postmaster killed", signal.SIGKILL, 0, 2, 1),
+    Fault("PostgreSQL frozen, SIGTERM meanwhile", STOP_BOUND, postgres_frozen),
+    Fault("the first of two hosts says nothing", 15, first_host_silent),
+    Fault("PostgreSQL read-only for a while", 2, read_only),
     Fault("every connection ended", 2, partial(backends_terminated, which=())),
     Fault("every connection ended, five times", 2, partial(backends_terminated, which=(), rounds=5)),
     Fault(

@@ -15,14 +15,16 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any
 
+import psutil
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.simulator.boards import Profile
@@ -113,6 +115,29 @@ class World:
             return False
 
         wait_for(is_away, 30, "PostgreSQL refuses connections")
+
+    @contextlib.contextmanager
+    def frozen_postgres(self) -> Iterator[None]:
+        """Freeze all processes of the server for the length of a block."""
+        self._disconnect()
+        postmaster = int((self.server.data / "postmaster.pid").read_text().split()[0])
+        frozen = [postmaster]
+        os.kill(postmaster, signal.SIGSTOP)  # it starts no more
+        try:
+            for child in psutil.Process(postmaster).children():
+                frozen.append(child.pid)
+                child.suspend()
+            yield
+        finally:
+            for pid in reversed(frozen):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def url_behind(self, address: tuple[str, int]) -> str:
+        """The database, as the second of two hosts."""
+        parts = conninfo_to_dict(self.url)
+        host, port = address
+        return make_conninfo(self.url, host=f"{host},{parts['host']}", port=f"{port},{parts['port']}")
 
     def terminate_backends(self, *applications: str) -> int:
         """End the workers' connections that have these names, all of ours by default. Returns how many there were."""
