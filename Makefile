@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-harness check chaos bench docs pictures format lock clean
+.PHONY: help up demo test test-harness test-servers check chaos bench docs pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreS
 
 test-harness: $(VENV)/dev ## Test that chaos and bench run, and count right
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/chaos tests/bench $(ARGS)
+
+test-servers: $(VENV)/dev ## Test what an administrator may set, on PostgreSQL 15 (Debian's) and 18
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/servers $(ARGS)
 
 check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }

@@ -184,6 +184,17 @@ def test_sigterm_while_the_server_says_nothing(
         assert started.wait(15) == 0
 
 
+def test_a_screen_whose_server_says_nothing(
+    url: str, db: Connection, proxy: Proxy, simulator: Simulator, tmp_path: Path
+) -> None:
+    """It says so, and follows the syncs again on another connection."""
+    with process(simulator, "status", "--watch", DATABASE_URL=make_conninfo(url, host=str(tmp_path))) as started:
+        eventually(db, True, "SELECT count(*) > 0 FROM pg_stat_activity WHERE query LIKE 'SELECT 1' AND pid <> %s", 0)
+        proxy.freeze()
+        wait_for(started, "connection lost, reconnecting: the server has not answered for 5 s")
+        wait_for(started, "reconnected after")
+
+
 # Refusals.
 
 
@@ -261,3 +272,13 @@ def test_once_ends_where_no_sync_can_begin(url: str, db: Connection, simulator: 
     with pytest.raises(PgleaderboardError, match="not today"):
         asyncio.run(supervisor(url, simulator).run(once=True))
     assert runs(db, SLUG) == []
+
+
+@pytest.mark.parametrize("name", ["pgbouncer", "schema"])
+def test_a_parameter_of_another_program_in_the_url_is_named(name: str) -> None:
+    """libpq knows it not; nothing else of the URL is repeated."""
+    with pytest.raises(NeedsPerson, match=f"has the parameter {name}, which") as caught:
+        connect(f"postgresql://u:secret@db.example/x?sslmode=require&{name}=true")
+    assert "secret" not in str(caught.value)
+    with pytest.raises(NeedsPerson, match="percent-encoded"):
+        connect("postgresql://u:s3c?ret=p@db.example:1x/y")

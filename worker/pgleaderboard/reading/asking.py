@@ -12,6 +12,7 @@ from psycopg import errors as pg
 from pgleaderboard.database.connect import Connection, transaction
 from pgleaderboard.errors import NeedsPerson, Transient
 
+SILENCE = 5.0  # seconds without an answer, after which a connection is given up
 _NOT_OURS = (pg.InvalidSchemaName, pg.UndefinedTable, pg.UndefinedFunction, pg.UndefinedColumn)
 _PASSING = (pg.LockNotAvailable, pg.QueryCanceled)
 
@@ -43,6 +44,13 @@ def listen(connection: Connection) -> None:
     """Receive every notification from now on. connection: direct, a pooler loses them."""
     # Boards that changed; workers that start or stop and edited competitions; jobs.
     connection.execute('LISTEN kaggle_leaderboard; LISTEN kaggle_status; LISTEN "procrastinate_queue_v1#kaggle"')
+
+
+def have_answer(connection: Connection) -> None:
+    """Have the server answer. Raises psycopg.OperationalError where it says nothing for SILENCE."""
+    usual, connection.patience = connection.patience, SILENCE
+    connection.execute("SELECT 1")
+    connection.patience = usual
 
 
 def news(connection: Connection, timeout: float) -> Iterator[dict[str, Any]]:

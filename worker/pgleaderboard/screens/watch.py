@@ -22,11 +22,12 @@ from rich.text import Text
 
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect
 from pgleaderboard.logs import harmless
-from pgleaderboard.reading.asking import in_words, listen, news
+from pgleaderboard.reading.asking import have_answer, in_words, listen, news
 from pgleaderboard.screens.table import View
 
 _AT_MOST_EVERY = 0.5  # seconds; a burst of notifications is read once
-_LOOK_EVERY = 1.0  # seconds between looks at the size of the window
+_LOOK_EVERY = 1.0  # seconds between looks at the size of the window, and whether the server is there
+_READ_SECONDS = 60.0  # that a statement may take
 
 
 def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoReturn:
@@ -46,6 +47,7 @@ def watch(url: str, read: Callable[[Connection], View], console: Console) -> NoR
 
 
 def _follow(connection: Connection, read: Callable[[Connection], View], display: _Display) -> NoReturn:
+    connection.statement_seconds = _READ_SECONDS
     listen(connection)  # before the first read: nothing is missed in between
     while True:
         begun = time.monotonic()
@@ -57,6 +59,7 @@ def _follow(connection: Connection, read: Callable[[Connection], View], display:
             for payload in news(connection, min(left, _LOOK_EVERY)):
                 if view.concerns(payload):
                     due = min(due, begun + _AT_MOST_EVERY)
+            have_answer(connection)
             display.fit()
 
 
