@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.aliases import Connection, MakeWorker
+from tests.support.asking import eventually
 from tests.support.psql import printed
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
@@ -21,12 +22,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_psql_session_prints_what_the_readme_shows(url: str, worker: MakeWorker) -> None:
+def test_the_psql_session_prints_what_the_readme_shows(url: str, db: Connection, worker: MakeWorker) -> None:
     """Each statement of the session gives its printed output, to the letter but for trailing spaces."""
     (session,) = blocks("psql")
     steps = re.findall(r"^=> (.*)\n((?:(?!=> ).*\n)*)", session, re.MULTILINE)
     assert len(steps) == 6
     with worker():
+        eventually(db, 1, "SELECT count(*) FROM kaggle.workers")
         for statement, expected in steps:
             assert printed(url, statement) == expected
 

@@ -288,6 +288,14 @@ def explained(error: BaseException) -> PgleaderboardError:
     return Transient(f"the database is out of reach: {message}")
 
 
+def may_be_ours(error: Exception) -> bool:
+    """Whether a statement of ours may be wrong; else rights, limits, an outage or something of the user's refuse it."""
+    sqlstate = error.sqlstate if isinstance(error, psycopg.Error) else None
+    if sqlstate is None:
+        return not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return sqlstate[:2] in ("22", "42", "XX") and sqlstate != "42501"
+
+
 def settings_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> dict[str, str]:
     """What our statements rely on, for the version of this server."""
     return SETTINGS | (_SINCE_17 if connection.info.server_version >= 170000 else {})

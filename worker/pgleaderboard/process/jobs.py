@@ -12,10 +12,9 @@ from typing import TypeVar
 
 import psycopg
 from procrastinate import JobContext
-from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import PoolClosed
 
-from pgleaderboard.database.connect import explained
+from pgleaderboard.database.connect import explained, may_be_ours
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import FIRST_DELAY
 
@@ -88,13 +87,12 @@ class Jobs:
 
 
 def _warn(what: str, error: Exception, competition_id: int) -> None:
-    is_fault = not isinstance(error, psycopg.OperationalError | InsufficientPrivilege)
     log.warning(
         "%s: %s",
         what,
         explained(error),
         extra={"competition_id": competition_id},
-        exc_info=error if is_fault else None,
+        exc_info=error if may_be_ours(error) else None,
     )
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 import psycopg
 
-from pgleaderboard.database.connect import explained
+from pgleaderboard.database.connect import explained, may_be_ours
 from pgleaderboard.errors import PgleaderboardError, Transient
 
 ErrorKind = Literal["transient", "person", "ours"]
@@ -83,7 +83,7 @@ def decide(
             "23"
         ):  # a trigger, a constraint
             return Decision("person", f"{explained(error)}{_where(error)}", PERSON_DELAY if patient else HOURLY)
-        case psycopg.Error(sqlstate=str(state)) if state == "42501" or state[:2] not in ("22", "42", "XX"):
+        case psycopg.Error(sqlstate=str()) if not may_be_ours(error):
             return Decision("transient", f"{explained(error)}{_where(error)}", spread)
         case psycopg.Error() if error.diag.severity:
             return Decision("ours", f"pgleaderboard itself failed, or {explained(error)}{_where(error)}", spread)
