@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from random import Random
+from typing import LiteralString
 
 import psycopg
 
@@ -72,6 +73,54 @@ def _insert(database: Database, random: Random, times: int) -> list[float]:
         (ids,),
     ).fetchall()
     return [at - begun[competition_id] for competition_id, at in started]
+
+
+def behind_an_old_snapshot(world: World) -> Iterator[Figure]:
+    """Row 19: 50,000 jobs and requests have come and gone while somebody's transaction keeps their dead rows."""
+    inserts, batches = world.scale.of(60, 10), world.scale.of(50, 2)
+    random = Random(19)
+    world.serve("tiny", world.board(TINY).csv())
+    with world.database() as database, world.kaggle() as kaggle:
+        db = database.db
+        db.execute("ALTER SYSTEM SET autovacuum_naptime = '2s'")
+        db.execute("SELECT pg_reload_conf()")
+        with world.worker(database, kaggle):
+            _insert(database, random, 10)
+            before = _insert(database, random, inserts)
+            with psycopg.connect(database.url) as holder:
+                holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                holder.execute("SELECT 1")
+                db.execute("SET session_replication_role = replica")  # no trigger wakes the worker
+                for _ in range(batches):
+                    with db.transaction():
+                        for statement in _COME_AND_GO:
+                            db.execute(statement)
+                db.execute("SET session_replication_role = origin")
+                time.sleep(3 * NAP)
+                under = _insert(database, random, inserts)
+            time.sleep(3 * NAP)
+            after = _insert(database, random, inserts)
+        db.execute("ALTER SYSTEM RESET autovacuum_naptime")
+        db.execute("SELECT pg_reload_conf()")
+    work = f"INSERT → job starts, {batches},000 dead jobs behind an old snapshot"
+    for name, samples in ((work, under), ("… once it has ended", after)):
+        mine, least = median(samples), median(before)
+        yield Figure(
+            19, name, "the same before", ms(mine), ms(least), mine / least, "reported", None,
+            {"ours": samples, "floor": before},
+        )  # fmt: skip
+
+
+NAP = 2.0  # seconds between looks of autovacuum
+_COME_AND_GO: tuple[LiteralString, ...] = (
+    "INSERT INTO kaggle_internal.sync_requests (competition_id, reason, link_revision) "
+    "SELECT -g, 'manual', 1 FROM generate_series(1, 1000) g",
+    "INSERT INTO procrastinate.procrastinate_jobs (queue_name, task_name, priority, args) "
+    "SELECT 'kaggle', 'sync', 5, jsonb_build_object('competition_id', -g) FROM generate_series(1, 1000) g",
+    "UPDATE procrastinate.procrastinate_jobs SET status = 'doing' WHERE status = 'todo'",
+    "DELETE FROM procrastinate.procrastinate_jobs WHERE status = 'doing'",
+    "DELETE FROM kaggle_internal.sync_requests WHERE competition_id < 0",
+)
 
 
 def asked_while_one_ends(world: World) -> Iterator[Figure]:

@@ -38,6 +38,7 @@ ROWS = (
     Row(14, "idle worker", footprint.idle),
     Row(16, "the past", past.past),
     Row(17, "people and events", past.people),
+    Row(19, "old snapshot", latency.behind_an_old_snapshot),
 )
 
 

@@ -337,9 +337,8 @@ def transaction(
     seconds = connection.statement_seconds if seconds is None else seconds
     lock_seconds = connection.lock_seconds if lock_seconds is None else lock_seconds
     settings = settings_of(connection) | _time_limits(seconds, lock_seconds) | settings
-    begin = (_SNAPSHOT if snapshot else READ_WRITE) + "".join(
-        f"SET LOCAL {name} = '{setting}';" for name, setting in settings.items()
-    )
+    local = ", ".join(f"pg_catalog.set_config('{name}', '{setting}', true)" for name, setting in settings.items())
+    begin = f"{_SNAPSHOT if snapshot else READ_WRITE} SELECT {local}"
     connection.patience = seconds + _GRACE
     try:
         connection.execute(begin.encode())
