@@ -123,6 +123,21 @@ def test_a_pooler_on_the_direct_way_is_named(plain: str, simulator: Simulator) -
         logger.removeHandler(handler)
 
 
+def test_a_database_that_the_pooler_does_not_know(
+    plain: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The direct URL works: the pooler's words, once, and the end, with nothing registered."""
+    monkeypatch.setattr("pgleaderboard.process.supervisor.POOLER_PATIENCE", 1.0)
+    assert migrate.migrate(plain)
+    with pgbouncer(plain) as pooled:
+        kaggle = make_kaggle(simulator.url)
+        url = make_conninfo(pooled, dbname="nothing_here")
+        worker = Supervisor(Configuration(url, plain, kaggle, 4, 0, 2**28, timedelta(days=30)))
+        with pytest.raises(NeedsPerson, match="no such database: nothing_here"):
+            asyncio.run(worker.run())
+    assert value_of(plain, "SELECT count(*) FROM kaggle_internal.worker_processes") == 0
+
+
 def move_to_retry(url: str) -> None:
     """Let the retry's time come. session_replication_role needs a superuser; sync_state has no triggers."""
     with Connection.connect(url, autocommit=True) as db:

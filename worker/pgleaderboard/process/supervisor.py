@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 RECONNECT, LONGEST_RECONNECT = 0.25, 1.0  # seconds between tries to reach the database, at first and later
 WAKING = 5.0  # seconds that `work --once` retries, since a database that sleeps may refuse at first
+# PgBouncer says the same of a database or user that it does not know, which a person must mend, and of a server that is
+# away or has just come back.
+_OF_A_POOLER, POOLER_PATIENCE = "08P01", 60.0  # seconds
 _OUTAGES = (psycopg.Error, ConnectorException, OSError, SchemaTooOld, Transient)
 
 
@@ -76,6 +79,7 @@ class Supervisor:
         """
         health = self.health
         outage: object = None  # that was logged last
+        since = 0.0  # by time.monotonic
         pause = RECONNECT
         give_up_at = time.monotonic() + WAKING
         while not self._stop.is_set():
@@ -101,11 +105,15 @@ class Supervisor:
                 if once and fault:
                     raise
                 sleeps = isinstance(error, psycopg.OperationalError) and time.monotonic() < give_up_at
+                if (type(ours), sqlstate) != outage:  # one message for an outage
+                    outage, since = (type(ours), sqlstate), time.monotonic()
+                    if not (isinstance(ours, NeedsPerson) or once):
+                        log.warning("waiting: %s", ours, exc_info=error if fault else None)
+                if sqlstate == _OF_A_POOLER and time.monotonic() > since + POOLER_PATIENCE:
+                    ours = NeedsPerson(str(ours))
                 if isinstance(ours, NeedsPerson) or (once and not sleeps):
                     raise ours from error
-                if (type(ours), sqlstate) != outage:  # one message for an outage
-                    log.warning("waiting: %s", ours, exc_info=error if fault else None)
-                health.state, health.reason, outage = State.WAITING, str(ours), (type(ours), sqlstate)
+                health.state, health.reason = State.WAITING, str(ours)
                 await self._pause(pause)
                 pause = min(2 * pause, LONGEST_RECONNECT)
         health.state, health.reason = State.STOPPED, "it was asked to stop"
