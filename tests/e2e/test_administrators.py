@@ -135,6 +135,7 @@ def test_the_right_to_make_temporary_tables(url: str, db: Connection, simulator:
         for schema in ("kaggle", "kaggle_internal", "procrastinate"):
             db.execute(f"GRANT ALL ON SCHEMA {schema} TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {role}")
             db.execute(f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA {schema} TO {role}")
+            db.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {role}")
         db.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {role}")
         as_role = make_conninfo(url, user=role)
         target = Target(as_role, as_role, False, make_kaggle(simulator.url), "Kaggle", None, 0)
