@@ -174,6 +174,32 @@ def test_the_member_s_name_tells_public_from_private_and_when(name: str, kind: s
         assert board.time_of(name) == moment
 
 
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        ("_T_16_26_26", "16:26:26"),
+        ("T223756 (1)", "22:37:56"),
+        ("T11-33-51", "11:33:51"),
+        ("_T06-21-22", "06:21:22"),
+        ("T15%3A36%3A33", "15:36:33"),
+        ("T15%3a36%3a33", "15:36:33"),
+        ("T15.27.41", "15:27:41"),
+        ("T15\ua78927\ua78941", "15:27:41"),
+        ("T15\uf03a27\uf03a41", "15:27:41"),
+        ("T15_36_33+02_00", "13:36:33"),
+        ("T15:36:33-05:00", "20:36:33"),
+        ("T15%3A36%3A33+0530", "10:06:33"),
+        ("", None),
+        ("T25_00_00", None),
+        ("T1536331", None),
+    ],
+)
+def test_the_time_in_a_name_as_programs_write_it(written: str, time: str | None) -> None:
+    """Colons are replaced in many ways, and an offset counts; a date alone is no time."""
+    moment = datetime.fromisoformat(f"2026-05-05T{time}+00:00") if time else None
+    assert board.time_of(f"titanic-publicleaderboard-2026-05-05{written}.csv") == moment
+
+
 @LONG
 @given(
     slug=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,30}", fullmatch=True),

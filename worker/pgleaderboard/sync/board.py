@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import IO, Literal
 
 from pgleaderboard.errors import NeedsPerson, Transient
@@ -43,8 +43,13 @@ _REQUIRED = {"team_id": "TeamId", "team_name": "TeamName", "score": "Score"}
 EXTRA_COLUMNS = 12  # of a file, whose names are unknown, that the staging table has room for
 # Greedy: the slug ends before the last such word.
 _NAME = re.compile(r"(.*)[-_](public|private)[-_]?leaderboard", re.IGNORECASE | re.DOTALL)
-# Kaggle's times end in seconds; `name_of` may add a fraction.
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d)[:_](\d\d)[:_](\d\d)(?:\.(\d{1,6})(?!\d))?")
+# Kaggle's times end in seconds; `name_of` may add a fraction. Programs that save files replace the colons in many ways.
+_COLON = r"(?:[:_.\-\ua789\uf03a]|%3A)"
+_TIME = re.compile(
+    rf"(\d{{4}})-(\d\d)-(\d\d)[_ ]?T_?(\d\d){_COLON}?(\d\d){_COLON}?(\d\d)(?!\d)(?:\.(\d{{1,6}})(?!\d))?"
+    rf"(?:([+-]\d\d){_COLON}(\d\d)(?!\d)|\+(\d\d)(\d\d)(?!\d))?",
+    re.IGNORECASE,
+)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _MAX_HEADER = 64 * 1024
 
@@ -92,15 +97,17 @@ def kind_of(name: str) -> BoardKind:
 
 
 def time_of(name: str) -> datetime | None:
-    """Read the time of a board (UTC) from a file's name, None if it contains none."""
+    """Read the time of a board from a file's name, in UTC unless it has an offset; None if it contains none."""
     match = _TIME.search(name)
     if not match:
         return None
-    *parts, fraction = match.groups()
+    *parts, fraction, signed_hours, minutes, hours, more_minutes = match.groups()
+    offset = timedelta(hours=abs(int(signed_hours or hours or 0)), minutes=int(minutes or more_minutes or 0))
+    zone = timezone(-offset if (signed_hours or "").startswith("-") else offset)
     try:
-        moment = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[misc, arg-type]
-        return moment.replace(microsecond=int((fraction or "").ljust(6, "0")))
-    except ValueError:
+        moment = datetime(*map(int, parts), tzinfo=zone)  # type: ignore[misc, arg-type]
+        return moment.replace(microsecond=int((fraction or "").ljust(6, "0"))).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 
