@@ -29,10 +29,11 @@ _NO_BREAK = "\u00a0"
 
 @dataclass(frozen=True)
 class Line:
-    """A line's corners, in pieces: between two of them there is no value."""
+    """A line's corners, in pieces: between two of them there is no value. last: the last value, as it is stored."""
 
     label: str
     pieces: Sequence[Sequence[tuple[datetime, float]]]
+    last: str
 
     @property
     def end(self) -> float:
@@ -43,6 +44,7 @@ class Line:
 def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool) -> Line | None:
     """The line of a team or a user. steps: as of `rank_history`. None without a value to draw."""
     pieces: list[list[tuple[datetime, float]]] = [[]]
+    last = ""
     team: int | None = None
     for step in steps:
         if step.rank is None and step.team_id != team:
@@ -53,6 +55,7 @@ def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool
         value = step.score if by_score else step.rank
         if value is not None and math.isfinite(value):
             pieces[-1].append((step.at, float(value)))
+            last = f"{value:f}" if by_score else str(value)
         else:
             pieces.append([])
     if pieces[-1]:
@@ -61,7 +64,7 @@ def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool
     shown = harmless(label)
     if cell_len(shown) > _LONGEST_LABEL:
         shown = set_cell_size(shown, _LONGEST_LABEL - 1) + "\u2026"
-    return Line(shown, pieces) if pieces else None
+    return Line(shown, pieces, last) if pieces else None
 
 
 def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> None:
@@ -101,7 +104,7 @@ def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> No
         bottom, top = axes.get_ylim()
         heights = spread([(line.end - bottom) / (top - bottom) for line in lines], 0.045)
         for line, colour, height in zip(lines, colours, heights, strict=True):
-            text = f"{_last(line, by_score)}  {line.label}"
+            text = f"{line.last}  {line.label}"
             style: dict[str, Any] = {"color": colour, "va": "center", "fontsize": 8, "parse_math": False}
             axes.text(1.01, height, text, transform=axes.transAxes, **style)
         figure.subplots_adjust(left=0.08, right=0.78, top=0.92, bottom=0.12)
@@ -110,10 +113,6 @@ def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> No
             figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
         except OSError as error:
             raise NeedsPerson(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _last(line: Line, by_score: bool) -> str:
-    return f"{line.end:g}" if by_score else f"{line.end:.0f}"
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -141,7 +140,7 @@ def terminal(
     # The legend holds the last values, best first: they tell the lines apart without colours, too.
     legend = Text()
     for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=by_score):
-        entry = f"\u2501 {_last(line, by_score)} {foreign(line.label)}".replace(" ", _NO_BREAK)
+        entry = f"\u2501 {line.last} {foreign(line.label)}".replace(" ", _NO_BREAK)
         legend.append("   " if legend else "").append(entry, f"color({colour})")
     plotext.clear_figure()
     plotext.plotsize(width, height)
