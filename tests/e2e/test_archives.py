@@ -157,6 +157,13 @@ def test_search_lists(run: Run, db: Connection, simulator: Simulator) -> None:
     )
 
 
+def test_search_knows_community_competitions_and_urls(run: Run, simulator: Simulator) -> None:
+    """Classes have those of the community; what people have at hand is the URL."""
+    given = {"PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "t"}
+    for text in ("stat101", "https://www.kaggle.com/competitions/Stat101-Spring2026/leaderboard?tab=public"):
+        assert run("search", text, **given).stdout.startswith("Stat101-Spring2026 "), text
+
+
 def test_search_keeps_a_pause_that_kaggle_asked_for(run: Run, db: Connection, simulator: Simulator) -> None:
     """In a long pause no request goes out, and it is said until when; without a database it just asks."""
     given = {"PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "t"}

@@ -99,7 +99,12 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "400": (lambda: Status(400, message="no way"), "person", "status 400): no way", PATIENTLY),
     "401": (lambda: Status(401), "person", "make a new one", PATIENTLY),
     "403": (lambda: Status(403), "person", "/{slug}/rules", PATIENTLY),
-    "404": (lambda: Status(404), "person", "check the slug in its URL", PATIENTLY),
+    "404": (
+        lambda: Status(404),
+        "person",
+        "exists and has no leaderboard (yet); Kaggle says: Simulated 404",
+        PATIENTLY,
+    ),
     "403 under 200": (
         lambda: Page('{"code": 403, "message": "x"}', content_type="application/json"),
         "person",

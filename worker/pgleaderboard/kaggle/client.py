@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field
@@ -12,7 +13,7 @@ import requests
 
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
-from pgleaderboard.kaggle.errors import FAILURES, explain
+from pgleaderboard.kaggle.errors import FAILURES, explain, no_board, status_of
 from pgleaderboard.kaggle.session import Session
 
 _CHUNK = 256 * 1024
@@ -72,7 +73,12 @@ class Kaggle:
 
         request = ApiDownloadLeaderboardRequest.from_dict({"competitionName": slug})
         with self._session(slug) as session:
-            response: requests.Response = session.call(lambda api: api.download_leaderboard(request))
+            try:
+                response: requests.Response = session.call(lambda api: api.download_leaderboard(request))
+            except requests.HTTPError as error:
+                if error.response is not None and status_of(error.response) == 404 and _exists(session, slug):
+                    raise no_board(error.response, slug, session.redact) from error
+                raise
             received = 0
             with response:
                 for chunk in response.iter_content(_CHUNK):
@@ -105,13 +111,18 @@ class Kaggle:
             )
 
     def search(self, text: str) -> tuple[list[Hit], bool]:
-        """Request the first page of the competitions that match, in Kaggle's order.
+        """Request the first page of the competitions that match, in Kaggle's order, those of the community included.
 
-        Returns them, and whether there are more. Raises as `download_leaderboard` does.
+        text: words, or the URL of a competition. Returns them, and whether there are more. Raises as
+        `download_leaderboard` does.
         """
         from kagglesdk.competitions.types.competition_api_service import ApiListCompetitionsRequest
+        from kagglesdk.competitions.types.competition_enums import CompetitionListTab
 
+        if url := re.search(r"kaggle\.com/(?:competitions|c)/([^/?#\s]+)", text, re.IGNORECASE):
+            text = url[1]
         request = ApiListCompetitionsRequest.from_dict({"search": text})
+        request.group = CompetitionListTab.COMPETITION_LIST_TAB_EVERYTHING
         with self._session(None) as session:
             answer = session.call(lambda api: api.list_competitions(request))
             hits = [
@@ -152,6 +163,17 @@ class Kaggle:
             session.close()
             raise
         self._idle.append(session)
+
+
+def _exists(session: Session, slug: str) -> bool:
+    from kagglesdk.competitions.types.competition_api_service import ApiGetCompetitionRequest
+
+    request = ApiGetCompetitionRequest.from_dict({"competitionName": slug})
+    try:
+        session.call(lambda api: api.get_competition(request))
+    except requests.HTTPError:
+        return False
+    return True
 
 
 def _text(value: str | None) -> str | None:

@@ -77,14 +77,22 @@ def _explain_status(response: requests.Response, slug: str | None, redact: Redac
         return NeedsPerson("Kaggle does not accept the credential (401): it may have expired; make a new one")
     if slug is None:
         return NeedsPerson(f"Kaggle refused the request (status {status}){message}")
+    says = f"; Kaggle says{message}" if message else ""
     if status == 403:
         return NeedsPerson(
             f"Kaggle denies access to {slug} (403): check the slug, and accept the rules in a browser at "
-            f"https://www.kaggle.com/competitions/{slug}/rules"
+            f"https://www.kaggle.com/competitions/{slug}/rules{says}"
         )
     if status == 404:
-        return NeedsPerson(f"Kaggle knows no competition {slug} (404): check the slug in its URL")
+        return NeedsPerson(f"Kaggle knows no competition {slug} (404): check the slug in its URL{says}")
     return NeedsPerson(f"Kaggle refused the request for {slug} (status {status}){message}")
+
+
+def no_board(response: requests.Response, slug: str, redact: Redact) -> NeedsPerson:
+    """The error where Kaggle answers 404 for the board of a competition that it knows."""
+    message = _message(response, redact)
+    says = f"; Kaggle says{message}" if message else ""
+    return NeedsPerson(f"the competition {slug} exists and has no leaderboard (yet){says}")
 
 
 def status_of(response: requests.Response) -> int:

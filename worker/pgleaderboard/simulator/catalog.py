@@ -16,6 +16,7 @@ _SLUGS: Final = str.split(
     "reading-ease-scoring protein-folding-lite retina-vessel-segmentation asteroid-light-curves crater-counting "
     "playground-series-s6e1 playground-series-s6e2 Robot-Arena-2026 Stat101-Spring2026"
 )
+_COMMUNITY: Final = frozenset({"Stat101-Spring2026"})  # the general list leaves it out
 _PAGE: Final = 20
 
 
@@ -36,10 +37,11 @@ def competition(slug: str) -> dict[str, Any]:
     }
 
 
-def search(text: str) -> dict[str, Any]:
-    """The first page of the competitions whose slug contains all words of a text."""
+def search(text: str, group: str) -> dict[str, Any]:
+    """The first page of the competitions of a group, a CompetitionListTab, whose slug contains all words of a text."""
     words = text.lower().replace("-", " ").split()
-    matches = [slug for slug in _SLUGS if all(word in slug.lower() for word in words)]
+    listed = _SLUGS if group.endswith("EVERYTHING") else [slug for slug in _SLUGS if slug not in _COMMUNITY]
+    matches = [slug for slug in listed if all(word in slug.lower() for word in words)]
     return {
         "competitions": [competition(slug) for slug in matches[:_PAGE]],
         "nextPageToken": str(_PAGE) if len(matches) > _PAGE else "",

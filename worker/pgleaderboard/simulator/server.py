@@ -108,7 +108,9 @@ class Simulator:
                 if _SLUG.fullmatch(slug):
                     return Answer(json.dumps(catalog.competition(slug)).encode())
             case "ListCompetitions":
-                return Answer(json.dumps(catalog.search(str(body.get("search") or ""))).encode())
+                return Answer(
+                    json.dumps(catalog.search(str(body.get("search") or ""), str(body.get("group") or ""))).encode()
+                )
             case _:
                 return Answer.of_error(404, f"Unknown method {method}")
         return Answer.of_error(404, f"Competition not found: {slug}")
