@@ -20,6 +20,7 @@ CREATE TABLE kaggle.events (
     is_featured boolean     NOT NULL DEFAULT false,
     only_since_start boolean NOT NULL DEFAULT false,
     frozen_at   timestamptz,
+    points_by_place numeric[],
     dates_checked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
@@ -28,7 +29,11 @@ CREATE TABLE kaggle.events (
     CONSTRAINT event_slug_is_lower_case_words_joined_by_hyphens
         CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(slug) <= 100),
     CONSTRAINT event_status_is_known CHECK (status IN ('upcoming', 'ongoing', 'completed')),
-    CONSTRAINT event_does_not_end_before_it_starts CHECK (end_date >= start_date)
+    CONSTRAINT event_does_not_end_before_it_starts CHECK (end_date >= start_date),
+    CONSTRAINT points_by_place_are_a_list_of_numbers_that_are_not_negative
+        CHECK (array_ndims(points_by_place) = 1 AND array_lower(points_by_place, 1) = 1
+               AND array_position(points_by_place, NULL) IS NULL
+               AND 0 <= ALL (points_by_place) AND 'Infinity'::numeric > ALL (points_by_place))
 );
 COMMENT ON TABLE kaggle.events IS 'An event: several competitions, one standing.';
 COMMENT ON COLUMN kaggle.events.id IS 'Identity of the event.';
@@ -41,6 +46,7 @@ COMMENT ON COLUMN kaggle.events.status IS 'upcoming, ongoing or completed. Follo
 COMMENT ON COLUMN kaggle.events.is_featured IS 'For your own conditions; does nothing by itself.';
 COMMENT ON COLUMN kaggle.events.only_since_start IS 'True: a team whose last submission lies before the start has not entered.';
 COMMENT ON COLUMN kaggle.events.frozen_at IS 'Readers see the standing as of then; null = live.';
+COMMENT ON COLUMN kaggle.events.points_by_place IS 'What the first, second … place of each competition earns, times rating_weight, e.g. {10,8,6,5,4,3,2,1}; places beyond it earn 0. It goes before points by score and by place. Null = those.';
 COMMENT ON COLUMN kaggle.events.dates_checked_at IS 'Dates up to this moment have acted on the status, or were past when they were written.';
 COMMENT ON COLUMN kaggle.events.created_at IS 'When the row was inserted.';
 COMMENT ON COLUMN kaggle.events.updated_at IS 'When the row was last updated.';

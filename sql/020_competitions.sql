@@ -149,6 +149,7 @@ BEGIN
     NEW.status := nullif(NEW.status, '');
     NEW.is_featured := coalesce(NEW.is_featured, false);
     NEW.only_since_start := coalesce(NEW.only_since_start, false);
+    NEW.points_by_place := nullif(NEW.points_by_place, '{}');
     NEW.created_at := coalesce(NEW.created_at, now());
     NEW.updated_at := now();
     IF TG_OP = 'UPDATE' AND NEW.status IS NOT DISTINCT FROM OLD.status

@@ -38,7 +38,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kag
 #variable_conflict use_column
 DECLARE
     event events;
-    has_roster constant boolean := EXISTS (SELECT FROM event_participants r WHERE r.event_id = standing.event_id);
+    has_roster constant boolean := EXISTS (SELECT FROM event_participants r
+                                           WHERE r.event_id = standing.event_id AND NOT r.excluded);
 BEGIN
     SELECT * INTO event FROM events e WHERE e.id = standing.event_id;
     RETURN QUERY
@@ -46,10 +47,13 @@ BEGIN
     WITH roster AS MATERIALIZED (
         SELECT lower(r.kaggle_username COLLATE "C") AS who
         FROM event_participants r WHERE r.event_id = event.id AND NOT r.excluded
+    ), excluded AS MATERIALIZED (
+        SELECT lower(r.kaggle_username COLLATE "C") AS who
+        FROM event_participants r WHERE r.event_id = event.id AND r.excluded
     ), counted AS MATERIALIZED (
         SELECT c.id AS competition_id, (b.board).id AS board_id,
-               coalesce(x.rating_weight, c.rating_weight)
-                   * coalesce(x.points_for_perfect_score, c.points_for_perfect_score) AS perfect,
+               coalesce(x.rating_weight, c.rating_weight) AS weight,
+               coalesce(x.points_for_perfect_score, c.points_for_perfect_score) AS perfect,
                coalesce(x.metric_min_value, c.metric_min_value) AS lowest,
                coalesce(x.metric_max_value, c.metric_max_value) AS highest,
                known_direction(c, b.board, standing.at) AS higher_is_better
@@ -62,17 +66,25 @@ BEGIN
                row_number() OVER (PARTITION BY k.competition_id ORDER BY v.order_key) AS nth,
                count(*) OVER (PARTITION BY k.competition_id) AS teams
         FROM counted k CROSS JOIN LATERAL versions(k.board_id, standing.at) v
-        WHERE NOT v.is_benchmark AND (event.only_since_start AND v.last_submission_at < event.start_date) IS NOT TRUE
-          AND (NOT has_roster OR EXISTS (SELECT FROM unnest(v.member_usernames) AS name
-                                         WHERE lower(name COLLATE "C") IN (SELECT o.who FROM roster o)))
+        WHERE NOT v.is_benchmark AND v.score IS NOT NULL
+          AND (event.only_since_start AND v.last_submission_at < event.start_date) IS NOT TRUE
+          AND CASE WHEN has_roster THEN EXISTS (SELECT FROM unnest(v.member_usernames) AS name
+                                                WHERE lower(name COLLATE "C") IN (SELECT o.who FROM roster o))
+                   ELSE v.member_usernames = '{}'
+                        OR EXISTS (SELECT FROM unnest(v.member_usernames) AS name
+                                   WHERE lower(name COLLATE "C") NOT IN (SELECT x.who FROM excluded x)) END
     ), ranked AS (
         SELECT t.*, min(t.nth) OVER (PARTITION BY t.competition_id, t.score) AS best,
+               count(*) OVER (PARTITION BY t.competition_id, t.score) AS equals,
                least(greatest(t.score, t.lowest), t.highest) AS bounded
         FROM taking_part t
     ), earned AS (
         -- Multiplied first and divided last, with decimals to spare: what comes out even is exact.
         SELECT r.competition_id, r.order_key, r.last_submission_at, r.member_usernames,
-               CASE WHEN r.score IS NULL THEN 0
+               r.weight
+               * CASE WHEN event.points_by_place IS NOT NULL THEN
+                        coalesce((SELECT sum(p) FROM unnest(event.points_by_place[r.best:r.best + r.equals - 1]) p), 0)
+                        * 1.000000000000000000000000 / r.equals
                     WHEN r.lowest IS NOT NULL AND r.higher_is_better IS NOT NULL THEN
                         r.perfect * (CASE WHEN r.higher_is_better THEN r.bounded - r.lowest
                                           ELSE r.highest - r.bounded END)
@@ -86,7 +98,7 @@ BEGIN
         SELECT DISTINCT ON (lower(name COLLATE "C"), e.competition_id)
                lower(name COLLATE "C") AS who, name, e.points, e.last_submission_at
         FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS name
-        WHERE name <> ''
+        WHERE name <> '' AND (has_roster OR lower(name COLLATE "C") NOT IN (SELECT x.who FROM excluded x))
         ORDER BY lower(name COLLATE "C"), e.competition_id, e.order_key, name COLLATE "C"
     ), total AS (
         SELECT r.who, min(r.name COLLATE "C") AS name, sum(r.points) AS points, count(*) AS entered,
@@ -128,9 +140,9 @@ CROSS JOIN LATERAL kaggle_internal.standing(v.id, shown.at) AS s
 WHERE kaggle_internal.check_standing(v.id, shown.at) IS NULL;
 COMMENT ON VIEW kaggle.event_standings IS $$The standing of each event as of frozen_at, else of its end once that has passed, else now. Later syncs never change a final standing.
 
-Points of a team in a competition: where metric_min_value and metric_max_value are set, the score's place between them in the direction of the metric (0 to 1), else by place (teams - r) / (teams - 1), where r is the best rank of its score, so that equal scores earn equal points; also where the direction is unknown. A single team earns all. Times points_for_perfect_score, times rating_weight. The values of event_competitions go before the competition's. A score that is missing earns 0, so does a competition not entered. A user has the points of the user's team, whoever else is in it.
-Who takes part: with rows in event_participants, the teams with a member who is registered and not excluded, else all; with only_since_start, not those whose last submission lies before the event's start. Ranks and numbers of teams are counted among them. Benchmarks never count.
-Who is ranked: with rows in event_participants, all who are not excluded, those who entered nothing with 0 points; else every member of a team.
+Points of a team in a competition: where metric_min_value and metric_max_value are set, the score's place between them in the direction of the metric (0 to 1), else by place (teams - r) / (teams - 1), where r is the best rank of its score, so that equal scores earn equal points; also where the direction is unknown. A single team earns all. Times points_for_perfect_score, times rating_weight. With points_by_place of the event: what it lists for the place, times rating_weight; equal scores share the mean of their places. The values of event_competitions go before the competition's. A competition not entered earns 0. A user has the points of the user's team, whoever else is in it.
+Who takes part: the teams with a score and with a member who is registered and not excluded; where nobody is registered, with a member who is not excluded; with only_since_start, not those whose last submission lies before the event's start. Ranks and numbers of teams are counted among them. Benchmarks never count.
+Who is ranked: all who are registered and not excluded, those who entered nothing with 0 points; where nobody is registered, every member of a team who is not excluded.
 Order: more points (rounded to 6 decimals at the end), more competitions entered, the earlier last submission; who is equal in all shares the place.
 An event whose moment was pruned from the history (PGLEADERBOARD_HISTORY_DAYS) has no rows; kaggle.event_standings_as_of says which board it was.$$;
 COMMENT ON COLUMN kaggle.event_standings.event_id IS 'kaggle.events.id.';

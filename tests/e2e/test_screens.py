@@ -159,6 +159,9 @@ def test_only_an_events_people(run: Run, db: Connection, syncs: Syncs) -> None:
     )
     shown = csv.DictReader(io.StringIO(run("board", "a-board", "--event", "night", "--csv").stdout))
     assert [row["Rank"] for row in shown] == ["2", "4"]
+    db.execute("UPDATE kaggle.event_participants SET excluded = true")  # nobody is registered: all others take part
+    shown = csv.DictReader(io.StringIO(run("board", "a-board", "--event", "night", "--csv").stdout))
+    assert [row["Rank"] for row in shown] == ["1"]
     assert said(run("board", "a-board", "--event", "day")) == "a-board does not count in event day"
     assert said(run("board", "a-board", "--event", "nihgt")) == "no event 'nihgt': did you mean night?"
 

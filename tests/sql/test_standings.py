@@ -113,13 +113,50 @@ def test_an_unknown_direction_counts_by_place(db: Connection, compete: Compete) 
     assert standing(db) == [(1, "a", "30"), (1, "b", "30")]
 
 
-def test_a_missing_score_earns_nothing(db: Connection, compete: Compete) -> None:
-    """An entry without a score has entered, and earns 0 either way."""
+def test_a_team_without_a_score_takes_no_part(db: Connection, compete: Compete) -> None:
+    """It takes no place, is not counted among the teams, and has not entered."""
     syncs = compete("a", event_id=event(db))
-    syncs.sync(zip_of([team("a", "2"), team("b", "1"), team("c", None)]))
-    assert standing(db) == [(1, "a", "100"), (2, "b", "50"), (3, "c", "0")]
-    db.execute("UPDATE kaggle.competitions SET metric_min_value = 0, metric_max_value = 2")
-    assert standing(db) == [(1, "a", "100"), (2, "b", "50"), (3, "c", "0")]
+    syncs.sync(zip_of([team("c", None), team("a", "0.9"), team("b", "0.5")]))
+    assert standing(db) == [(1, "a", "100"), (2, "b", "0")]
+    db.execute("UPDATE kaggle.competitions SET metric_min_value = 0, metric_max_value = 0.9")
+    assert standing(db) == [(1, "a", "100"), (2, "b", "55.555556")]
+    compete("b", event_id=event(db, "day")).sync(zip_of([team("a", None), team("b", "1")]))
+    assert standing(db, "day") == [(1, "b", "100")]
+    register(db, 2, "a", "b")
+    assert standing(db, "day") == [(1, "b", "100"), (2, "a", "0")]
+    entered = "SELECT competitions_entered FROM kaggle.event_standings WHERE event_slug = 'day' ORDER BY place"
+    assert db.execute(entered).fetchall() == [(1,), (0,)]
+
+
+def test_a_juror_who_is_excluded_empties_no_open_event(db: Connection, compete: Compete) -> None:
+    """Nobody is registered: everybody but the excluded takes part, and a team as long as one of its members does."""
+    night = event(db)
+    compete("a", event_id=night).sync(zip_of([team("host", "0.9"), team("ann", "0.8"), team("bo", "0.7")]))
+    register(db, night, "HOST", excluded=True)
+    assert standing(db) == [(1, "ann", "100"), (2, "bo", "0")]
+    compete("b", event_id=event(db, "day")).sync(zip_of([team("duo", "0.9", "host", "ann"), team("bo", "0.8")]))
+    register(db, 2, "host", excluded=True)
+    assert standing(db, "day") == [(1, "ann", "100"), (2, "bo", "0")]
+
+
+def test_a_table_of_places(db: Connection, compete: Compete) -> None:
+    """It goes before score and place, times the weight; ties share the mean of their places, who is beyond earns 0."""
+    night = event(db, points_by_place="{10,8,6,4.5}")
+    compete(
+        "a", event_id=night, rating_weight=2, points_for_perfect_score=7, metric_min_value=0, metric_max_value=9
+    ).sync(zip_of([team(n, s) for n, s in zip("abcdef", "988765", strict=True)]))
+    assert [row[1:] for row in standing(db)] == [
+        ("a", "20"), ("b", "14"), ("c", "14"), ("d", "9"), ("e", "0"), ("f", "0"),
+    ]  # fmt: skip
+    db.execute("UPDATE kaggle.events SET points_by_place = '{}'")
+    assert db.execute("SELECT points_by_place FROM kaggle.events").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("table", ["{1,NULL}", "{1,-1}", "{{1,2}}", "{Infinity}", "{NaN}", "[0:1]={2,1}"])
+def test_what_is_no_table_of_places(db: Connection, table: str) -> None:
+    """Each is refused by the constraint that says why."""
+    with pytest.raises(psycopg.errors.CheckViolation, match="points_by_place_are_a_list_of_numbers"):
+        event(db, points_by_place=table)
 
 
 def test_weights_and_their_overrides(db: Connection, compete: Compete) -> None:
@@ -355,9 +392,12 @@ def contests(draw: st.DrawFn) -> Contest:
     )
 
 
-def naive(contests: list[Contest], roster: dict[str, bool], since: datetime | None) -> list[tuple[Any, ...]]:
+def naive(
+    contests: list[Contest], roster: dict[str, bool], since: datetime | None, by_place: list[int] | None
+) -> list[tuple[Any, ...]]:
     """The issue's rules, one after the other, in fractions."""
     listed = {user for user, excluded in roster.items() if not excluded}
+    ranked = listed or {*_USERS} - roster.keys()
     points: dict[str, Fraction] = dict.fromkeys(listed, Fraction(0))
     entered: dict[str, int] = {}
     latest: dict[str, datetime] = {}
@@ -369,13 +409,18 @@ def naive(contests: list[Contest], roster: dict[str, bool], since: datetime | No
         taking_part = [
             e for e in contest.board
             if not e.is_benchmark
+            and e.score is not None
             and not (since and e.last_submission_at and e.last_submission_at < since)
-            and (not roster or any(m.lower() in listed for m in e.members))
+            and any(m.lower() in ranked for m in e.members)
         ]  # fmt: skip
         for entry in taking_part:
             best = next(n for n, e in enumerate(taking_part, 1) if e.score == entry.score)
-            if entry.score is None:
-                share = Fraction(0)
+            perfect = Fraction(contest.perfect)
+            assert entry.score is not None
+            if by_place:
+                equals = sum(e.score == entry.score for e in taking_part)
+                perfect = Fraction(1)
+                share = Fraction(sum(by_place[best - 1 : best - 1 + equals]), equals)
             elif contest.bounds and higher is not None:
                 low, high = contest.bounds
                 inside = Fraction(min(max(entry.score, Decimal(low)), Decimal(high)))
@@ -385,9 +430,9 @@ def naive(contests: list[Contest], roster: dict[str, bool], since: datetime | No
             else:
                 share = Fraction(len(taking_part) - best, len(taking_part) - 1)
             for member in {m.lower() for m in entry.members}:
-                if roster and member not in listed:
+                if member not in ranked:
                     continue
-                points[member] = points.get(member, Fraction(0)) + share * contest.perfect * Fraction(contest.weight)
+                points[member] = points.get(member, Fraction(0)) + share * perfect * Fraction(contest.weight)
                 entered[member] = entered.get(member, 0) + 1
                 if entry.last_submission_at:
                     latest[member] = max(latest.get(member, entry.last_submission_at), entry.last_submission_at)
@@ -409,13 +454,19 @@ def naive(contests: list[Contest], roster: dict[str, bool], since: datetime | No
     st.lists(contests(), min_size=1, max_size=3),
     st.dictionaries(st.sampled_from([*_USERS, "absent"]), st.booleans(), max_size=6),
     st.booleans(),
+    st.none() | st.lists(st.integers(0, 12), min_size=1, max_size=4),
 )
 def test_any_event(
-    compete: Compete, db: Connection, drawn: list[Contest], roster: dict[str, bool], only_since_start: bool
+    compete: Compete,
+    db: Connection,
+    drawn: list[Contest],
+    roster: dict[str, bool],
+    only_since_start: bool,
+    by_place: list[int] | None,
 ) -> None:
     """Points, entries, order and shared places are those of the rules."""
     db.execute("TRUNCATE kaggle.competitions, kaggle.events, kaggle.participants CASCADE")
-    night = event(db, start_date=LATE, only_since_start=only_since_start)
+    night = event(db, start_date=LATE, only_since_start=only_since_start, points_by_place=by_place)
     register(db, night, *[user for user, excluded in roster.items() if not excluded])
     register(db, night, *[user for user, excluded in roster.items() if excluded], excluded=True)
     for number, contest in enumerate(drawn):
@@ -430,4 +481,4 @@ def test_any_event(
         "SELECT place, lower(kaggle_username), points, competitions_entered, last_submission_at "
         "FROM kaggle.event_standings ORDER BY 1, 2"
     ).fetchall()
-    assert rows == naive(drawn, roster, LATE if only_since_start else None)
+    assert rows == naive(drawn, roster, LATE if only_since_start else None, by_place)

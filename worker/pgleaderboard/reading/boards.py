@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
@@ -85,15 +85,15 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             return BoardNow(slug, competition_id, None, None, None, 0, (), problem)
     shown = entries[0]
     if roster is not None:
-        entries = [entry for entry in entries if not roster.isdisjoint(map(str.lower, entry.member_usernames))]
+        entries = [entry for entry in entries if any(map(roster, entry.member_usernames))]
     ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
     if top is not None and top <= len(ranked):
         entries = entries[: ranked[top - 1] + 1]
     return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, shown.teams, entries)
 
 
-def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> set[str] | None:
-    """The participants of an event, in lower case; None = everybody."""
+def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[str], bool]:
+    """Who takes part in an event: a function of a name."""
     event_id, event_slug = known_event(connection, event)
     if not value(
         connection,
@@ -107,7 +107,9 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
         'SELECT lower(kaggle_username COLLATE "C"), excluded FROM kaggle.event_participants WHERE event_id = %s',
         event_id,
     )
-    return {name for name, excluded in names if not excluded} if names else None
+    registered = {name for name, excluded in names if not excluded}
+    excluded = {name for name, excluded in names if excluded}
+    return lambda name: name.lower() in registered if registered else name.lower() not in excluded
 
 
 def rank_histories(
