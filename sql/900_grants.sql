@@ -59,6 +59,7 @@ BEGIN
     GRANT SELECT ON ALL TABLES IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
     REVOKE EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text),
+        kaggle.import_participants(text[], text, text[]),
         kaggle.prune_history(interval, integer) FROM pgleaderboard_reader;
     REVOKE EXECUTE ON FUNCTION kaggle.prune_history(interval, integer) FROM pgleaderboard_editor;
     -- What a view calls is checked against whoever reads it, though nobody can name it without USAGE on its schema.

@@ -29,7 +29,7 @@ READ = (
     "unmatched_participants",
     "event_standings",
 )
-ASKING = ("sync_now", "wait_for_sync", "import_competitions")
+ASKING = ("sync_now", "wait_for_sync", "import_competitions", "import_participants")
 PAST = (
     "leaderboard_as_of",
     "rank_history",

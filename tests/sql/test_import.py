@@ -105,3 +105,50 @@ def test_an_event_in_whatever_spelling(db: Connection) -> None:
     db.execute(hint.encode())
     assert imported(db, ["titanic"], "Night") == [("titanic", "created")]
     assert imported(db, ["titanic"], "NIGHT") == [("titanic", "already there")]
+
+
+# People.
+
+GIVE = "give the name in the URL of the profile"
+
+
+def people(db: Connection, given: list[str | None], event: str | None = None) -> list[tuple[Any, ...]]:
+    """Import them. Gives names and outcomes."""
+    return db.execute(
+        "SELECT kaggle_username, outcome FROM kaggle.import_participants(%s::text[], %s)", (given, event)
+    ).fetchall()
+
+
+def test_a_list_of_people_with_bad_lines(db: Connection) -> None:
+    """Every line is told, none is fatal; other capitals are the same name, and who is excluded stays so."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    db.execute("INSERT INTO kaggle.participants VALUES ('Known'), ('juror')")
+    db.execute("INSERT INTO kaggle.event_participants VALUES (1, 'juror', true)")
+    assert people(
+        db,
+        ["\ufeffkaggle_username", "ann", "@Bo", "https://www.kaggle.com/cy", "ANN", "known", "Juror", "", None,
+         "dee@example.org", "no name", "ann"],
+        "NIGHT",
+    ) == [
+        ("\ufeffkaggle_username", "rejected: the header of a list"),
+        ("ann", "created"),
+        ("Bo", "created"),
+        ("cy", "created"),
+        ("ann", "already there"),
+        ("Known", "registered"),
+        ("juror", "already there"),
+        ("", "rejected: nothing was given"),
+        (None, "rejected: nothing was given"),
+        ("dee@example.org", "rejected: 'dee@example.org' is an e-mail address: " + GIVE),
+        ("no name", "rejected: not a Kaggle username: 'no name'"),
+        ("ann", "already there"),
+    ]  # fmt: skip
+    registered = db.execute("SELECT kaggle_username, excluded FROM kaggle.event_participants ORDER BY 1").fetchall()
+    assert registered == [("Bo", False), ("Known", False), ("ann", False), ("cy", False), ("juror", True)]
+    assert people(db, ["ann", "username", "new"]) == [
+        ("ann", "already there"),
+        ("username", "created"),
+        ("new", "created"),
+    ]
+    with pytest.raises(psycopg.errors.NoDataFound, match="no event 'day'"):
+        people(db, ["ann"], "day")

@@ -68,7 +68,7 @@ READER_CALLS = {
     "shakeup",
     "event_standings_as_of",
 }
-EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions"}
+EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions", "import_participants"}
 WORKER_CALLS = EDITOR_CALLS | {
     "refuse",
     "live_workers",
@@ -165,6 +165,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "pack_anew",
     "stage_board",
     "try_slug",
+    "try_username",
     "let_go",
     "known_board",
     "known_direction",
@@ -349,6 +350,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "shakeup",
         "prune_history",
         "import_competitions",
+        "import_participants",
         "complete_participant",
         "complete_event_participant",
         "ranks_a_day_ago",
@@ -398,6 +400,7 @@ REFUSED_TO_READERS = (
     "DELETE FROM kaggle.events",
     "SELECT kaggle.sync_now('titanic')",
     "SELECT * FROM kaggle.import_competitions(ARRAY['titanic'])",
+    "SELECT * FROM kaggle.import_participants(ARRAY['ann'])",
     "SELECT kaggle_internal.ask_for_sync(ARRAY[1], ARRAY['manual'], 5)",
 )
 REFUSED_TO_EDITORS = (

@@ -158,8 +158,8 @@ def add(
 
     Example: pgleaderboard add titanic https://www.kaggle.com/competitions/digit-recognizer --event neural-night
     """
+    from pgleaderboard.archives.lists import import_competitions
     from pgleaderboard.reading.names import known_event
-    from pgleaderboard.sync.store import import_competitions
 
     with session(verbose, direct=True, check=True) as connection:
         if not dry_run:

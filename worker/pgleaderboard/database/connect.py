@@ -44,6 +44,7 @@ SETTINGS = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "array_nulls": "on",
+    "quote_all_identifiers": "off",
     "row_security": "on",
     "idle_in_transaction_session_timeout": "1min",
 }

@@ -5,7 +5,7 @@ Statements go through DATABASE_URL, which may be a pooler in transaction mode: n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +16,6 @@ import psycopg
 from psycopg_pool import ConnectionPool
 
 from pgleaderboard.database.connect import Connection, conninfo, message_of, objects, row, rows, transaction, value
-from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board
@@ -305,22 +304,3 @@ def take_grant(connection: Connection, credential: str, requests_per_minute: int
         connection, "SELECT granted, wake_at FROM kaggle_internal.take_grant(%s, %s)", credential, requests_per_minute
     )
     return None if granted else wake_at
-
-
-def import_competitions(
-    connection: Connection, slugs: Sequence[str], event: str | None, *, keep: bool
-) -> list[tuple[str, str]]:
-    """Follow competitions by slugs or URLs. Returns each one with its outcome.
-
-    keep: False takes everything back. Raises NeedsPerson for an unknown event.
-    """
-    try:
-        with transaction(connection, keep=keep):
-            return rows(
-                connection,
-                "SELECT kaggle_competition_id, outcome FROM kaggle.import_competitions(%s, %s)",
-                list(slugs),
-                event,
-            )
-    except psycopg.errors.NoDataFound as error:
-        raise NeedsPerson(message_of(error, with_hint=True)) from error
