@@ -42,7 +42,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.prepare_staging(integer) IS 'Makes this session''s staging tables where they are missing: the rows of the file, with room for columns of it that are not known; what became of the entries that differ; and a board of the past, if that is what the file is compared with. Their names end in the version of their shape.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint) RETURNS text
+CREATE OR REPLACE FUNCTION kaggle_internal.stacked_boards(unknown_columns text[]) RETURNS text
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    told record;
+BEGIN
+    FOR nth IN 1..cardinality(unknown_columns) LOOP
+        -- Each team once at each of its values, which are times, and fewer than there are rows.
+        SELECT count(*) AS rows, count(DISTINCT v.value) AS boards, count(DISTINCT (v.team_id, v.value)) AS pairs,
+               coalesce(bool_and(v.value ~ '^(\d{4}[-/.]\d|\d{9,13}(\.\d+)?$)'), false) AND count(*) = count(v.value) AS are_times
+        INTO told
+        FROM (SELECT s.team_id, to_jsonb(s) ->> format('extra_%s', nth) AS value FROM pg_temp.staged_rows_1 s) v;
+        IF told.boards > 1 AND told.pairs = told.rows AND told.boards * 2 <= told.rows AND told.are_times THEN
+            RETURN format('%s boards stacked, told apart by column %s: split the file by it', told.boards, unknown_columns[nth]);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.stacked_boards(text[]) IS 'What tells apart several boards that were staged as one, of columns that are not known; null = nothing.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(ranked boolean, key_gap bigint, unknown_columns text[]) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     wrong record;
@@ -50,6 +69,7 @@ DECLARE
     first_position bigint;
     last_position bigint;
     benchmarks bigint[];       -- their positions
+    stacked text;
 BEGIN
     SELECT count(*) > count(DISTINCT team_id), min(position), max(position),
            coalesce(array_agg(position ORDER BY position) FILTER (WHERE rank = 0), '{}')
@@ -57,6 +77,12 @@ BEGIN
     -- An order key is the place in the file times key_gap, and a bigint.
     IF last_position - first_position > 9223372036854775807 / key_gap THEN
         RETURN format('the leaderboard has more than %s rows', 9223372036854775807 / key_gap + 1);
+    END IF;
+    IF is_doubled THEN
+        stacked := stacked_boards(unknown_columns);
+        IF stacked IS NOT NULL THEN
+            RETURN stacked;
+        END IF;
     END IF;
     IF NOT ranked THEN
         -- Files without ranks may hold a row for each improvement: a team's last row counts.
@@ -86,7 +112,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint) IS 'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
+COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint, text[]) IS 'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, several boards in one file, ranks with gaps, too many rows. Without ranks, keeps each team''s last row.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$

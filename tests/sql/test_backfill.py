@@ -655,6 +655,25 @@ def test_files_from_before_2023(world: World) -> None:
     assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
 
 
+@pytest.mark.parametrize("ranked", [True, False])
+def test_several_boards_in_one_file(world: World, ranked: bool) -> None:
+    """Snapshots that somebody has stacked: one line says by which column to split them, and nothing is stored."""
+    slug = world.compete()
+    head = "Rank,TeamId,TeamName,LastSubmissionDate,Score,Scrape_Time_UTC,SubmissionCount,TeamMemberUserNames"
+    lines = [
+        f"{team},{team},team {team},2026-01-01 10:00:00,{9 - team},2026-01-0{day} 00:00:00,1,user{team}"
+        for day in (2, 3, 4)
+        for team in (1, 2, 3, 4)
+    ]
+    if not ranked:
+        head, lines = head.removeprefix("Rank,"), [line.partition(",")[2] for line in lines]
+    file = world.file(slug, at(10), "\n".join([head, *lines, ""]).encode())
+    words = "3 boards stacked, told apart by column Scrape_Time_UTC: split the file by it"
+    with pytest.raises(NeedsPerson, match=words):
+        world.backfill(slug, file)
+    assert world.rows("SELECT * FROM kaggle.leaderboard_entries") == []
+
+
 def of_scores(*scores: int) -> bytes:
     """A board of teams 1, 2, … with these scores, in this order."""
     return csv_of([entry.but(score=Decimal(n)) for entry, n in zip(teams(1, 2), scores, strict=True)])

@@ -166,6 +166,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "stage_board",
     "try_slug",
     "try_username",
+    "stacked_boards",
     "let_go",
     "known_board",
     "known_direction",

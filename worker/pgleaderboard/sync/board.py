@@ -63,10 +63,12 @@ class Layout:
 
     columns: the staging table's column for each column of the file, in the file's order.
     ranked: whether the file has ranks, which also mark benchmarks. Without ranks a team's last row counts.
+    unknown: the file's names of the columns extra_1, extra_2 …
     """
 
     columns: tuple[str, ...]
     ranked: bool
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,12 @@ def layout_of(header: str) -> Layout:
     Raises NeedsPerson if a column is missing or doubled, or if there are too many.
     """
     columns: list[str] = []
-    extra = 0
+    unknown: list[str] = []
     for name in next(csv.reader([header]), []):
         column = _COLUMNS.get(name.strip().lower())
         if not column:
-            extra += 1
-            column = f"extra_{extra}"
+            unknown.append(name.strip())
+            column = f"extra_{len(unknown)}"
         if column in columns:
             raise NeedsPerson(f"the leaderboard's header has the column {_quoted(name)} twice")
         columns.append(column)
@@ -143,9 +145,9 @@ def layout_of(header: str) -> Layout:
                 f"the leaderboard lacks the column {name}; its header is {_quoted(header)}. "
                 "Kaggle may have changed its format: look for a newer version of pgleaderboard"
             )
-    if extra > EXTRA_COLUMNS:
-        raise NeedsPerson(f"the leaderboard has {extra} unknown columns; at most {EXTRA_COLUMNS} can be ignored")
-    return Layout(tuple(columns), "rank" in columns)
+    if len(unknown) > EXTRA_COLUMNS:
+        raise NeedsPerson(f"the leaderboard has {len(unknown)} unknown columns; at most {EXTRA_COLUMNS} can be ignored")
+    return Layout(tuple(columns), "rank" in columns, tuple(unknown))
 
 
 @contextmanager

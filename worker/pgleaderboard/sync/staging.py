@@ -61,7 +61,11 @@ class Staging:
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error)}") from error
         contradiction = value(
-            self._connection, "SELECT kaggle_internal.check_staging(%s, %s)", layout.ranked, order.GAP
+            self._connection,
+            "SELECT kaggle_internal.check_staging(%s, %s, %s)",
+            layout.ranked,
+            order.GAP,
+            list(layout.unknown),
         )
         if contradiction:
             raise NeedsPerson(contradiction)
