@@ -113,7 +113,7 @@ def frozen(world: World, tally: Tally, *, freezes: int, waits_for_heartbeat: boo
         held.release()
         victim.signal(signal.SIGCONT)
         # An attempt that comes to its end after the lost session was closed cannot even ask.
-        victim.wait_until_it_says("sync superseded|is already closed", len(chosen))
+        victim.wait_until_it_says("sync superseded|a sync could not begin or end", len(chosen))
         world.compare(tally)
         tally.expect(not world.undone(), "the thawed worker left something to do")
         status, _ = world.take(other).terminate()

@@ -128,7 +128,15 @@ def queue_app(dsn: str, work: Jobs, opened: Callable[[AsyncConnection], object])
 
 async def beat(app: procrastinate.App) -> None:
     """Have a connection of the queue answer. Raises psycopg.OperationalError where none does."""
-    connector = app.connector
-    assert isinstance(connector, procrastinate.PsycopgConnector)
-    async with connector.pool.connection():  # which is checked before it is given out
+    async with _pool_of(app).connection():  # which is checked before it is given out
         pass
+
+
+async def abandon(app: procrastinate.App) -> None:
+    """Close the connections of the queue to a server that is lost, without a wait for those that are being made."""
+    await _pool_of(app).close(timeout=0.1)
+
+
+def _pool_of(app: procrastinate.App) -> AsyncConnectionPool[Any]:
+    assert isinstance(app.connector, procrastinate.PsycopgConnector)
+    return app.connector.pool

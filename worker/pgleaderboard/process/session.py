@@ -39,7 +39,7 @@ from pgleaderboard.database.connect import (
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Kaggle
 from pgleaderboard.process.jobs import Jobs, in_thread
-from pgleaderboard.process.queue import CHANNEL, QueueWorker, queue_app
+from pgleaderboard.process.queue import CHANNEL, QueueWorker, abandon, queue_app
 from pgleaderboard.process.queue import beat as beat_of_queue
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store
@@ -166,7 +166,8 @@ class Session:
                     await self.connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
                     yield
                 except (psycopg.OperationalError, ConnectorException):
-                    self._cut()  # before the pools are closed
+                    self._cut()
+                    await abandon(self._app)
                     raise
         except (psycopg.OperationalError, ConnectorException):
             self._cut()
@@ -235,10 +236,10 @@ class Session:
     async def _listen(self) -> None:
         """Wake the queue's worker at each notification, and say that this worker lives."""
         while True:
-            async for _ in self.connection.notifies(timeout=HEARTBEAT):
-                self._queue.wake()
             await _answered(SILENCE, self._beat())
             self.beat()
+            async for _ in self.connection.notifies(timeout=HEARTBEAT):
+                self._queue.wake()
 
     async def _beat(self) -> None:
         # A statement that waits for somebody's lock is an answer, too.
@@ -247,11 +248,11 @@ class Session:
 
     async def _beat_through_pools(self) -> None:
         while True:
-            await asyncio.sleep(HEARTBEAT)
             silence = SILENCE_WHILE_WRITING if self.store.is_writing else SILENCE
             await asyncio.gather(
                 _answered(silence, in_thread(self.store.beat)), _answered(SILENCE, beat_of_queue(self._app))
             )
+            await asyncio.sleep(HEARTBEAT)
 
     async def _sweep_for_ever(self) -> None:
         while True:
