@@ -209,14 +209,14 @@ CREATE TABLE kaggle_internal.worker_processes (
     seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT worker_processes_pkey PRIMARY KEY (id),
     CONSTRAINT requests_per_minute_is_not_negative CHECK (requests_per_minute >= 0),
-    CONSTRAINT follow_up_has_three_phases CHECK (cardinality(follow_up) = 3)
+    CONSTRAINT follow_up_has_four_phases CHECK (cardinality(follow_up) = 4)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE kaggle_internal.worker_processes IS 'Workers that have registered; kaggle.workers shows those that are alive.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.credential IS 'Fingerprint of the Kaggle credential it uses; empty = none.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.requests_per_minute IS 'Kaggle''s budget as it was configured there, for all workers with this credential together; 0 = no limit.';
-COMMENT ON COLUMN kaggle_internal.worker_processes.follow_up IS 'How long after its final sync a completed competition is asked every sync_interval, then hourly, then daily; null = the default of kaggle_internal.sync_pace.';
+COMMENT ON COLUMN kaggle_internal.worker_processes.follow_up IS 'How long after its end a completed competition is asked every sync_interval, then hourly, then daily, then weekly; null = the default of kaggle_internal.sync_pace.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle_internal.worker_processes.seen_at IS 'Its last heartbeat.';
 
@@ -451,6 +451,7 @@ CREATE TABLE kaggle.sync_runs (
     replaced_characters bigint NOT NULL DEFAULT 0,
     higher_is_better boolean,
     is_merged        boolean   NOT NULL DEFAULT false,
+    note             text,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (id),
     CONSTRAINT outcome_is_known CHECK (outcome IN ('changed', 'unchanged', 'failed', 'skipped')),
     CONSTRAINT failed_runs_say_why CHECK (outcome <> 'failed' OR (error IS NOT NULL AND error_kind IS NOT NULL))
@@ -475,6 +476,7 @@ COMMENT ON COLUMN kaggle.sync_runs.board_id IS 'The board that was read.';
 COMMENT ON COLUMN kaggle.sync_runs.replaced_characters IS 'NUL characters of the file that were stored as U+FFFD.';
 COMMENT ON COLUMN kaggle.sync_runs.higher_is_better IS 'Whether higher scores are better, as the board of this run tells; null = all its scores are equal, or the run changed nothing.';
 COMMENT ON COLUMN kaggle.sync_runs.is_merged IS 'The board of this run is no longer kept: history_interval keeps the last one of each interval.';
+COMMENT ON COLUMN kaggle.sync_runs.note IS 'What a person should know of this board: order reconstructed, where the file had no ranks and was not sorted by score.';
 
 CREATE INDEX sync_runs_competition ON kaggle.sync_runs (competition_id, id);
 -- Up to when a board was known to be right at a moment.

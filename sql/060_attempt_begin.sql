@@ -30,10 +30,11 @@ COMMENT ON FUNCTION kaggle_internal.save_state(kaggle_internal.sync_state) IS 'W
 CREATE OR REPLACE FUNCTION kaggle_internal.store_run(run kaggle.sync_runs) RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     INSERT INTO sync_runs (id, competition_id, reason, observed_at, started_at, finished_at, outcome, board, teams, added,
-                           removed, updated, moved, error, error_kind, board_id, replaced_characters, higher_is_better)
+                           removed, updated, moved, error, error_kind, board_id, replaced_characters, higher_is_better, note)
     VALUES (run.id, run.competition_id, run.reason, run.observed_at, run.started_at, run.finished_at, run.outcome,
             run.board, run.teams, run.added, run.removed, run.updated, run.moved, run.error, run.error_kind,
-            run.board_id, coalesce(run.replaced_characters, 0), run.higher_is_better)
+            run.board_id, coalesce(run.replaced_characters, 0), run.higher_is_better,
+            nullif(current_setting('kaggle.note', true), ''))
 $$;
 COMMENT ON FUNCTION kaggle_internal.store_run(kaggle.sync_runs) IS 'Writes the run of an attempt that ends now.';
 

@@ -112,7 +112,8 @@ BEGIN
     TRUNCATE pg_temp.staged_rows_1, pg_temp.placed_rows_1;
     INSERT INTO pg_temp.staged_rows_1 (rank, team_id, team_name, last_submission_at, score, submission_count, members,
                                        order_key, changed_at)
-    SELECT coalesce(v.rank, 0), v.team_id, v.team_name, v.last_submission_at, v.score, v.submission_count,
+    SELECT coalesce(v.rank, 0), v.team_id, v.team_name,
+           to_char(v.last_submission_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), v.score, v.submission_count,
            array_to_string(v.member_usernames, ','), v.order_key, v.valid_from
     FROM versions(stage_board.board_id, stage_board.at) v ORDER BY v.order_key;
 END $$;
@@ -156,7 +157,7 @@ BEGIN
            coalesce(b.first_seen_at, least(insert_board.at,
                (SELECT min(n.first_seen_at) FROM past_names n WHERE n.board_id = board.id AND n.team_id = s.team_id),
                (SELECT e.first_seen_at FROM leaderboard_entries e WHERE e.board_id = board.id AND e.team_id = s.team_id))),
-           s.last_submission_at, s.submission_count,
+           s.last_submission_at::timestamptz, s.submission_count,
            s.rank IS NOT DISTINCT FROM 0, s.score, s.team_name, coalesce(string_to_array(nullif(s.members, ''), ','), '{}')
     FROM pg_temp.staged_rows_1 s
     LEFT JOIN pg_temp.placed_rows_1 p ON p.position = s.position

@@ -33,6 +33,10 @@ def but(row: Row, **changed: Any) -> Row:
 # what is accepted: (the file, the board)
 ACCEPTED: dict[str, tuple[bytes, list[Row]]] = {
     "as Kaggle writes it": (text(FIRST, SECOND), [OTTERS, BADGERS]),
+    "dates as other tools write them": (
+        text(FIRST.replace("31 23:59:59", "31T23:59:59Z"), SECOND.replace("30 00:00:00", "30T00:00:00.0000000")),
+        [OTTERS, BADGERS],
+    ),
     "CRLF": (text(FIRST, SECOND, end="\r\n"), [OTTERS, BADGERS]),
     "no byte-order mark": (text(FIRST, SECOND, mark=""), [OTTERS, BADGERS]),
     "no newline at the end": (text(FIRST, SECOND)[:-1], [OTTERS, BADGERS]),

@@ -76,6 +76,7 @@ IMPATIENT = {"timeout": 0.3, "deadline": 30.0}
 
 
 # what Kaggle does: (how, error_kind, words that a user finds in last_error, seconds until the next try)
+FORM = "the rule 'date is like 2026-01-31 23:59:59' does not hold"
 FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     # The line. All of it passes by itself.
     "no answer": (Client(fault=Silent, limits=IMPATIENT), "transient", "did not answer for 0.3 s", SOON),
@@ -160,10 +161,15 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "score 1e200000": (second("0.85", "1e200000"), "person", "line 3, column score: ", PATIENTLY),
     "score in words": (second("0.85", "best"), "person", "line 3, column score: ", PATIENTLY),
     "a day that is none": (first("2026-01-31", "2026-13-45"), "person", "line 2, column last_sub", PATIENTLY),
-    "a date in words": (second("2026-01-30 00:00:00", "yesterday-ish"), "person", "line 3, column last", PATIENTLY),
-    "a date in words first": (first("2026-01-31 23:59:59", "yesterday-ish"), "person", "first date is", PATIENTLY),
+    "a date in words": (second("2026-01-30 00:00:00", "yesterday-ish"), "person", f"line 3: {FORM}", PATIENTLY),
+    "a date in words first": (first("2026-01-31 23:59:59", "yesterday-ish"), "person", f"line 2: {FORM}", PATIENTLY),
+    "a word that is a date": (second("2026-01-30 00:00:00", "now"), "person", f"line 3: {FORM}", PATIENTLY),
+    "a month in words": (second("2026-01-30 00:00:00", "Jan 5 2026"), "person", f"line 3: {FORM}", PATIENTLY),
+    "a date with dots": (second("2026-01-30 00:00:00", "5.6.2026"), "person", f"line 3: {FORM}", PATIENTLY),
+    "a date in another order": (second("2026-01-30 00:00:00", "03/04/2026"), "person", f"line 3: {FORM}", PATIENTLY),
+    "letters in a date": (second("2026-01-30 00:00:00", "2026-01-3x 00:00:00"), "person", "line 3, col", PATIENTLY),
     "date infinity": (second("2026-01-30 00:00:00", "infinity"), "person", "line 3: ", PATIENTLY),
-    "another form of date": (first("2026-01-31 23:59:59", "31/12/2026"), "person", "'31/12/2026'; expected", PATIENTLY),
+    "another form of date": (first("2026-01-31 23:59:59", "31/12/2026"), "person", f"line 2: {FORM}", PATIENTLY),
     "a count in words": (second(",3,", ",many,"), "person", "line 3, column submission_count: ", PATIENTLY),
     # Ours.
     "a fault of ours": (Broken, "ours", "pgleaderboard itself failed (RuntimeError); its log has", SOON),

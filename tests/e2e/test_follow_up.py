@@ -50,8 +50,8 @@ def due_after(db: Connection, ago: timedelta) -> Any:
     return after and after - due
 
 
-def test_it_is_asked_every_interval_then_hourly_then_daily_then_no_more(db: Connection, worker: MakeWorker) -> None:
-    """5 minutes apart for 2 hours, hourly for a day, daily for 30 days; and the status says when next."""
+def test_it_is_asked_every_interval_then_hourly_daily_weekly_then_no_more(db: Connection, worker: MakeWorker) -> None:
+    """5 minutes apart for 2 hours, hourly for a day, daily for 30 days, weekly for a year; and the status says when next."""
     with worker():
         insert(db)
         synced(db)
@@ -66,14 +66,17 @@ def test_it_is_asked_every_interval_then_hourly_then_daily_then_no_more(db: Conn
         move_time(db, "UPDATE kaggle_internal.sync_state SET due_interval = '1 day'")
         assert due_after(db, timedelta(hours=27)) == DAY
         assert due_after(db, timedelta(days=30)) == DAY
+        move_time(db, "UPDATE kaggle_internal.sync_state SET due_interval = '7 days'")
+        assert due_after(db, timedelta(days=32)) == 7 * DAY
+        assert due_after(db, timedelta(days=395)) == 7 * DAY
         move_time(
             db,
-            "UPDATE kaggle_internal.sync_state SET completed_at = clock_timestamp() - interval '32 days', "
+            "UPDATE kaggle_internal.sync_state SET completed_at = clock_timestamp() - interval '397 days', "
             "due_at = clock_timestamp()",
         )
         sweep_soon(db)
         eventually(db, None, "SELECT next_sync_at FROM kaggle.sync_status")
-        assert_nothing_is_wanted(db, value(db, "SELECT id FROM kaggle.competitions"), before=8)
+        assert_nothing_is_wanted(db, value(db, "SELECT id FROM kaggle.competitions"), before=10)
     assert status(db, "sync_state") == "idle"
 
 
@@ -96,12 +99,12 @@ def test_a_slower_phase_moves_what_was_due_in_the_faster_one(db: Connection, wor
 
 def test_the_phases_can_be_set(db: Connection, worker: MakeWorker) -> None:
     """A worker that was told no phases asks no more after the final sync."""
-    with worker(follow_up=(timedelta(0), timedelta(0), timedelta(0))):
+    with worker(follow_up=(timedelta(0), timedelta(0), timedelta(0), timedelta(0))):
         insert(db)
         synced(db)
         complete(db)
         assert status(db, "next_sync_at") is None
-    with worker(follow_up=(timedelta(0), DAY, timedelta(0))):
+    with worker(follow_up=(timedelta(0), DAY, timedelta(0), timedelta(0))):
         db.execute("UPDATE kaggle.competitions SET status = 'ongoing'")
         synced(db)
         complete(db)
@@ -185,3 +188,14 @@ def test_the_private_board_and_removals_after_it_arrive(
         ("scheduled", "changed"),
         ("scheduled", "changed"),
     ]
+
+
+def test_the_end_counts_where_it_is_known(db: Connection, worker: MakeWorker) -> None:
+    """A competition of 2019 that is completed only now has its final sync, and is asked no more."""
+    with worker():
+        competition_id = insert(db)
+        synced(db)
+        db.execute("UPDATE kaggle.competitions SET end_date = '2019-06-01'")
+        assert synced(db)[0] == "completed"
+        eventually(db, None, "SELECT next_sync_at FROM kaggle.sync_status")
+        assert_nothing_is_wanted(db, competition_id, before=2)

@@ -340,7 +340,7 @@ def test_a_board_has_no_more_rows_than_there_are_keys(db: Connection, ranked: bo
         with db.transaction():
             db.execute("SELECT kaggle_internal.prepare_staging(1)")
             db.execute(stage, (6 + rows,))
-            assert db.execute("SELECT kaggle_internal.check_staging(%s, %s, '{}')", (ranked, order.GAP)).fetchone() == (
+            assert db.execute("SELECT kaggle_internal.check_staging(%s, %s, '{}', NULL)", (ranked, order.GAP)).fetchone() == (
                 refused,
             )
 

@@ -391,7 +391,7 @@ def test_an_attempt_that_has_read_the_order_goes_on_over_files_of_before(world: 
     with Connection.connect(world.url, autocommit=True) as connection:
         staging = Staging(connection)
         with staging.transaction():
-            staging.load(read.layout, board.zip_chunks(file, LIMIT))
+            staging.load(read.layout, board.zip_chunks(file, LIMIT), "NULL")
             staging.place("kaggle_internal.board_of_run(%s, 'public')", running.run_id)
             world.backfill(synced, *files_of(world, synced, EARLY))
             applied = connection.execute(
@@ -653,6 +653,52 @@ def test_files_from_before_2023(world: World) -> None:
     assert world.board(slug, at(10)) == shown([two, one.but(score=Decimal("0.6"))])
     assert world.board(slug, at(20)) == shown([two, one.but(score=Decimal("0.7")), three])
     assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
+
+
+UNSORTED = """\
+TeamId,TeamName,SubmissionDate,Score
+11,early,2018-01-01 10:00:00,0.90000
+12,mid,2018-01-02 10:00:00,0.50000
+12,mid,2018-01-03 10:00:00,0.40000
+13,late,2018-01-04 10:00:00,0.60000
+"""
+
+
+def names(world: World, slug: str) -> list[str]:
+    """Who stands where, at the last moment."""
+    return [name for (name,) in world.rows("SELECT team_name FROM kaggle.leaderboard_as_of(%s, 'infinity')", slug)]
+
+
+def test_a_file_without_ranks_that_is_sorted_by_date(world: World) -> None:
+    """The improvements within teams tell the direction, and that the order; the run says so."""
+    slug = world.compete()
+    world.backfill(slug, world.file(slug, at(10), UNSORTED.encode()))
+    assert names(world, slug) == ["mid", "late", "early"]
+    assert world.rows("SELECT note, higher_is_better FROM kaggle.sync_runs") == [("order reconstructed", False)]
+
+
+def test_a_file_without_ranks_and_without_improvements(world: World) -> None:
+    """Nobody knows what is better until the competition says; ties go by the earlier date."""
+    slug = world.compete()
+    lines = UNSORTED.replace("12,mid,2018-01-02 10:00:00,0.50000\n", "").replace("0.60000", "0.90000")
+    lines += "14,last,2018-01-01 09:00:00,0.90000\n15,best,2018-01-01 09:00:00,0.10000\n"
+    file = world.file(slug, at(10), lines.encode())
+    with pytest.raises(NeedsPerson, match="no ranks, and is not sorted by score: set higher_is_better"):
+        world.backfill(slug, file)
+    world.db.execute("UPDATE kaggle.competitions SET higher_is_better = true")
+    world.backfill(slug, file)
+    assert names(world, slug) == ["last", "early", "late", "mid", "best"]
+
+
+def test_a_file_without_ranks_that_is_sorted_by_score(world: World) -> None:
+    """It is taken as it stands, ties too, and nothing is noted."""
+    slug = world.compete()
+    lines = "TeamId,TeamName,SubmissionDate,Score\n" + "".join(
+        f"{team},{team},2018-01-0{day} 10:00:00,{score}\n" for team, day, score in ((3, 4, 1), (1, 3, 2), (2, 1, 2))
+    )
+    world.backfill(slug, world.file(slug, at(10), lines.encode()))
+    assert names(world, slug) == ["3", "1", "2"]
+    assert world.rows("SELECT note, higher_is_better FROM kaggle.sync_runs") == [(None, False)]
 
 
 @pytest.mark.parametrize("ranked", [True, False])

@@ -93,6 +93,12 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [("0", 0), ("0.5", 0.5), ("36500", 36500)],
         ["-1", "x", "nan", "inf", "36501"],
     ),
+    "PGLEADERBOARD_AFTER_END_WEEKLY_DAYS": (
+        "after_end_weekly_days",
+        365,
+        [("0", 0), ("0.5", 0.5), ("36500", 36500)],
+        ["-1", "x", "nan", "inf", "36501"],
+    ),
     "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
     "PGLEADERBOARD_METRICS_PORT": ("metrics_port", None, [("0", 0), ("65535", 65535)], ["-1", "65536", "http", "1.5"]),
     "PGLEADERBOARD_METRICS_HOST": ("metrics_host", "127.0.0.1", [("::1", "::1"), ("10.0.0.7", "10.0.0.7")], []),

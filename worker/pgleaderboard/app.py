@@ -189,6 +189,7 @@ def supervisor(
             timedelta(hours=settings.after_end_hours),
             timedelta(days=settings.after_end_hourly_days),
             timedelta(days=settings.after_end_daily_days),
+            timedelta(days=settings.after_end_weekly_days),
         ),
     )
     return Supervisor(dataclasses.replace(configuration, ended=metrics.ended) if metrics else configuration)

@@ -72,9 +72,10 @@ class Settings(BaseSettings):
     history_days: float | None = Field(
         None, ge=0, le=36500, description="days that closed versions of entries are kept. Not set: for ever"
     )
-    after_end_hours: float = Field(2, ge=0, le=876000, description="hours at `sync_interval` after the final sync")
+    after_end_hours: float = Field(2, ge=0, le=876000, description="hours at `sync_interval` after the end")
     after_end_hourly_days: float = Field(1, ge=0, le=36500, description="days of hourly syncs after that")
     after_end_daily_days: float = Field(30, ge=0, le=36500, description="days of daily syncs after that")
+    after_end_weekly_days: float = Field(365, ge=0, le=36500, description="days of weekly syncs after that")
     log_format: Literal["text", "json"] = Field("text", description="format of the log")
     metrics_port: int | None = Field(
         None,

@@ -60,7 +60,14 @@ PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
     "the token file may end in .txt": (USER, {".kaggle/access_token.txt": "txt-token"}, "txt-token"),
     "an empty token file is none": (USER, {".kaggle/access_token": " \n"}, "env-user:env-key"),
     "user and key win over kaggle.json": (USER, WITHOUT_TOKEN, "env-user:env-key"),
-    "a user without a key is none": ({"KAGGLE_USERNAME": "u"}, WITHOUT_TOKEN, "file-user:file-key"),
+    "a user of one's own with the file's key": ({"KAGGLE_USERNAME": "u"}, WITHOUT_TOKEN, "u:file-key"),
+    "a key of one's own for the file's user": ({"KAGGLE_KEY": "k"}, WITHOUT_TOKEN, "file-user:k"),
+    "a user without a key is none": ({"KAGGLE_USERNAME": "u"}, {".kaggle/credentials.json": OAUTH}, "oauth credentials.json"),
+    "a file without a key is passed by": (
+        {},
+        {".kaggle/kaggle.json": '{"competition": "titanic"}', ".kaggle/credentials.json": OAUTH},
+        "oauth credentials.json",
+    ),
     "kaggle.json wins over OAuth": ({}, WITHOUT_TOKEN, "file-user:file-key"),
     "OAuth comes last": ({}, {".kaggle/credentials.json": OAUTH}, "oauth credentials.json"),
     "a folder of one's own": (
@@ -220,3 +227,59 @@ def test_without_a_credential_nothing_is_sent(simulator: Simulator) -> None:
             ask()
         assert all(name in str(caught.value) for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "kaggle.json"))
     assert simulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("\ufefftoken".encode(), None),
+        ("token\r\n".encode("utf-16"), None),
+        ("tökén".encode("latin-1"), "is not text in UTF-8"),
+        ("tökén".encode(), "holds characters that no credential"),
+        (b"token\nanother\n", "holds 2 lines instead of one"),
+    ],
+)
+def test_a_token_file_in_every_encoding(
+    home: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str | None
+) -> None:
+    """What editors and shells write is read; what cannot be a token is one line that names the file."""
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle/access_token").write_bytes(content)
+    if words is None:
+        credential = find_credential(Settings.load())
+        assert credential is not None
+        assert credential.token == "token"
+        return
+    with pytest.raises(NeedsPerson, match=words) as caught:
+        find_credential(Settings.load())
+    assert str(home / ".kaggle/access_token") in str(caught.value)
+    assert "t" + "\u00f6" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "hint"),
+    [
+        ({"KAGGLE_API_TOKEN": "0123456789abcdef0123456789abcdef"}, "it is a key of 32 digits and no token"),
+        ({"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "KGAT_x"}, "its key is an access token (KGAT_…)"),
+        ({"KAGGLE_API_TOKEN": '"quoted"'}, "there are quotes around it"),
+    ],
+)
+def test_a_credential_that_kaggle_refuses(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], hint: str
+) -> None:
+    """The message names what was used, what was found besides, and where a secret belongs that stands elsewhere."""
+    credential = found(home, monkeypatch, environment, {".kaggle/credentials.json": OAUTH})
+    simulator.auth_required = "Bearer another"
+    with pytest.raises(NeedsPerson) as caught:
+        downloaded(make_kaggle(simulator.url, credential=credential))
+    told = str(caught.value)
+    assert f"used: {' and '.join(environment)}; also found: {home}/.kaggle/credentials.json; {hint}" in told
+    assert not [secret for secret in environment.values() if len(secret) > 1 and secret in told]
+
+
+def test_no_other_token_is_sent(simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would look for a token of its own, though a name and a key are given."""
+    (home / ".kaggle").mkdir()
+    (home / ".kaggle/access_token").write_text("of-somebody-else")
+    downloaded(make_kaggle(simulator.url, credential=Credential("a test", username="u", key="k")))
+    assert {request.headers["Authorization"] for request in simulator.requests} == {"Basic dTpr"}

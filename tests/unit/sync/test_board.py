@@ -321,12 +321,11 @@ def test_a_header_alone_is_an_empty_board() -> None:
     assert examined(f"\ufeff{','.join(TODAY)}\n".encode()).layout.ranked
 
 
-@pytest.mark.parametrize("date", ["31/12/2026", "yesterday", "2026-01-31T23:59:59Z", "1767225600", "12/11/2026"])
-def test_dates_in_another_form_are_refused_by_the_first_row(date: str) -> None:
-    """A format that PostgreSQL would read, perhaps wrongly, is shown to a person instead."""
-    with pytest.raises(NeedsPerson, match="first date is") as caught:
-        examined(CSV.replace(b"2026-05-05 15:36:33", date.encode()))
-    assert date in str(caught.value)
+def test_what_kaggles_command_prints_before_a_csv_is_left_out() -> None:
+    """The token of the next page, in a line of its own."""
+    page = b"\xef\xbb\xbfNext Page Token = CfDJ8x\n" + CSV
+    assert examined(page).layout == examined(CSV).layout
+    assert b"".join(board.cleaned([page])) == CSV
 
 
 # The ZIP

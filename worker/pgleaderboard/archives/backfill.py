@@ -104,10 +104,10 @@ class ArchiveStore:
             rows(self._connection, "SELECT at, is_merged FROM kaggle_internal.known_moments(%s)", known.board_id)
         )
 
-    def is_known(self, known: Known, snapshot: Snapshot) -> bool:
+    def is_known(self, filling: Filling, known: Known, snapshot: Snapshot) -> bool:
         """Whether the board at a moment at which it was seen is this one."""
         with self._transaction():
-            self._stage(snapshot)
+            self._stage(filling.competition_id, snapshot)
             self._connection.execute("SELECT kaggle_internal.stage_base(%s, %s)", (known.board_id, snapshot.at))
             return not self._staging.place(BASE)
 
@@ -121,7 +121,7 @@ class ArchiveStore:
             self._wait_for_sync(filling)
         file = (snapshot.at, snapshot.board.digest, snapshot.board.nul_characters)
         with self._transaction():
-            self._stage(snapshot)
+            self._stage(filling.competition_id, snapshot)
             # From here on no sync of this competition begins or ends.
             board, board_id, is_first, behind = row(
                 self._connection,
@@ -150,9 +150,10 @@ class ArchiveStore:
         query: LiteralString = "SELECT outcome, teams, added, removed, updated, moved FROM " + call
         return Applied(*row(self._connection, query, *values))
 
-    def _stage(self, snapshot: Snapshot) -> None:
+    def _stage(self, competition_id: int, snapshot: Snapshot) -> None:
+        direction: LiteralString = "(SELECT higher_is_better FROM kaggle.competitions WHERE id = %s)"
         try:
-            self._staging.load(snapshot.board.layout, snapshot.rows())
+            self._staging.load(snapshot.board.layout, snapshot.rows(), direction, competition_id)
         except NeedsPerson as error:
             raise NeedsPerson(f"{snapshot.name}: {error}") from error
 

@@ -82,7 +82,7 @@ def _new_snapshots(
                 raise NeedsPerson(f"{new[-1].name} and {snapshot.name} are different boards of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         elif known and snapshot.at in moments:
-            if not moments[snapshot.at] and not store.is_known(known, snapshot):
+            if not moments[snapshot.at] and not store.is_known(filling, known, snapshot):
                 raise NeedsPerson(f"{snapshot.name}: the history has another {kind} board of {_iso(snapshot.at)}")
             report(snapshot, Applied("skipped"))
         else:

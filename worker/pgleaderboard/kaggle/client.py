@@ -158,7 +158,7 @@ class Kaggle:
                     session.sign_in()
                     yield session
                 except FAILURES as error:
-                    raise explain(error, slug, self.timeout, session.redact) from error
+                    raise explain(error, slug, self.timeout, session.redact, self.credential.about) from error
         except BaseException:
             session.close()
             raise

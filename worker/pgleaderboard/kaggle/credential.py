@@ -6,8 +6,9 @@ import base64
 import hashlib
 import json
 import os
+import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Credential:
     """A token, a user name with its key, or the OAuth file whose access token the SDK renews.
 
-    source: where it comes from, for people. refresh_token: the part of oauth_file that stays the same.
+    source: where it comes from, for people. refresh_token: the part of oauth_file that stays the same. others: the sources
+    of those that were found, too, and are not used.
     """
 
     source: str
@@ -30,12 +32,28 @@ class Credential:
     key: str | None = field(default=None, repr=False)
     oauth_file: Path | None = None
     refresh_token: str | None = field(default=None, repr=False)
+    others: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of a hash: tell two credentials apart without giving them away."""
         secret = self.token or self.refresh_token or f"{self.username}:{self.key}"
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+    @property
+    def about(self) -> str:
+        """Which one is used, which ones are not, and what may be wrong with it; for whoever Kaggle refuses."""
+        parts = [f"used: {self.source}"]
+        if self.others:
+            parts.append(f"also found: {', '.join(self.others)}")
+        secret = self.token or self.key or ""
+        if secret[:1] in ("'", '"') or secret[-1:] in ("'", '"'):
+            parts.append("there are quotes around it: remove them")
+        elif self.token and re.fullmatch("[0-9a-f]{32}", self.token):
+            parts.append("it is a key of 32 digits and no token: set it as KAGGLE_KEY, with KAGGLE_USERNAME")
+        elif self.key and self.key.startswith("KGAT_"):
+            parts.append("its key is an access token (KGAT_…): set it as KAGGLE_API_TOKEN")
+        return "; ".join(parts)
 
     def redact(self, text: str, access_token: str | None = None) -> str:
         """Replace the secret in a text that Kaggle may have echoed, in every form in which it is sent."""
@@ -49,45 +67,112 @@ class Credential:
 def find_credential(settings: Settings) -> Credential | None:
     """Look for a credential in Kaggle's own order of precedence. None if there is none.
 
-    The order: KAGGLE_API_TOKEN (a token, or the path of a file with one), ~/.kaggle/access_token, KAGGLE_USERNAME
-    with KAGGLE_KEY, kaggle.json, the OAuth file of `kaggle auth login`. Source: kaggle 2.2.4, `authenticate`.
-    Raises NeedsPerson if kaggle.json or the OAuth file cannot be used.
+    The order: KAGGLE_API_TOKEN (a token, or the path of a file with one), ~/.kaggle/access_token, a user name and a key
+    (KAGGLE_USERNAME and KAGGLE_KEY go before those of kaggle.json, each for itself), the OAuth file of
+    `kaggle auth login`. A file without them is passed by. Source: kaggle 2.2.4, `authenticate`.
+    Raises NeedsPerson where none can be used, naming the file that cannot.
     """
-    folder = Path(os.path.expanduser("~/.kaggle"))  # as it stands for a user without a home
-    if settings.kaggle_api_token:
-        token_or_path = settings.kaggle_api_token.get_secret_value()
-        if not os.path.isfile(token_or_path):
-            return Credential("KAGGLE_API_TOKEN", token=token_or_path.strip())
-        if token := Path(token_or_path).read_text().strip():
-            return Credential(f"the file in KAGGLE_API_TOKEN, {token_or_path}", token=token)
-    for file in (folder / "access_token", folder / "access_token.txt"):
-        if file.is_file() and (token := file.read_text().strip()):
+    usable: list[Credential] = []
+    refusals: list[NeedsPerson] = []
+    for look in (_given_token, _token_file, _name_and_key, _login):
+        try:
+            credential = look(settings)
+        except NeedsPerson as refusal:
+            if look is _given_token:  # which goes before everything
+                raise
+            refusals.append(refusal)
+        else:
+            usable += [credential] if credential else []
+    if not usable and refusals:
+        raise refusals[0]
+    return replace(usable[0], others=tuple(other.source for other in usable[1:])) if usable else None
+
+
+def _given_token(settings: Settings) -> Credential | None:
+    if not settings.kaggle_api_token:
+        return None
+    token_or_path = settings.kaggle_api_token.get_secret_value()
+    if not os.path.isfile(token_or_path):
+        return Credential("KAGGLE_API_TOKEN", token=_one_line("KAGGLE_API_TOKEN", token_or_path))
+    source = f"the file in KAGGLE_API_TOKEN, {token_or_path}"
+    token = _one_line(source, _text_of(Path(token_or_path)))
+    return Credential(source, token=token) if token else None
+
+
+def _token_file(settings: Settings) -> Credential | None:
+    for file in (_folder() / "access_token", _folder() / "access_token.txt"):
+        if os.path.isfile(file) and (token := _one_line(str(file), _text_of(file))):
             return Credential(str(file), token=token)
-    if settings.kaggle_username and settings.kaggle_key:
-        key = settings.kaggle_key.get_secret_value()
-        return Credential("KAGGLE_USERNAME and KAGGLE_KEY", username=settings.kaggle_username, key=key)
-    config = settings.kaggle_config_dir or folder
-    if config == folder and not config.exists() and sys.platform.startswith("linux"):
-        config = Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "kaggle"
-    if (file := config / "kaggle.json").is_file():
-        if not (values := _strings(file, "username", "key")):
-            raise NeedsPerson(f"cannot read the Kaggle credential in {file}: it must be JSON with username and key")
-        return Credential(str(file), username=values[0], key=values[1])
-    if (file := folder / "credentials.json").is_file():
-        if not (values := _strings(file, "refresh_token")):
-            raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
-        return Credential(str(file), oauth_file=file, refresh_token=values[0])
     return None
 
 
-def _strings(file: Path, *names: str) -> list[str] | None:
-    """The values of these keys in a JSON file. None unless all are strings with something in them.
+def _name_and_key(settings: Settings) -> Credential | None:
+    given = {
+        "username": settings.kaggle_username,
+        "key": settings.kaggle_key and settings.kaggle_key.get_secret_value(),
+    }
+    names = " and ".join(f"KAGGLE_{name.upper()}" for name, value in given.items() if value)
+    stored: dict[str, str] = {}
+    source = names
+    if not all(given.values()):
+        config = settings.kaggle_config_dir or _folder()
+        if config == _folder() and not config.exists() and sys.platform.startswith("linux"):
+            config = Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "kaggle"
+        file = config / "kaggle.json"
+        if not os.path.isfile(file):
+            return None
+        source = f"{file} with {names}" if names else str(file)
+        stored = _strings(file, "username", "key")
+        if not all(given[name] or stored.get(name) for name in given):
+            raise NeedsPerson(f"cannot read the Kaggle credential in {file}: it must be JSON with username and key")
+    username, key = (_one_line(source, given[name] or stored[name]) for name in ("username", "key"))
+    return Credential(source, username=username, key=key)
+
+
+def _login(settings: Settings) -> Credential | None:
+    file = _folder() / "credentials.json"
+    if not os.path.isfile(file):
+        return None
+    refresh_token = _strings(file, "refresh_token").get("refresh_token")
+    if not refresh_token:
+        raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
+    return Credential(str(file), oauth_file=file, refresh_token=refresh_token)
+
+
+def _folder() -> Path:
+    return Path(os.path.expanduser("~/.kaggle"))  # as it stands for a user without a home
+
+
+def _text_of(file: Path) -> str:
+    """The text of a file, in UTF-8 or, as PowerShell writes it, in UTF-16 with a byte-order mark."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise NeedsPerson(f"cannot read {file}: {error.strerror or error}") from None
+    try:
+        return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise NeedsPerson(f"cannot read {file}: it is not text in UTF-8") from None
+
+
+def _one_line(source: str, text: str) -> str:
+    """A secret without the space around it. Raises NeedsPerson where it cannot be one, without a part of it."""
+    secret = text.strip()
+    if len(lines := secret.splitlines()) > 1:
+        raise NeedsPerson(f"{source} holds {len(lines)} lines instead of one")
+    if not (secret.isascii() and secret.isprintable()):
+        raise NeedsPerson(f"{source} holds characters that no credential of Kaggle's has")
+    return secret
+
+
+def _strings(file: Path, *names: str) -> dict[str, str]:
+    """The values of these keys in a JSON file, as far as they are strings with something in them.
 
     The error is dropped: its text may quote a secret.
     """
     try:
-        stored = json.loads(file.read_text())
-        values = [stored[name] for name in names]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return values if all(isinstance(value, str) and value for value in values) else None
+        stored = json.loads(_text_of(file))
+    except ValueError:
+        return {}
+    values = {name: stored.get(name) for name in names} if isinstance(stored, dict) else {}
+    return {name: value for name, value in values.items() if isinstance(value, str) and value}

@@ -25,15 +25,18 @@ MAX_RETRY_AFTER = timedelta(hours=24)  # more is taken for a mistake
 Redact = Callable[[str], str]
 
 
-def explain(error: Exception, slug: str | None, timeout: float, redact: Redact) -> PgleaderboardError:
+def explain(
+    error: Exception, slug: str | None, timeout: float, redact: Redact, about: str = ""
+) -> PgleaderboardError:
     """Turn what a request raised into an error for the user.
 
-    slug: the competition, None if the request was not about one. timeout: seconds, as set for the request.
+    slug: the competition, None if the request was not about one. timeout: seconds, as set for the request. about: which
+    credential was used.
     """
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Transient("this machine has no space left for the download")
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        return _explain_status(error.response, slug, redact)
+        return _explain_status(error.response, slug, redact, about)
     text = str(error)
     no_answer = Transient(f"Kaggle did not answer for {timeout:g} s")
     match error:
@@ -61,7 +64,9 @@ def explain(error: Exception, slug: str | None, timeout: float, redact: Redact) 
     return Transient("Kaggle's answer cannot be understood; Kaggle may be under maintenance")
 
 
-def _explain_status(response: requests.Response, slug: str | None, redact: Redact) -> PgleaderboardError:
+def _explain_status(
+    response: requests.Response, slug: str | None, redact: Redact, about: str
+) -> PgleaderboardError:
     status = status_of(response)
     message = _message(response, redact)
     pause = retry_after(response.headers.get("Retry-After"))
@@ -74,7 +79,10 @@ def _explain_status(response: requests.Response, slug: str | None, redact: Redac
     if status in (408, 425) or status >= 500:
         return Transient(f"Kaggle failed with status {status}{message}", retry_after=pause)
     if status == 401:
-        return NeedsPerson("Kaggle does not accept the credential (401): it may have expired; make a new one")
+        return NeedsPerson(
+            "Kaggle does not accept the credential (401): it may have expired; make a new one"
+            + (f" ({about})" if about else "")
+        )
     if slug is None:
         return NeedsPerson(f"Kaggle refused the request (status {status}){message}")
     says = f"; Kaggle says{message}" if message else ""

@@ -80,6 +80,8 @@ class Session:
         http = client.http_client()
         http._endpoint = self.url  # the SDK knows only its own hosts
         http._init_session()
+        if not token:  # the SDK would look for a token of its own
+            http._session.auth = (username, key) if username and key else None
         adapter = Adapter(self.timeout, self.sockets, self.answered)
         http._session.mount("https://", adapter)
         http._session.mount("http://", adapter)

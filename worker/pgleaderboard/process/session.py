@@ -66,7 +66,7 @@ class Configuration:
     url: the database, perhaps through a pooler. direct_url: the same one without. requests_per_minute: Kaggle's budget
     for all workers together, 0 = no limit. limit: bytes of one board, unpacked. runs_for: how long runs that changed
     nothing are kept. history_for: how long closed versions of entries are kept, None = for ever. follow_up: how long
-    a completed competition is synced every sync_interval after its final sync, then hourly, then daily, None = as
+    a completed competition is synced every sync_interval after its end, then hourly, then daily, then weekly, None = as
     kaggle_internal.sync_pace says. ended: is called with the outcome and the seconds of each attempt.
     """
 
@@ -78,7 +78,7 @@ class Configuration:
     limit: int
     runs_for: timedelta
     history_for: timedelta | None = None
-    follow_up: tuple[timedelta, timedelta, timedelta] | None = None
+    follow_up: tuple[timedelta, timedelta, timedelta, timedelta] | None = None
     ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
 

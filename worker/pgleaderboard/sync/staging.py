@@ -42,10 +42,11 @@ class Staging:
             self._connection.execute("SELECT kaggle_internal.prepare_staging(%s)", (EXTRA_COLUMNS,))
             yield
 
-    def load(self, layout: Layout, chunks: Iterable[bytes]) -> None:
+    def load(self, layout: Layout, chunks: Iterable[bytes], direction: LiteralString, *values: object) -> None:
         """Copy a file's rows, and check them as a whole.
 
-        chunks: the CSV from its beginning, header included.
+        chunks: the CSV from its beginning, header included. direction: an expression, with its values: whether higher
+        scores are better, as the competition says; it is needed where the file has no ranks.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
         columns = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
@@ -62,10 +63,12 @@ class Staging:
             raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error)}") from error
         contradiction = value(
             self._connection,
-            "SELECT kaggle_internal.check_staging(%s, %s, %s)",
+            "SELECT kaggle_internal.check_staging(%s, %s, %s, CASE WHEN %s THEN NULL ELSE " + direction + " END)",
             layout.ranked,
             order.GAP,
             list(layout.unknown),
+            layout.ranked,
+            *values,
         )
         if contradiction:
             raise NeedsPerson(contradiction)
@@ -85,8 +88,15 @@ class Staging:
             "FROM (SELECT " + board + " AS id) b CROSS JOIN LATERAL kaggle_internal.compare_staging(b.id) c "
             "WHERE b.id IS NOT NULL"
         )
-        keys, fixed, news, gone, first = connection.execute(query, values, binary=True).fetchone() or [None] * 5
+        try:
+            keys, fixed, news, gone, first = connection.execute(query, values, binary=True).fetchone() or [None] * 5
+        except psycopg.DataError:
+            connection.execute("ROLLBACK TO SAVEPOINT reading")
+            self._check_dates()
+            raise
         connection.execute("ROLLBACK TO SAVEPOINT reading")
+        if keys is None:  # nothing was compared yet
+            self._check_dates()
         news = array("q", (position - first for position in news or ()))
         lines = [
             f"{first + index}\t{_NULL}\t{_NULL if key is None else key}\t{ended}\n"
@@ -98,6 +108,11 @@ class Staging:
                 for start in range(0, len(lines), _LINES_AT_ONCE):
                     copy.write("".join(lines[start : start + _LINES_AT_ONCE]))
         return bool(lines)
+
+    def _check_dates(self) -> None:
+        wrong: str | None = value(self._connection, "SELECT kaggle_internal.unreadable_date()")
+        if wrong:
+            raise NeedsPerson(f"the leaderboard cannot be read: {wrong}")
 
 
 def _unpacked(keys: bytes | None) -> array[int]:

@@ -210,7 +210,7 @@ class Store:
         with self._pool.connection() as connection, self._counted():
             staging = Staging(connection)
             with staging.transaction():
-                staging.load(board.layout, chunks)
+                staging.load(board.layout, chunks, "kaggle_internal.direction_of_run(%s)", run_id)
                 staging.place("kaggle_internal.board_of_run(%s, %s)", run_id, board.kind)
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection).execute(
