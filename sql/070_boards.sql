@@ -206,7 +206,7 @@ $$;
 COMMENT ON FUNCTION kaggle_internal.direction_of_run(bigint) IS 'Whether higher scores are better, as the competition says that a running attempt syncs; null = it does not.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.compare_staging(
-    board_id bigint, OUT keys bytea, OUT fixed bytea, OUT news bigint[], OUT gone bigint[])
+    board_id bigint, OUT keys bytea, OUT fixed bytea, OUT news bytea, OUT gone bigint[])
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp
 SET plan_cache_mode = force_custom_plan SET enable_mergejoin = off AS $$
 #variable_conflict use_column
@@ -233,11 +233,11 @@ BEGIN
     )
     SELECT string_agg(int8send(coalesce(c.order_key, '-9223372036854775808'::bigint)), '') FILTER (WHERE c.position IS NOT NULL),
            string_agg(int8send(c.fixed_key), ''),
-           array_agg(c.position) FILTER (WHERE c.has_news AND c.position IS NOT NULL AND c.old_team_id IS NOT NULL),
+           string_agg(int8send(c.position), '') FILTER (WHERE c.has_news AND c.position IS NOT NULL AND c.old_team_id IS NOT NULL),
            array_agg(c.old_team_id) FILTER (WHERE c.position IS NULL)
     INTO keys, fixed, news, gone FROM compared c;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.compare_staging(bigint) IS 'Compares the staged rows with the entries of a board and those of pg_temp.base_rows_1, one of which is empty. keys: the order keys that the staged teams have there, in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. fixed: the staged rows'' own keys, null for a file. news: positions of the teams that were there with other facts. gone: teams that are not staged.';
+COMMENT ON FUNCTION kaggle_internal.compare_staging(bigint) IS 'Compares the staged rows with the entries of a board and those of pg_temp.base_rows_1, one of which is empty. keys: the order keys that the staged teams have there, in the file''s order, eight bytes each, big-endian; the smallest bigint for a team that is new. fixed: the staged rows'' own keys, null for a file. news: positions of the teams that were there with other facts, as keys. gone: teams that are not staged.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.board_for(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

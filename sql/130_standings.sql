@@ -31,17 +31,26 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS 'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
-RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
-               competitions_entered bigint, last_submission_at timestamptz)
+CREATE OR REPLACE FUNCTION kaggle_internal.observed(board kaggle.boards, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT CASE WHEN board.observed_at <= observed.at THEN board.observed_at
+                ELSE (SELECT max(r.observed_at) FROM sync_runs r
+                      WHERE r.board_id = board.id AND r.observed_at <= observed.at AND NOT r.is_merged) END
+$$;
+COMMENT ON FUNCTION kaggle_internal.observed(kaggle.boards, timestamptz) IS 'When a board was seen last, until a moment.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.results(event_id bigint, at timestamptz)
+RETURNS TABLE (who text, name text, competition_id bigint, kaggle_competition_id text, board text, team_id bigint,
+               team_name text, place bigint, teams bigint, score numeric, last_submission_at timestamptz,
+               observed_at timestamptz, counted_by text, weight numeric, points numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     event events;
     has_roster constant boolean := EXISTS (SELECT FROM event_participants r
-                                           WHERE r.event_id = standing.event_id AND NOT r.excluded);
+                                           WHERE r.event_id = results.event_id AND NOT r.excluded);
 BEGIN
-    SELECT * INTO event FROM events e WHERE e.id = standing.event_id;
+    SELECT * INTO event FROM events e WHERE e.id = results.event_id;
     RETURN QUERY
     -- One pass from the entries to the users, without a join: the planner knows nothing of how many there are.
     WITH roster AS MATERIALIZED (
@@ -51,21 +60,22 @@ BEGIN
         SELECT lower(r.kaggle_username COLLATE "C") AS who
         FROM event_participants r WHERE r.event_id = event.id AND r.excluded
     ), counted AS MATERIALIZED (
-        SELECT c.id AS competition_id, (b.board).id AS board_id,
+        SELECT c.id AS competition_id, (b.board).slug, (b.board).kind, (b.board).id AS board_id,
+               observed(b.board, results.at) AS observed_at,
                coalesce(x.rating_weight, c.rating_weight) AS weight,
                coalesce(x.points_for_perfect_score, c.points_for_perfect_score) AS perfect,
                coalesce(x.metric_min_value, c.metric_min_value) AS lowest,
                coalesce(x.metric_max_value, c.metric_max_value) AS highest,
-               known_direction(c, b.board, standing.at) AS higher_is_better
+               known_direction(c, b.board, results.at) AS higher_is_better
         FROM event_competitions x
         JOIN competitions c ON c.id = x.competition_id
-        CROSS JOIN LATERAL (SELECT known_board(c, standing.at) AS board OFFSET 0) b
+        CROSS JOIN LATERAL (SELECT known_board(c, results.at) AS board OFFSET 0) b
         WHERE x.event_id = event.id AND (b.board).id IS NOT NULL
     ), taking_part AS (
-        SELECT k.*, v.order_key, v.score, v.last_submission_at, v.member_usernames,
+        SELECT k.*, v.team_id, v.team_name, v.order_key, v.score, v.last_submission_at, v.member_usernames,
                row_number() OVER (PARTITION BY k.competition_id ORDER BY v.order_key) AS nth,
                count(*) OVER (PARTITION BY k.competition_id) AS teams
-        FROM counted k CROSS JOIN LATERAL versions(k.board_id, standing.at) v
+        FROM counted k CROSS JOIN LATERAL versions(k.board_id, results.at) v
         WHERE NOT v.is_benchmark AND v.score IS NOT NULL
           AND (event.only_since_start AND v.last_submission_at < event.start_date) IS NOT TRUE
           AND CASE WHEN has_roster THEN EXISTS (SELECT FROM unnest(v.member_usernames) AS name
@@ -76,47 +86,58 @@ BEGIN
     ), ranked AS (
         SELECT t.*, min(t.nth) OVER (PARTITION BY t.competition_id, t.score) AS best,
                count(*) OVER (PARTITION BY t.competition_id, t.score) AS equals,
-               least(greatest(t.score, t.lowest), t.highest) AS bounded
+               least(greatest(t.score, t.lowest), t.highest) AS bounded,
+               CASE WHEN event.points_by_place IS NOT NULL THEN 'table'
+                    WHEN t.lowest IS NOT NULL AND t.higher_is_better IS NOT NULL THEN 'score' ELSE 'place' END AS counted_by
         FROM taking_part t
     ), earned AS (
         -- Multiplied first and divided last, with decimals to spare: what comes out even is exact.
-        SELECT r.competition_id, r.order_key, r.last_submission_at, r.member_usernames,
-               r.weight
-               * CASE WHEN event.points_by_place IS NOT NULL THEN
-                        coalesce((SELECT sum(p) FROM unnest(event.points_by_place[r.best:r.best + r.equals - 1]) p), 0)
-                        * 1.000000000000000000000000 / r.equals
-                    WHEN r.lowest IS NOT NULL AND r.higher_is_better IS NOT NULL THEN
-                        r.perfect * (CASE WHEN r.higher_is_better THEN r.bounded - r.lowest
-                                          ELSE r.highest - r.bounded END)
-                        * 1.000000000000000000000000 / (r.highest - r.lowest)
-                    WHEN r.teams = 1 THEN r.perfect
-                    ELSE r.perfect * (r.teams - r.best) * 1.000000000000000000000000 / (r.teams - 1)
+        SELECT r.*, r.weight * CASE r.counted_by
+                   WHEN 'table' THEN
+                       coalesce((SELECT sum(p) FROM unnest(event.points_by_place[r.best:r.best + r.equals - 1]) p), 0)
+                       * 1.000000000000000000000000 / r.equals
+                   WHEN 'score' THEN
+                       r.perfect * (CASE WHEN r.higher_is_better THEN r.bounded - r.lowest ELSE r.highest - r.bounded END)
+                       * 1.000000000000000000000000 / (r.highest - r.lowest)
+                   ELSE CASE r.teams WHEN 1 THEN r.perfect
+                             ELSE r.perfect * (r.teams - r.best) * 1.000000000000000000000000 / (r.teams - 1) END
                END AS points
         FROM ranked r
-    ), result AS (
-        -- Who stands in two teams of one board has the better placed one's points.
-        SELECT DISTINCT ON (lower(name COLLATE "C"), e.competition_id)
-               lower(name COLLATE "C") AS who, name, e.points, e.last_submission_at
-        FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS name
-        WHERE name <> '' AND (has_roster OR lower(name COLLATE "C") NOT IN (SELECT x.who FROM excluded x))
-        ORDER BY lower(name COLLATE "C"), e.competition_id, e.order_key, name COLLATE "C"
-    ), total AS (
+    )
+    -- Who stands in two teams of one board has the better placed one's points.
+    SELECT DISTINCT ON (lower(m.name COLLATE "C"), e.competition_id)
+           lower(m.name COLLATE "C"), m.name, e.competition_id, e.slug, e.kind, e.team_id, e.team_name, e.best, e.teams,
+           e.score, e.last_submission_at, e.observed_at, e.counted_by, e.weight, e.points
+    FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS m (name)
+    WHERE m.name <> '' AND CASE WHEN has_roster THEN lower(m.name COLLATE "C") IN (SELECT o.who FROM roster o)
+                                ELSE lower(m.name COLLATE "C") NOT IN (SELECT x.who FROM excluded x) END
+    ORDER BY lower(m.name COLLATE "C"), e.competition_id, e.order_key, m.name COLLATE "C";
+END $$;
+COMMENT ON FUNCTION kaggle_internal.results(bigint, timestamptz) IS 'What each person earns in each competition of an event, as the boards were at a moment; infinity = now. who: the name in lower case. place: the best rank of the score among those who take part. The rules are in the comment of kaggle.event_standings.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
+RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
+               competitions_entered bigint, last_submission_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    WITH total AS (
         SELECT r.who, min(r.name COLLATE "C") AS name, sum(r.points) AS points, count(*) AS entered,
                max(r.last_submission_at) AS last_submission_at
-        FROM result r GROUP BY r.who
+        FROM results(standing.event_id, standing.at) r GROUP BY r.who
+    ), roster AS (
+        SELECT lower(r.kaggle_username COLLATE "C") AS who
+        FROM event_participants r WHERE r.event_id = standing.event_id AND NOT r.excluded
     ), summed AS (
         SELECT coalesce(p.kaggle_username, t.name) AS kaggle_username, p.display_name,
                p.kaggle_username IS NOT NULL AS is_registered, round(coalesce(t.points, 0), 6) AS points,
                coalesce(t.entered, 0) AS entered, t.last_submission_at
         FROM total t FULL JOIN roster o ON o.who = t.who
         LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = coalesce(o.who, t.who)
-        WHERE o.who IS NOT NULL OR NOT has_roster
     )
     SELECT rank() OVER (ORDER BY s.points DESC, s.entered DESC, s.last_submission_at NULLS LAST) AS place,
            s.kaggle_username, s.display_name, s.is_registered, s.points, s.entered, s.last_submission_at
     FROM summed s
-    ORDER BY place, lower(s.kaggle_username COLLATE "C");
-END $$;
+    ORDER BY place, lower(s.kaggle_username COLLATE "C")
+$$;
 COMMENT ON FUNCTION kaggle_internal.standing(bigint, timestamptz) IS 'The standing of an event as it was at a moment; infinity = now. The rules are in the comment of kaggle.event_standings.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.check_standing(event_id bigint, at timestamptz) RETURNS text
@@ -155,27 +176,82 @@ COMMENT ON COLUMN kaggle.event_standings.points IS 'Sum over the event''s compet
 COMMENT ON COLUMN kaggle.event_standings.competitions_entered IS 'On how many boards of the event a team of the user takes part.';
 COMMENT ON COLUMN kaggle.event_standings.last_submission_at IS 'The latest last submission of the user''s teams.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.event_at(event_slug text, at timestamptz) RETURNS kaggle.events
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    event events;
+    pruned text;
+BEGIN
+    SELECT * INTO event FROM events v WHERE v.slug = lower(event_slug COLLATE "C");
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', event_slug),
+            HINT = 'SELECT slug FROM kaggle.events; lists them.';
+    END IF;
+    pruned := check_standing(event.id, event_at.at);
+    IF pruned IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = pruned,
+            HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
+    END IF;
+    RETURN event;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.event_at(text, timestamptz) IS 'The event of a slug. Raises no_data_found for an unknown one, and where its boards at a moment were pruned.';
+
 CREATE OR REPLACE FUNCTION kaggle.event_standings_as_of(event_slug text, at timestamptz)
 RETURNS SETOF kaggle.event_standings
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    event events;
-    pruned text;
+    event constant events := event_at($1, $2);
 BEGIN
-    SELECT * INTO event FROM events v WHERE v.slug = lower($1 COLLATE "C");
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $1),
-            HINT = 'SELECT slug FROM kaggle.events; lists them.';
-    END IF;
-    pruned := check_standing(event.id, $2);
-    IF pruned IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = pruned,
-            HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
-    END IF;
     RETURN QUERY
     SELECT event.id, event.slug, s.place, s.kaggle_username, s.display_name, s.is_registered, s.points,
            s.competitions_entered, s.last_submission_at
     FROM standing(event.id, $2) s;
 END $$;
 COMMENT ON FUNCTION kaggle.event_standings_as_of(text, timestamptz) IS 'The standing of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_standings. Who is registered, and what counts, is as it is now.';
+
+CREATE OR REPLACE VIEW kaggle.event_results AS
+SELECT v.id AS event_id, v.slug AS event_slug,
+       coalesce(p.kaggle_username, min(r.name COLLATE "C") OVER (PARTITION BY v.id, r.who)) AS kaggle_username,
+       r.competition_id, r.kaggle_competition_id, r.board, r.team_id, r.team_name, r.place, r.teams, r.score,
+       r.last_submission_at, r.observed_at, r.counted_by, r.weight, r.points
+FROM kaggle.events v
+CROSS JOIN LATERAL (
+    SELECT coalesce(v.frozen_at, CASE WHEN v.end_date <= statement_timestamp() THEN v.end_date END, 'infinity') AS at
+    OFFSET 0) AS shown
+CROSS JOIN LATERAL kaggle_internal.results(v.id, shown.at) AS r
+LEFT JOIN kaggle.participants p ON lower(p.kaggle_username COLLATE "C") = r.who
+WHERE kaggle_internal.check_standing(v.id, shown.at) IS NULL;
+COMMENT ON VIEW kaggle.event_results IS 'Why somebody stands where: what each person earns in each competition of an event, of the same boards as kaggle.event_standings, whose points are round(sum(points), 6).';
+COMMENT ON COLUMN kaggle.event_results.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle.event_results.event_slug IS 'Its slug.';
+COMMENT ON COLUMN kaggle.event_results.kaggle_username IS 'The person.';
+COMMENT ON COLUMN kaggle.event_results.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle.event_results.kaggle_competition_id IS 'Its slug.';
+COMMENT ON COLUMN kaggle.event_results.board IS 'public or private.';
+COMMENT ON COLUMN kaggle.event_results.team_id IS 'The person''s team; the better placed one of two.';
+COMMENT ON COLUMN kaggle.event_results.team_name IS 'Its name.';
+COMMENT ON COLUMN kaggle.event_results.place IS 'The best rank of its score among those who take part.';
+COMMENT ON COLUMN kaggle.event_results.teams IS 'How many take part.';
+COMMENT ON COLUMN kaggle.event_results.score IS 'The team''s score.';
+COMMENT ON COLUMN kaggle.event_results.last_submission_at IS 'Its last submission.';
+COMMENT ON COLUMN kaggle.event_results.observed_at IS 'The moment of the board.';
+COMMENT ON COLUMN kaggle.event_results.counted_by IS 'table (points_by_place of the event), score, or place.';
+COMMENT ON COLUMN kaggle.event_results.weight IS 'rating_weight.';
+COMMENT ON COLUMN kaggle.event_results.points IS 'What it earns, not rounded.';
+
+CREATE OR REPLACE FUNCTION kaggle.event_results_as_of(event_slug text, at timestamptz)
+RETURNS SETOF kaggle.event_results
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    event constant events := event_at($1, $2);
+BEGIN
+    RETURN QUERY
+    SELECT event.id, event.slug, coalesce(p.kaggle_username, min(r.name COLLATE "C") OVER (PARTITION BY r.who)),
+           r.competition_id, r.kaggle_competition_id, r.board, r.team_id, r.team_name, r.place, r.teams, r.score,
+           r.last_submission_at, r.observed_at, r.counted_by, r.weight, r.points
+    FROM results(event.id, $2) r
+    LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = r.who;
+END $$;
+COMMENT ON FUNCTION kaggle.event_results_as_of(text, timestamptz) IS 'What each person earned in each competition of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_results.';

@@ -64,7 +64,7 @@ BEGIN
     REVOKE EXECUTE ON FUNCTION kaggle.prune_history(interval, integer) FROM pgleaderboard_editor;
     -- What a view calls is checked against whoever reads it, though nobody can name it without USAGE on its schema.
     GRANT EXECUTE ON FUNCTION kaggle_internal.live_workers(), kaggle_internal.request_holds(text, kaggle.competitions),
-        kaggle_internal.standing(bigint, timestamptz),
+        kaggle_internal.standing(bigint, timestamptz), kaggle_internal.results(bigint, timestamptz),
         kaggle_internal.check_standing(bigint, timestamptz), kaggle_internal.lower_all(text[]),
         kaggle_internal.ranks_a_day_ago(bigint) TO pgleaderboard_reader, pgleaderboard_editor;
 

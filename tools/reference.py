@@ -28,6 +28,7 @@ READ = (
     "participant_results",
     "unmatched_participants",
     "event_standings",
+    "event_results",
 )
 ASKING = ("sync_now", "wait_for_sync", "import_competitions", "import_participants")
 PAST = (
@@ -40,7 +41,7 @@ PAST = (
     "shakeup",
     "medal",
 )
-STANDINGS = ("event_standings_as_of",)
+STANDINGS = ("event_standings_as_of", "event_results_as_of")
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")
 KNOWN = ("boards", "leaderboard_entries", "leaderboard_history", "participant_entries")

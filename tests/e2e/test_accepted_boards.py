@@ -99,9 +99,9 @@ ACCEPTED: dict[str, tuple[bytes, list[Row]]] = {
             end="\r\n",
         ),
         [
-            but(BADGERS, rank=1, count=None, members=[]),
-            (2, 13, "Cats", "2026-01-30 00:00:00", "0.70", None, [], False),
-            but(OTTERS, rank=3, count=None, members=[]),
+            but(OTTERS, rank=1, count=None, members=[]),
+            but(BADGERS, rank=2, count=None, members=[]),
+            (3, 13, "Cats", "2026-01-30 00:00:00", "0.70", None, [], False),
         ],
     ),
     "the header alone": (text(), []),

@@ -258,7 +258,7 @@ def test_wait_for_sync_lets_a_migration_pass(db: Connection, connect: Callable[[
     """ALTER TABLE would wait for it, every sync for ALTER TABLE, and it for a sync: it gives way, and says to whom."""
     insert(db)
     migrating = connect()
-    waiting = threading.Thread(target=lambda: migrating.execute("ALTER TABLE kaggle.sync_runs ADD COLUMN note text"))
+    waiting = threading.Thread(target=lambda: migrating.execute("ALTER TABLE kaggle.sync_runs ADD COLUMN remark text"))
     asked = connect()
 
     with ThreadPoolExecutor() as pool:

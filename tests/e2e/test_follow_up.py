@@ -51,7 +51,7 @@ def due_after(db: Connection, ago: timedelta) -> Any:
 
 
 def test_it_is_asked_every_interval_then_hourly_daily_weekly_then_no_more(db: Connection, worker: MakeWorker) -> None:
-    """5 minutes apart for 2 hours, hourly for a day, daily for 30 days, weekly for a year; and the status says when next."""
+    """5 minutes apart for 2 hours, hourly for a day, daily for 30 days, weekly for a year; and it is told."""
     with worker():
         insert(db)
         synced(db)

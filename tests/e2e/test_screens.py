@@ -166,6 +166,25 @@ def test_only_an_events_people(run: Run, db: Connection, syncs: Syncs) -> None:
     assert said(run("board", "a-board", "--event", "nihgt")) == "no event 'nihgt': did you mean night?"
 
 
+def test_why_somebody_stands_where(run: Run, db: Connection, compete: Callable[..., Syncs]) -> None:
+    """--explain: a line for each competition, those too that were not entered or have no board."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    compete("a-board", event_id=1).sync(zip_of(teams(1, 2, 3)))
+    compete("b-board", event_id=1).sync(zip_of(teams(2, 3)))
+    compete("c-board", event_id=1)
+    shown = run("standings", "night", "--explain", "@USER1").stdout.splitlines()
+    assert shown[0] == "user1 \u00b7 place 3 with 100.000000 points \u00b7 Night \u00b7 live"
+    cells = [re.split(r"  +", line.strip()) for line in shown[2:]]
+    assert cells[0][:6] == ["COMPETITION", "PLACE", "SCORE", "COUNTED BY", "WEIGHT", "POINTS"]
+    assert [line[:2] + line[3:6] for line in cells[1:2]] == [["a-board", "1 of 3", "place", "1.0", "100.000000"]]
+    assert cells[2:] == [["b-board", "not entered", "0"], ["c-board", "no board yet", "0"]]
+    told = json.loads(run("standings", "night", "--explain", "user1", "--json").stdout)
+    assert (told["person"]["place"], told["not_entered"]) == (3, ["b-board", "c-board"])
+    assert said(run("standings", "night", "--explain", "user11")) == (
+        "nobody called 'user11' is ranked in night: did you mean user1 or user3 or user2?"
+    )
+
+
 def test_a_board_that_is_not_there_yet(run: Run, syncs: Syncs) -> None:
     """One line that says why; a misspelt slug is told the right one; --watch shows no file."""
     assert said(run("board", "a-board")) == "a-board has no board yet: its sync is off"

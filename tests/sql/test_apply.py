@@ -91,7 +91,7 @@ def test_files_from_before_2023(syncs: Syncs) -> None:
     """In a file without ranks a team's last row counts, at the first sync and at every later one."""
     one, two, three, four, five = (entry.but(submission_count=None, members=()) for entry in teams(1, 2, 3, 4, 5))
     files = [
-        ([one, two, one.but(score=Decimal("0.7")), three], [two, one.but(score=Decimal("0.7")), three]),
+        ([one, two, one.but(score=Decimal("0.7")), three], [one.but(score=Decimal("0.7")), two, three]),
         ([one, five, three, two, two, one, four], [five, three, two, one, four]),
         ([four, one, five, four, three], [one, five, four, three]),
         ([three, one, five, three, four], [one, five, three, four]),
@@ -340,9 +340,9 @@ def test_a_board_has_no_more_rows_than_there_are_keys(db: Connection, ranked: bo
         with db.transaction():
             db.execute("SELECT kaggle_internal.prepare_staging(1)")
             db.execute(stage, (6 + rows,))
-            assert db.execute("SELECT kaggle_internal.check_staging(%s, %s, '{}', NULL)", (ranked, order.GAP)).fetchone() == (
-                refused,
-            )
+            assert db.execute(
+                "SELECT kaggle_internal.check_staging(%s, %s, '{}', NULL)", (ranked, order.GAP)
+            ).fetchone() == (refused,)
 
 
 def test_private_after_public(syncs: Syncs) -> None:

@@ -651,7 +651,7 @@ def test_files_from_before_2023(world: World) -> None:
     ]
     world.backfill(slug, *files)
     assert world.board(slug, at(10)) == shown([two, one.but(score=Decimal("0.6"))])
-    assert world.board(slug, at(20)) == shown([two, one.but(score=Decimal("0.7")), three])
+    assert world.board(slug, at(20)) == shown([one.but(score=Decimal("0.7")), two, three])
     assert world.board(slug, at(30)) == shown(teams(3, 1, 2))
 
 

@@ -233,8 +233,8 @@ def test_workers_that_disagree_are_named(db: Connection) -> None:
     db.execute("SELECT kaggle_internal.unregister_worker(%s)", (one,))
     assert db.execute(problems).fetchone() == ([None, None],)
     phases = "SELECT kaggle_internal.register_worker('test', 'cred', 60, %s::interval[])"
-    db.execute(phases, (["2 hours", "1 day", "30 days"],))
-    (four,) = db.execute(phases, (["1 hour", "1 day", "30 days"],)).fetchone()
+    db.execute(phases, (["2 hours", "1 day", "30 days", "1 year"],))
+    (four,) = db.execute(phases, (["1 hour", "1 day", "30 days", "1 year"],)).fetchone()
     assert db.execute("SELECT count(*) FROM kaggle.workers WHERE problem ~ 'AFTER_END'").fetchone() == (2,)
     assert db.execute(f"SELECT count(*) FROM kaggle.workers WHERE problem ~ 'worker {four}$'").fetchone() == (1,)
 

@@ -33,6 +33,7 @@ VIEWS = {
     "participant_results",
     "unmatched_participants",
     "event_standings",
+    "event_results",
     "participant_entries",
 }
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
@@ -67,6 +68,7 @@ READER_CALLS = {
     "medal",
     "shakeup",
     "event_standings_as_of",
+    "event_results_as_of",
 }
 EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions", "import_participants"}
 WORKER_CALLS = EDITOR_CALLS | {
@@ -76,6 +78,9 @@ WORKER_CALLS = EDITOR_CALLS | {
     "request_holds",
     "find_board",
     "standing",
+    "results",
+    "observed",
+    "event_at",
     "check_standing",
     "lower_all",
     "status_by_dates",
@@ -359,8 +364,10 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "complete_event_participant",
         "ranks_a_day_ago",
         "standing",
+        "results",
         "check_standing",
         "event_standings_as_of",
+        "event_results_as_of",
         "set_sync_condition",  # so that what it makes belongs to that owner
         "ask_condition",  # so that a condition runs as its owner, not as the worker
     }

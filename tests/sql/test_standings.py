@@ -482,3 +482,45 @@ def test_any_event(
         "FROM kaggle.event_standings ORDER BY 1, 2"
     ).fetchall()
     assert rows == naive(drawn, roster, LATE if only_since_start else None, by_place)
+    explained = db.execute(
+        "SELECT lower(kaggle_username), round(sum(points), 6), count(*) FROM kaggle.event_results GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert explained == sorted((who, points, entered) for _, who, points, entered, _ in rows if entered)
+
+
+# Explained.
+
+
+def test_results_explain_a_standing(db: Connection, compete: Compete) -> None:
+    """A row for each person and competition entered: the place among those who take part, what counted, the points."""
+    night = event(db)
+    compete("a", event_id=night).sync(
+        zip_of([team("pro", "9"), team("duo", "8", "Ann", "bo"), team("solo", "7", "ann"), team("cy", "7")])
+    )
+    compete("b", event_id=night, rating_weight=2, metric_min_value=0, metric_max_value=4, higher_is_better=True).sync(
+        zip_of([team("ANN", "3", "ANN"), team("none", None, "bo")])
+    )
+    register(db, night, "ann", "bo", "cy", "absent")
+    rows = db.execute(
+        "SELECT kaggle_username, kaggle_competition_id, board, team_name, place, teams, score, counted_by, weight, "
+        "trim_scale(points) FROM kaggle.event_results WHERE event_slug = 'night' ORDER BY 1, 2"
+    ).fetchall()
+    assert [(*row[:6], *map(str, row[6:])) for row in rows] == [
+        ("ann", "a", "public", "duo", 1, 3, "8", "place", "1.0", "100"),
+        ("ann", "b", "public", "ANN", 1, 1, "3", "score", "2", "150"),
+        ("bo", "a", "public", "duo", 1, 3, "8", "place", "1.0", "100"),
+        ("cy", "a", "public", "cy", 2, 3, "7", "place", "1.0", "50"),
+    ]
+    assert standing(db) == [(1, "ann", "250"), (2, "bo", "100"), (3, "cy", "50"), (4, "absent", "0")]
+    summed = db.execute(
+        "SELECT count(*) FROM (SELECT kaggle_username, round(sum(points), 6) AS points FROM kaggle.event_results "
+        "GROUP BY 1) r JOIN kaggle.event_standings s USING (kaggle_username, points)"
+    ).fetchone()
+    assert summed == (3,)
+    seen = db.execute("SELECT max(observed_at) FROM kaggle.boards").fetchone()
+    assert seen is not None
+    assert db.execute(
+        "SELECT count(*), count(DISTINCT observed_at) FROM kaggle.event_results_as_of('NIGHT', %s)", (seen[0],)
+    ).fetchone() == (4, 2)
+    with pytest.raises(psycopg.errors.NoDataFound, match="no event 'day'"):
+        db.execute("SELECT * FROM kaggle.event_results_as_of('day', now())")

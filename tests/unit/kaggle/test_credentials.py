@@ -61,8 +61,12 @@ PRECEDENCE: dict[str, tuple[dict[str, str], dict[str, str], str | None]] = {
     "an empty token file is none": (USER, {".kaggle/access_token": " \n"}, "env-user:env-key"),
     "user and key win over kaggle.json": (USER, WITHOUT_TOKEN, "env-user:env-key"),
     "a user of one's own with the file's key": ({"KAGGLE_USERNAME": "u"}, WITHOUT_TOKEN, "u:file-key"),
-    "a key of one's own for the file's user": ({"KAGGLE_KEY": "k"}, WITHOUT_TOKEN, "file-user:k"),
-    "a user without a key is none": ({"KAGGLE_USERNAME": "u"}, {".kaggle/credentials.json": OAUTH}, "oauth credentials.json"),
+    "a key of one's own for the file's user": ({"KAGGLE_KEY": "own-key"}, WITHOUT_TOKEN, "file-user:own-key"),
+    "a user without a key is none": (
+        {"KAGGLE_USERNAME": "u"},
+        {".kaggle/credentials.json": OAUTH},
+        "oauth credentials.json",
+    ),
     "a file without a key is passed by": (
         {},
         {".kaggle/kaggle.json": '{"competition": "titanic"}', ".kaggle/credentials.json": OAUTH},

@@ -148,6 +148,9 @@ def standings(
     csv: Csv = False,
     json: Json = False,
     md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+    explain: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The points of one person, competition by competition.")
+    ] = None,
     verbose: Verbose = False,
 ) -> None:
     """Show the standing of an event. As readers see it, or as of a time.
@@ -155,7 +158,16 @@ def standings(
     Example: pgleaderboard standings neural-night --top 10 --md
     """
     from pgleaderboard.reading import events
-    from pgleaderboard.screens.standing import StandingView
+    from pgleaderboard.screens.standing import ExplanationView, StandingView
+
+    if explain is not None:
+        if top or watch or csv or md:
+            raise typer.BadParameter("--explain can be combined with --at and --json only")
+        past = _moment(at, watch=False)
+        _present(
+            lambda c: ExplanationView(events.explanation(c, event, explain, past)), verbose, watch=False, json=json
+        )
+        return
 
     moment = _moment(at, watch=watch)
 

@@ -11,7 +11,10 @@ import typer
 from pgleaderboard.cli.console import Verbose, complete_event, fail, say, session
 
 commands = typer.Typer()
-participants = typer.Typer(no_args_is_help=True, help="Register people for an event.")
+participants = typer.Typer(
+    no_args_is_help=True,
+    help="Register people for an event.\n\nExample: pgleaderboard participants add neural-night names.csv",
+)
 commands.add_typer(participants, name="participants")
 
 Event = Annotated[str, typer.Argument(help="Slug of the event.", autocompletion=complete_event)]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Credential:
     """A token, a user name with its key, or the OAuth file whose access token the SDK renews.
 
-    source: where it comes from, for people. refresh_token: the part of oauth_file that stays the same. others: the sources
-    of those that were found, too, and are not used.
+    source: where it comes from, for people. refresh_token: the part of oauth_file that stays the same. others: the
+    sources of those that were found, too, and are not used.
     """
 
     source: str

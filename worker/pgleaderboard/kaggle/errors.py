@@ -25,9 +25,7 @@ MAX_RETRY_AFTER = timedelta(hours=24)  # more is taken for a mistake
 Redact = Callable[[str], str]
 
 
-def explain(
-    error: Exception, slug: str | None, timeout: float, redact: Redact, about: str = ""
-) -> PgleaderboardError:
+def explain(error: Exception, slug: str | None, timeout: float, redact: Redact, about: str = "") -> PgleaderboardError:
     """Turn what a request raised into an error for the user.
 
     slug: the competition, None if the request was not about one. timeout: seconds, as set for the request. about: which
@@ -64,9 +62,7 @@ def explain(
     return Transient("Kaggle's answer cannot be understood; Kaggle may be under maintenance")
 
 
-def _explain_status(
-    response: requests.Response, slug: str | None, redact: Redact, about: str
-) -> PgleaderboardError:
+def _explain_status(response: requests.Response, slug: str | None, redact: Redact, about: str) -> PgleaderboardError:
     status = status_of(response)
     message = _message(response, redact)
     pause = retry_after(response.headers.get("Retry-After"))

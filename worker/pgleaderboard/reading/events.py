@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from pgleaderboard.database.connect import Connection, row, rows
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
-from pgleaderboard.reading.names import known_event
+from pgleaderboard.reading.names import known_event, nearest
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,67 @@ class Standing:
     end_date: datetime | None
     competition_ids: Collection[int]
     places: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why somebody stands where. person: the row of kaggle.event_standings. shown_at, at: as of Standing.
+
+    results: rows of kaggle.event_results. missing: the competitions not entered, each with whether it has a board.
+    """
+
+    slug: str
+    title: str
+    at: datetime
+    shown_at: datetime | None
+    person: Any
+    results: Sequence[Any]
+    missing: Sequence[tuple[str, bool]]
+
+
+def explanation(connection: Connection, event: str, name: str, at: datetime | None) -> Explanation:
+    """Why somebody stands where in an event. name: a username or a display name, capitals do not matter.
+
+    Raises NeedsPerson where nobody of that name is ranked.
+    """
+    with snapshot(connection):
+        whole = standing(connection, event, at, None)
+        wanted = name.removeprefix("@").lower()
+        people = [
+            place
+            for place in whole.places
+            if wanted in (place.kaggle_username.lower(), (place.display_name or "").lower())
+        ]
+        if not people:
+            known = [n for place in whole.places for n in (place.kaggle_username, place.display_name) if n]
+            raise NeedsPerson(
+                f"nobody called {name!r} is ranked in {whole.slug}: {nearest(name, known) or 'register them'}"
+            )
+        results = rows(
+            connection,
+            """
+            SELECT kaggle_competition_id, board, team_name, place, teams, score, last_submission_at, observed_at,
+                   counted_by, weight, points
+            FROM kaggle.event_results_as_of(%s, coalesce(%s::timestamptz, 'infinity'))
+            WHERE lower(kaggle_username COLLATE "C") = %s ORDER BY points DESC, kaggle_competition_id
+            """,
+            whole.slug,
+            whole.shown_at,
+            people[0].kaggle_username.lower(),
+        )
+        entered = [result.kaggle_competition_id.lower() for result in results]
+        missing = rows(
+            connection,
+            """
+            SELECT coalesce(c.kaggle_competition_id, c.title),
+                   EXISTS (SELECT FROM kaggle.boards b WHERE b.competition_id = c.id AND b.observed_from IS NOT NULL)
+            FROM kaggle.competitions c
+            WHERE c.id = ANY (%s) AND NOT lower(coalesce(c.kaggle_competition_id, '') COLLATE "C") = ANY (%s) ORDER BY 1
+            """,
+            list(whole.competition_ids),
+            entered,
+        )
+    return Explanation(whole.slug, whole.title, whole.at, whole.shown_at, people[0], results, missing)
 
 
 def standing(connection: Connection, event: str, at: datetime | None, top: int | None) -> Standing:

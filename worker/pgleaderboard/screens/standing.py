@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pgleaderboard.reading.events import Standing
+from pgleaderboard.reading.events import Explanation, Standing
 from pgleaderboard.screens.files import as_json, csv_line, markdown
 from pgleaderboard.screens.table import Column, counted, foreign, moment, number, table, wrapped
 
@@ -71,6 +71,68 @@ class StandingView:
         return "| Place | Name | Points | Competitions |\n| ---: | :--- | ---: | ---: |\n" + "".join(
             f"| {p.place} | {markdown(_name(p))} | {number(p.points)} | {p.competitions_entered} |\n"
             for p in self.standing.places
+        )
+
+
+@dataclass(frozen=True)
+class ExplanationView:
+    """The points of a person in an event, competition by competition."""
+
+    explanation: Explanation
+
+    @property
+    def wake_in(self) -> None:
+        """It is shown once."""
+
+    def concerns(self, news: dict[str, Any]) -> bool:
+        """It is shown once."""
+        return False
+
+    def draw(self, width: int | None, height: int | None) -> list[Text]:
+        """A title, then a line for each competition, those that were not entered last."""
+        e = self.explanation
+        when = f"as of {moment(e.shown_at, seconds=True)} UTC" if e.shown_at else "live"
+        place = f"place {e.person.place} with {number(e.person.points)} points"
+        title = " \u00b7 ".join((foreign(_name(e.person)), place, foreign(e.title), when))
+        columns = (
+            Column("COMPETITION", lambda r: foreign(r[0]), flexible=16),
+            Column("PLACE", lambda r: r[1], right=True),
+            Column("SCORE", lambda r: r[2], right=True),
+            Column("COUNTED BY", lambda r: r[3]),
+            Column("WEIGHT", lambda r: r[4], right=True),
+            Column("POINTS", lambda r: r[5], right=True),
+            Column("TEAM", lambda r: (foreign(r[6]), "dim"), flexible=10, optional=True),
+            Column("BOARD", lambda r: (r[7], "dim"), optional=True),
+        )
+        lines: list[tuple[str, ...]] = [
+            (
+                r.kaggle_competition_id,
+                f"{r.place} of {r.teams}",
+                number(r.score),
+                r.counted_by,
+                number(r.weight),
+                f"{r.points:.6f}",
+                r.team_name,
+                f"{r.board}, {moment(r.observed_at)}",
+            )
+            for r in e.results
+        ]
+        lines += [
+            (slug, "", "", "not entered" if has_board else "no board yet", "", "0", "", "")
+            for slug, has_board in e.missing
+        ]
+        return [*wrapped(title, width, "bold"), Text(), *table(columns, lines, width)]
+
+    def json(self) -> str:
+        """One document."""
+        e = self.explanation
+        return as_json(
+            event_slug=e.slug,
+            at=e.shown_at or e.at,
+            is_live=e.shown_at is None,
+            person=e.person._asdict(),
+            results=[result._asdict() for result in e.results],
+            not_entered=[slug for slug, _ in e.missing],
         )
 
 

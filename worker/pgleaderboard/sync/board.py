@@ -132,7 +132,7 @@ def layout_of(header: str) -> Layout:
     columns: list[str] = []
     unknown: list[str] = []
     for name in next(csv.reader([header]), []):
-        column = _COLUMNS.get(name.strip().lower())
+        column = _COLUMNS.get(name.strip(" \t\ufeff").lower())
         if not column:
             unknown.append(name.strip().replace("\0", "\ufffd"))
             column = f"extra_{len(unknown)}"
@@ -233,7 +233,7 @@ def _header(head: bytes) -> str:
 
 def _from_header(head: bytes) -> bytes:
     text = head.removeprefix(BYTE_ORDER_MARK)
-    return text.partition(b"\n")[2] if text.startswith(_PREAMBLE) else text
+    return text.partition(b"\n")[2].removeprefix(BYTE_ORDER_MARK) if text.startswith(_PREAMBLE) else text
 
 
 def _quoted(text: str) -> str:

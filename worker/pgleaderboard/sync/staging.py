@@ -6,6 +6,7 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import LiteralString
 
 import psycopg
@@ -63,7 +64,9 @@ class Staging:
             raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error)}") from error
         contradiction = value(
             self._connection,
-            "SELECT kaggle_internal.check_staging(%s, %s, %s, CASE WHEN %s THEN NULL ELSE " + direction + " END)",
+            "SELECT kaggle_internal.check_staging(%s, %s, %s, (CASE WHEN %s THEN NULL ELSE "
+            + direction
+            + " END)::boolean)",
             layout.ranked,
             order.GAP,
             list(layout.unknown),
@@ -97,17 +100,24 @@ class Staging:
         connection.execute("ROLLBACK TO SAVEPOINT reading")
         if keys is None:  # nothing was compared yet
             self._check_dates()
-        news = array("q", (position - first for position in news or ()))
-        lines = [
-            f"{first + index}\t{_NULL}\t{_NULL if key is None else key}\t{ended}\n"
-            for index, key, ended in order.differences(_unpacked(keys), news, _unpacked(fixed) if fixed else None)
-        ]
-        lines += [f"{_NULL}\t{team_id}\t{_NULL}\tl\n" for team_id in gone or ()]
-        if lines:
-            with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
-                for start in range(0, len(lines), _LINES_AT_ONCE):
-                    copy.write("".join(lines[start : start + _LINES_AT_ONCE]))
-        return bool(lines)
+        news = array("q", (position - first for position in _unpacked(news)))
+        differences = order.differences(_unpacked(keys), news, _unpacked(fixed) if fixed else None)
+        del keys, fixed
+        lines = chain(
+            (
+                f"{first + index}\t{_NULL}\t{_NULL if key is None else key}\t{ended}\n"
+                for index, key, ended in differences
+            ),
+            (f"{_NULL}\t{team_id}\t{_NULL}\tl\n" for team_id in gone or ()),
+        )
+        chunk = "".join(islice(lines, _LINES_AT_ONCE))
+        if not chunk:
+            return False
+        with connection.cursor().copy("COPY pg_temp.placed_rows_1 FROM STDIN") as copy:
+            while chunk:
+                copy.write(chunk)
+                chunk = "".join(islice(lines, _LINES_AT_ONCE))
+        return True
 
     def _check_dates(self) -> None:
         wrong: str | None = value(self._connection, "SELECT kaggle_internal.unreadable_date()")
