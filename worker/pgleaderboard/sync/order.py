@@ -11,13 +11,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import reduce
 from itertools import chain, compress, count, islice, pairwise
-from operator import ge, ne
+from operator import ge, ne, or_
 
 NEW = -(2**63)  # stands for "had no key": the team was not on the board
 LOWEST, HIGHEST = -(2**62), 2**62  # keys stay between them
 GAP = 2**40  # between neighbours of a new board
 _ROOMY = 2**16  # between neighbours that made way
+_NOT = bytes([1, 0]) + bytes(254)  # translates flags
 _REACH = 4  # neighbours on either side that make way first; where that is not enough, twice as many
 
 
@@ -90,17 +92,25 @@ def differences(
     """
     stays = kept(keys)
     placed = place(keys, stays) if fixed is None else fixed
-    updated = set(news)
-    for index in sorted(
-        updated.union(compress(count(), map(ne, keys, placed)), compress(count(), map((0).__eq__, stays)))
-    ):
+    updated = bytearray(
+        len(keys)
+    )  # a byte an entry, as in `stays`: sets of a million indexes would take a lot of memory
+    for index in news:
+        updated[index] = 1
+    moved, rekeyed = stays.translate(_NOT), bytes(map(ne, keys, placed))
+    for index in compress(count(), _either(updated, moved, rekeyed)):
         if keys[index] == NEW:
             letter = "a"
         elif stays[index]:
-            letter = "u" if index in updated else "w"
+            letter = "u" if updated[index] else "w"
         else:
-            letter = "M" if index in updated else "m"
+            letter = "M" if updated[index] else "m"
         yield index, placed[index] if placed[index] != keys[index] else None, letter
+
+
+def _either(*flags: bytes | bytearray) -> bytes:
+    size = len(flags[0])
+    return reduce(or_, (int.from_bytes(each, "big") for each in flags)).to_bytes(size, "big")
 
 
 def _window(
