@@ -25,7 +25,7 @@ SETTINGS = [
     ("statement_timeout", "150ms"),
     ("lock_timeout", "1ms"),
     ("idle_in_transaction_session_timeout", "50ms"),
-    ("idle_session_timeout", "500ms"),
+    ("idle_session_timeout", "2s"),
     ("row_security", "off"),
     ("search_path", "pg_temp"),
     ("search_path", "nowhere"),

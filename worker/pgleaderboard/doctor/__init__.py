@@ -28,6 +28,8 @@ def findings(target: Target) -> Findings:
         return
     with connection:
         connection.lock_seconds = LOCK_SECONDS
+        if not database.is_pooled(connection):  # else the setting would stay for another client
+            connection.execute("SET idle_session_timeout = 0")  # Kaggle may take its time
         yield from database.server(connection)
         yield from database.clock(connection, target.clock)
         yield from database.listen(connection, target)
