@@ -51,3 +51,19 @@ BEGIN
     RETURN found_id;
 END $$;
 COMMENT ON FUNCTION kaggle.find_competition(text) IS 'The id of the competition with this slug (without regard to case) or URL; raises no_data_found.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.find_event(event_slug text) RETURNS kaggle.events
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    event events;
+BEGIN
+    SELECT * INTO event FROM events e WHERE e.slug = lower(find_event.event_slug COLLATE "C");
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', event_slug),
+            DETAIL = 'SELECT slug FROM kaggle.events; lists those that are there.',
+            HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);',
+                          lower(event_slug COLLATE "C"), event_slug);
+    END IF;
+    RETURN event;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.find_event(text) IS 'The event of a slug, capitals do not matter. Raises no_data_found for an unknown one.';

@@ -129,6 +129,14 @@ COMMENT ON COLUMN kaggle.leaderboard_history.score IS 'Exact, with the decimals 
 COMMENT ON COLUMN kaggle.leaderboard_history.team_name IS 'The name the team had then.';
 COMMENT ON COLUMN kaggle.leaderboard_history.member_usernames IS 'The members it had then.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.observed(board kaggle.boards, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT CASE WHEN board.observed_at <= observed.at THEN board.observed_at
+                ELSE (SELECT max(r.observed_at) FROM sync_runs r
+                      WHERE r.board_id = board.id AND r.observed_at <= observed.at AND NOT r.is_merged) END
+$$;
+COMMENT ON FUNCTION kaggle_internal.observed(kaggle.boards, timestamptz) IS 'When a board was seen last, until a moment.';
+
 CREATE OR REPLACE FUNCTION kaggle.leaderboard_as_of(kaggle_competition_id text, at timestamptz)
 RETURNS SETOF kaggle.leaderboard
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
@@ -136,9 +144,7 @@ SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
     b constant boards := find_board($1, $2);
-    seen_at constant timestamptz := CASE WHEN b.observed_at <= $2 THEN b.observed_at ELSE
-        (SELECT max(r.observed_at) FROM sync_runs r
-         WHERE r.board_id = b.id AND r.observed_at <= $2 AND NOT r.is_merged) END;
+    seen_at constant timestamptz := observed(b, $2);
 BEGIN
     RETURN QUERY
     SELECT b.competition_id, b.slug, v.rank, v.team_id, v.team_name, v.score, v.submission_count,

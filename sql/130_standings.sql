@@ -31,16 +31,8 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.known_direction(kaggle.competitions, kaggle.boards, timestamptz) IS 'Whether higher scores are better, as far as that was known at a moment: said by the competition, else read off the board; null = unknown then.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.observed(board kaggle.boards, at timestamptz) RETURNS timestamptz
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT CASE WHEN board.observed_at <= observed.at THEN board.observed_at
-                ELSE (SELECT max(r.observed_at) FROM sync_runs r
-                      WHERE r.board_id = board.id AND r.observed_at <= observed.at AND NOT r.is_merged) END
-$$;
-COMMENT ON FUNCTION kaggle_internal.observed(kaggle.boards, timestamptz) IS 'When a board was seen last, until a moment.';
-
 CREATE OR REPLACE FUNCTION kaggle_internal.results(event_id bigint, at timestamptz)
-RETURNS TABLE (who text, name text, competition_id bigint, kaggle_competition_id text, board text, team_id bigint,
+RETURNS TABLE (kaggle_username text, competition_id bigint, kaggle_competition_id text, board text, team_id bigint,
                team_name text, place bigint, teams bigint, score numeric, last_submission_at timestamptz,
                observed_at timestamptz, counted_by text, weight numeric, points numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -104,25 +96,28 @@ BEGIN
                END AS points
         FROM ranked r
     )
-    -- Who stands in two teams of one board has the better placed one's points.
-    SELECT DISTINCT ON (lower(m.name COLLATE "C"), e.competition_id)
-           lower(m.name COLLATE "C"), m.name, e.competition_id, e.slug, e.kind, e.team_id, e.team_name, e.best, e.teams,
-           e.score, e.last_submission_at, e.observed_at, e.counted_by, e.weight, e.points
-    FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS m (name)
-    WHERE m.name <> '' AND CASE WHEN has_roster THEN lower(m.name COLLATE "C") IN (SELECT o.who FROM roster o)
-                                ELSE lower(m.name COLLATE "C") NOT IN (SELECT x.who FROM excluded x) END
-    ORDER BY lower(m.name COLLATE "C"), e.competition_id, e.order_key, m.name COLLATE "C";
+    SELECT coalesce(p.kaggle_username, min(d.name COLLATE "C") OVER (PARTITION BY d.who)), d.competition_id, d.slug, d.kind,
+           d.team_id, d.team_name, d.best, d.teams, d.score, d.last_submission_at, d.observed_at, d.counted_by, d.weight,
+           d.points
+    FROM (
+        -- Who stands in two teams of one board has the better placed one's points.
+        SELECT DISTINCT ON (lower(m.name COLLATE "C"), e.competition_id) lower(m.name COLLATE "C") AS who, m.name, e.*
+        FROM earned e CROSS JOIN LATERAL unnest(e.member_usernames) AS m (name)
+        WHERE m.name <> '' AND CASE WHEN has_roster THEN lower(m.name COLLATE "C") IN (SELECT o.who FROM roster o)
+                                    ELSE lower(m.name COLLATE "C") NOT IN (SELECT x.who FROM excluded x) END
+        ORDER BY lower(m.name COLLATE "C"), e.competition_id, e.order_key, m.name COLLATE "C") d
+    LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = d.who;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.results(bigint, timestamptz) IS 'What each person earns in each competition of an event, as the boards were at a moment; infinity = now. who: the name in lower case. place: the best rank of the score among those who take part. The rules are in the comment of kaggle.event_standings.';
+COMMENT ON FUNCTION kaggle_internal.results(bigint, timestamptz) IS 'What each person earns in each competition of an event, as the boards were at a moment; infinity = now. place: the best rank of the score among those who take part. The rules are in the comment of kaggle.event_standings.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.standing(event_id bigint, at timestamptz)
 RETURNS TABLE (place bigint, kaggle_username text, display_name text, is_registered boolean, points numeric,
                competitions_entered bigint, last_submission_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     WITH total AS (
-        SELECT r.who, min(r.name COLLATE "C") AS name, sum(r.points) AS points, count(*) AS entered,
-               max(r.last_submission_at) AS last_submission_at
-        FROM results(standing.event_id, standing.at) r GROUP BY r.who
+        SELECT lower(r.kaggle_username COLLATE "C") AS who, r.kaggle_username AS name, sum(r.points) AS points,
+               count(*) AS entered, max(r.last_submission_at) AS last_submission_at
+        FROM results(standing.event_id, standing.at) r GROUP BY r.kaggle_username
     ), roster AS (
         SELECT lower(r.kaggle_username COLLATE "C") AS who
         FROM event_participants r WHERE r.event_id = standing.event_id AND NOT r.excluded
@@ -179,15 +174,9 @@ COMMENT ON COLUMN kaggle.event_standings.last_submission_at IS 'The latest last 
 CREATE OR REPLACE FUNCTION kaggle_internal.event_at(event_slug text, at timestamptz) RETURNS kaggle.events
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    event events;
-    pruned text;
+    event constant events := find_event(event_slug);
+    pruned constant text := check_standing(event.id, event_at.at);
 BEGIN
-    SELECT * INTO event FROM events v WHERE v.slug = lower(event_slug COLLATE "C");
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', event_slug),
-            HINT = 'SELECT slug FROM kaggle.events; lists them.';
-    END IF;
-    pruned := check_standing(event.id, event_at.at);
     IF pruned IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = pruned,
             HINT = 'Ask for a later moment. PGLEADERBOARD_HISTORY_DAYS says how long history is kept.';
@@ -212,15 +201,13 @@ COMMENT ON FUNCTION kaggle.event_standings_as_of(text, timestamptz) IS 'The stan
 
 CREATE OR REPLACE VIEW kaggle.event_results AS
 SELECT v.id AS event_id, v.slug AS event_slug,
-       coalesce(p.kaggle_username, min(r.name COLLATE "C") OVER (PARTITION BY v.id, r.who)) AS kaggle_username,
-       r.competition_id, r.kaggle_competition_id, r.board, r.team_id, r.team_name, r.place, r.teams, r.score,
-       r.last_submission_at, r.observed_at, r.counted_by, r.weight, r.points
+       r.kaggle_username, r.competition_id, r.kaggle_competition_id, r.board, r.team_id, r.team_name, r.place, r.teams,
+       r.score, r.last_submission_at, r.observed_at, r.counted_by, r.weight, r.points
 FROM kaggle.events v
 CROSS JOIN LATERAL (
     SELECT coalesce(v.frozen_at, CASE WHEN v.end_date <= statement_timestamp() THEN v.end_date END, 'infinity') AS at
     OFFSET 0) AS shown
 CROSS JOIN LATERAL kaggle_internal.results(v.id, shown.at) AS r
-LEFT JOIN kaggle.participants p ON lower(p.kaggle_username COLLATE "C") = r.who
 WHERE kaggle_internal.check_standing(v.id, shown.at) IS NULL;
 COMMENT ON VIEW kaggle.event_results IS 'Why somebody stands where: what each person earns in each competition of an event, of the same boards as kaggle.event_standings, whose points are round(sum(points), 6).';
 COMMENT ON COLUMN kaggle.event_results.event_id IS 'The event.';
@@ -248,10 +235,6 @@ DECLARE
     event constant events := event_at($1, $2);
 BEGIN
     RETURN QUERY
-    SELECT event.id, event.slug, coalesce(p.kaggle_username, min(r.name COLLATE "C") OVER (PARTITION BY r.who)),
-           r.competition_id, r.kaggle_competition_id, r.board, r.team_id, r.team_name, r.place, r.teams, r.score,
-           r.last_submission_at, r.observed_at, r.counted_by, r.weight, r.points
-    FROM results(event.id, $2) r
-    LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = r.who;
+    SELECT event.id, event.slug, r.* FROM results(event.id, $2) r;
 END $$;
 COMMENT ON FUNCTION kaggle.event_results_as_of(text, timestamptz) IS 'What each person earned in each competition of an event as the boards were at a moment, whatever frozen_at says; the columns of kaggle.event_results.';

@@ -23,11 +23,7 @@ DECLARE
     linked_ids bigint[];
 BEGIN
     IF $2 IS NOT NULL THEN
-        SELECT * INTO event FROM events e WHERE e.slug = lower($2 COLLATE "C");
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $2),
-                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', lower($2 COLLATE "C"), $2);
-        END IF;
+        event := find_event($2);
     END IF;
 
     -- What is new goes in with one statement, and so asks for all syncs with one job; in an order that all sessions
@@ -101,11 +97,7 @@ DECLARE
     registered text[];
 BEGIN
     IF $2 IS NOT NULL THEN
-        SELECT * INTO event FROM events e WHERE e.slug = lower($2 COLLATE "C");
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', $2),
-                HINT = format('INSERT INTO kaggle.events (slug, title) VALUES (%L, %L);', lower($2 COLLATE "C"), $2);
-        END IF;
+        event := find_event($2);
     END IF;
 
     -- In an order that all sessions share, since each waits for a name that another has inserted.

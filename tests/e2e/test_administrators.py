@@ -15,9 +15,10 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgleaderboard import app
-from pgleaderboard.database import embedded, migrate
+from pgleaderboard.database import cluster, embedded, migrate
 from pgleaderboard.database.connect import connect
 from pgleaderboard.doctor import Target, findings
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.settings import Settings
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, status, synced, value
@@ -151,6 +152,19 @@ def test_the_right_to_make_temporary_tables(url: str, db: Connection, simulator:
         db.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+def test_the_role_of_the_pooler_s_url_is_looked_at_too(url: str, db: Connection, simulator: Simulator) -> None:
+    """PGLEADERBOARD_DIRECT_URL may name a role that has all rights, and DATABASE_URL one that has none."""
+    role = f"pooled_{os.getpid()}"
+    db.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        target = Target(make_conninfo(url, user=role), url, True, make_kaggle(simulator.url), "Kaggle", None, 0)
+        told = [f for f in findings(target) if f.check == "rights" and f.level == "problem"]
+        assert [f.remedy for f in told] == [f'have the owner run GRANT pgleaderboard_worker TO "{role}"'], told
+        assert told[0].message.startswith(f'DATABASE_URL: role "{role}" may not use ')
+    finally:
+        db.execute(f"DROP ROLE {role}")
+
+
 @pytest.mark.parametrize("role", ["reader", "editor", "worker"])
 def test_grants_that_are_taken_away(role: str, empty_database: str, simulator: Simulator) -> None:
     """DROP OWNED BY one of the roles, or a restore without grants: doctor says so, and a plain migrate mends it."""
@@ -217,6 +231,58 @@ def test_variables_of_libpq_do_not_reach_the_embedded_server(tmp_path: Path, mon
     monkeypatch.setenv("PGLEADERBOARD_HOME", str(tmp_path / "home"))
     with app.database(Settings.load(), simulated=True) as database, connect(database.url) as connection:
         assert connection.execute("SHOW default_transaction_read_only").fetchone() == ("off",)
+
+
+# A user without a home, an account or a place to write.
+
+
+@pytest.fixture
+def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A uid without an entry in /etc/passwd, and without HOME, as containers have them."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("os.geteuid", lambda: 54321)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_uid_without_an_account_works_on_a_database_of_its_own(
+    url: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No home is needed where DATABASE_URL is set; neither is one for a credential."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("PGLEADERBOARD_KAGGLE_URL", simulator.url)
+    with app.worker(Settings.load(), simulate=False) as worker:
+        assert worker.database.server is None
+
+
+@pytest.mark.usefixtures("no_account")
+def test_a_uid_without_an_account_cannot_run_the_embedded_server(tmp_path: Path) -> None:
+    """One sentence says what to set; PostgreSQL itself would speak of a user ID."""
+    with pytest.raises(NeedsPerson, match=r"uid 54321, which has no entry in /etc/passwd: .* set DATABASE_URL"):
+        cluster.account_for(tmp_path / "data")
+
+
+def test_a_home_that_cannot_be_written_to(tmp_path: Path) -> None:
+    """A read-only root file system, or a file in the way: the setting is named."""
+    (tmp_path / "file").touch()
+    with pytest.raises(NeedsPerson, match=r"set PGLEADERBOARD_HOME to a folder .* or DATABASE_URL"):
+        embedded.start(tmp_path / "file" / "home")
+
+
+def test_no_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A worker unpacks boards there: it says so at its start, and not at each sync."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(NeedsPerson, match="set TMPDIR"), app.worker(Settings.load(), simulate=False):
+        pass
 
 
 @pytest.mark.parametrize("constraint", ["CHECK", "DEFERRED"])

@@ -81,6 +81,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "results",
     "observed",
     "event_at",
+    "find_event",
     "check_standing",
     "lower_all",
     "status_by_dates",

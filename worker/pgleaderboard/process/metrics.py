@@ -32,7 +32,7 @@ from pgleaderboard.process.supervisor import Health, State
 log = logging.getLogger(__name__)
 
 QUERY_SECONDS = 2  # the database's time for a scrape; Prometheus gives up after 10
-DEAD_AFTER = 120.0  # seconds without a beat; a worker sweeps every 4 s, or tries to connect for at most 20
+DEAD_AFTER = 120.0  # seconds without a beat; its heart beats every 3 s, or it tries to connect for at most 30 a URL
 _OK, _UNAVAILABLE = "200 OK", "503 Service Unavailable"
 
 # A competition that has no board yet is as old as its row.

@@ -153,25 +153,21 @@ class Session:
     @asynccontextmanager
     async def _serving(self, *, wait: bool) -> AsyncIterator[None]:
         """Open both pools, and listen. When the database is lost, nothing waits for it any more."""
-        try:
-            await in_thread(self.store.open)
-            async with self._app.open_async():
-                try:
-                    self._queue = QueueWorker(
-                        self._app,
-                        concurrency=self.configuration.concurrency,
-                        wait=wait,
-                        patience=PATIENCE if wait else None,
-                    )
-                    await self.connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
-                    yield
-                except (psycopg.OperationalError, ConnectorException):
-                    self._cut()
-                    await abandon(self._app)
-                    raise
-        except (psycopg.OperationalError, ConnectorException):
-            self._cut()
-            raise
+        await in_thread(self.store.open)
+        async with self._app.open_async():
+            try:
+                self._queue = QueueWorker(
+                    self._app,
+                    concurrency=self.configuration.concurrency,
+                    wait=wait,
+                    patience=PATIENCE if wait else None,
+                )
+                await self.connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(CHANNEL)))
+                yield
+            except (psycopg.OperationalError, ConnectorException):
+                self._cut()
+                await abandon(self._app)
+                raise
 
     def _cut(self) -> None:
         """Shut down the socket of every connection: whoever waits for an answer has an error instead."""
