@@ -2,8 +2,8 @@
 
 No wait for a server is without end: a connection on which a wait takes longer than its `patience` is closed. What a
 statement relies on is stated here, whatever an administrator has set for a role or a database: `transaction` sets it
-for one transaction, since a pooler in transaction mode gives the next one to another session; `settle` sets it for a
-session of our own.
+for one transaction, since a pooler in transaction mode gives the next one to another session; `session_settings` is for
+a session of our own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ConnectionLost = psycopg.OperationalError  # the database is out of reach, or ha
 T = TypeVar("T")
 
 PATIENCE = 35.0  # seconds that one wait may take, outside of `transaction`
-STATEMENT_SECONDS = 600.0  # that a statement may take; a first board of a million teams takes a tenth of it
+STATEMENT_SECONDS = 600.0  # that a statement may take; the first board of a million teams takes a fortieth of it
 _INTERVAL = 0.1  # seconds between looks for Ctrl-C while it waits
 _GRACE = 5.0  # seconds beyond its time-out after which a statement is not waited for
 _ONE_HOST, _ONE_OF_MANY = 30, 3  # seconds to connect; a database that sleeps takes long to wake
@@ -56,8 +56,6 @@ _OF_A_SESSION = {
     "default_transaction_deferrable": "off",
     "idle_session_timeout": "0",
 }
-
-
 READ_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE;"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;"
 
