@@ -283,7 +283,7 @@ def test_nul_characters_are_counted_and_replaced_wherever_they_stand(
 @given(csv=st.binary(max_size=300), mark=st.booleans())
 def test_rows_are_the_file_s_bytes(csv: bytes, mark: bool) -> None:
     """No byte of the CSV is lost or added but the mark and NUL; a line before the header has a test of its own."""
-    assume(not csv.startswith(b"Next Page Token"))
+    assume(b"Next Page Token" not in csv)
     whole = (b"\xef\xbb\xbf" if mark else b"") + csv
     expected = whole.removeprefix(b"\xef\xbb\xbf").replace(b"\0", "\ufffd".encode())
     assert b"".join(board.zip_chunks(packed(whole), LIMIT)) == expected
