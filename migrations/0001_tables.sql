@@ -17,10 +17,13 @@ CREATE TABLE kaggle.events (
     start_date  timestamptz,
     end_date    timestamptz,
     status      text        NOT NULL,
+    status_by   text        NOT NULL DEFAULT 'dates',
     is_featured boolean     NOT NULL DEFAULT false,
     only_since_start boolean NOT NULL DEFAULT false,
     frozen_at   timestamptz,
+    counts_private boolean  NOT NULL DEFAULT true,
     points_by_place numeric[],
+    final_at    timestamptz,
     dates_checked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
@@ -29,6 +32,7 @@ CREATE TABLE kaggle.events (
     CONSTRAINT event_slug_is_lower_case_words_joined_by_hyphens
         CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(slug) <= 100),
     CONSTRAINT event_status_is_known CHECK (status IN ('upcoming', 'ongoing', 'completed')),
+    CONSTRAINT event_status_is_set_by_dates_or_a_person CHECK (status_by IN ('dates', 'person')),
     CONSTRAINT event_does_not_end_before_it_starts CHECK (end_date >= start_date),
     CONSTRAINT points_by_place_are_a_list_of_numbers_that_are_not_negative
         CHECK (array_ndims(points_by_place) = 1 AND array_lower(points_by_place, 1) = 1
@@ -42,11 +46,14 @@ COMMENT ON COLUMN kaggle.events.title IS 'Name for people.';
 COMMENT ON COLUMN kaggle.events.description IS 'Text for people.';
 COMMENT ON COLUMN kaggle.events.start_date IS 'When the event starts; null = unknown.';
 COMMENT ON COLUMN kaggle.events.end_date IS 'When the event ends; null = unknown.';
-COMMENT ON COLUMN kaggle.events.status IS 'upcoming, ongoing or completed. Follows the dates where they are set; gates nothing by itself.';
+COMMENT ON COLUMN kaggle.events.status IS 'upcoming, ongoing or completed; null or empty = by the dates, which it follows until somebody sets another. Gates nothing by itself.';
+COMMENT ON COLUMN kaggle.events.status_by IS 'Who set the status: dates, or person (until a date passes that says otherwise). Written by the trigger.';
 COMMENT ON COLUMN kaggle.events.is_featured IS 'For your own conditions; does nothing by itself.';
 COMMENT ON COLUMN kaggle.events.only_since_start IS 'True: a team whose last submission lies before the start has not entered.';
-COMMENT ON COLUMN kaggle.events.frozen_at IS 'Readers see the standing as of then; null = live.';
+COMMENT ON COLUMN kaggle.events.frozen_at IS 'From then on readers see the standing as of then; ahead = a planned freeze, null = none.';
+COMMENT ON COLUMN kaggle.events.counts_private IS 'True: a private board counts before the public one. False: the public one counts.';
 COMMENT ON COLUMN kaggle.events.points_by_place IS 'What the first, second … place of each competition earns, times rating_weight, e.g. {10,8,6,5,4,3,2,1}; places beyond it earn 0. It goes before points by score and by place. Null = those.';
+COMMENT ON COLUMN kaggle.events.final_at IS 'When kaggle.finalize_event stored the standing, which nothing changes since; null = not final. Set and cleared by kaggle.finalize_event and kaggle.reopen_event only.';
 COMMENT ON COLUMN kaggle.events.dates_checked_at IS 'Dates up to this moment have acted on the status, or were past when they were written.';
 COMMENT ON COLUMN kaggle.events.created_at IS 'When the row was inserted.';
 COMMENT ON COLUMN kaggle.events.updated_at IS 'When the row was last updated.';
@@ -61,8 +68,13 @@ CREATE TABLE kaggle.competitions (
     title                    text,
     description              text,
     status                   text        NOT NULL,
+    status_by                text        NOT NULL DEFAULT 'dates',
     start_date               timestamptz,
     end_date                 timestamptz,
+    start_date_is_given      boolean     NOT NULL,
+    end_date_is_given        boolean     NOT NULL,
+    kaggle_start             timestamptz,
+    kaggle_deadline          timestamptz,
     rating_weight            numeric     NOT NULL DEFAULT 1.0,
     max_submissions_per_day  integer,
     is_featured              boolean     NOT NULL DEFAULT false,
@@ -88,6 +100,7 @@ CREATE TABLE kaggle.competitions (
     CONSTRAINT title_is_required_without_kaggle_competition_id
         CHECK (kaggle_competition_id IS NOT NULL OR coalesce(title, '') <> ''),
     CONSTRAINT status_is_known CHECK (status IN ('upcoming', 'ongoing', 'completed')),
+    CONSTRAINT status_is_set_by_dates_or_a_person CHECK (status_by IN ('dates', 'person')),
     CONSTRAINT competition_does_not_end_before_it_starts CHECK (end_date >= start_date),
     CONSTRAINT rating_weight_is_not_negative
         CHECK (rating_weight >= 0 AND rating_weight < 'Infinity'::numeric),
@@ -113,9 +126,14 @@ COMMENT ON COLUMN kaggle.competitions.event_id IS 'The short way into kaggle.eve
 COMMENT ON COLUMN kaggle.competitions.kaggle_competition_id IS 'The slug in the competition''s URL; a pasted URL is stored as its slug. Null = not on Kaggle yet.';
 COMMENT ON COLUMN kaggle.competitions.title IS 'Name for people; filled from Kaggle where null.';
 COMMENT ON COLUMN kaggle.competitions.description IS 'Text for people; filled from Kaggle where null.';
-COMMENT ON COLUMN kaggle.competitions.status IS 'upcoming, ongoing or completed; null or empty = by the dates. Only an ongoing one is synced by itself.';
-COMMENT ON COLUMN kaggle.competitions.start_date IS 'When it passes, an upcoming competition becomes ongoing. Filled from the event, else from Kaggle.';
-COMMENT ON COLUMN kaggle.competitions.end_date IS 'When it passes, the competition is completed and synced once more. Filled from the event, else from Kaggle.';
+COMMENT ON COLUMN kaggle.competitions.status IS 'upcoming, ongoing or completed; null or empty = by the dates, which it follows until somebody sets another. Only an ongoing one is synced by itself.';
+COMMENT ON COLUMN kaggle.competitions.status_by IS 'Who set the status: dates, or person (until a date passes that says otherwise). Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.start_date IS 'When it passes, an upcoming competition becomes ongoing. One that nobody gave is that of event_id, else Kaggle''s, and follows it.';
+COMMENT ON COLUMN kaggle.competitions.end_date IS 'When it passes, the competition is completed and synced once more. One that nobody gave is that of event_id, else Kaggle''s, and follows it.';
+COMMENT ON COLUMN kaggle.competitions.start_date_is_given IS 'Whether a person gave start_date. Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.end_date_is_given IS 'Whether a person gave end_date. Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.kaggle_start IS 'When it began on Kaggle; null until known.';
+COMMENT ON COLUMN kaggle.competitions.kaggle_deadline IS 'Kaggle''s own deadline; null until known. It tells whether the competition has ended with an event.';
 COMMENT ON COLUMN kaggle.competitions.rating_weight IS 'Factor of this competition''s points in an event''s standing.';
 COMMENT ON COLUMN kaggle.competitions.max_submissions_per_day IS 'Submissions a team may make each day; null until known.';
 COMMENT ON COLUMN kaggle.competitions.is_featured IS 'For your own conditions; does nothing by itself.';
@@ -146,6 +164,7 @@ CREATE TABLE kaggle.event_competitions (
     points_for_perfect_score numeric,
     metric_min_value         numeric,
     metric_max_value         numeric,
+    counts_at                timestamptz,
     CONSTRAINT event_competitions_pkey PRIMARY KEY (event_id, competition_id),
     CONSTRAINT counted_in_an_existing_event
         FOREIGN KEY (event_id) REFERENCES kaggle.events (id) ON DELETE CASCADE,
@@ -167,6 +186,7 @@ COMMENT ON COLUMN kaggle.event_competitions.rating_weight IS 'In this event; nul
 COMMENT ON COLUMN kaggle.event_competitions.points_for_perfect_score IS 'In this event; null = the competition''s.';
 COMMENT ON COLUMN kaggle.event_competitions.metric_min_value IS 'In this event; null = the competition''s.';
 COMMENT ON COLUMN kaggle.event_competitions.metric_max_value IS 'In this event; null = the competition''s.';
+COMMENT ON COLUMN kaggle.event_competitions.counts_at IS 'The moment whose board counts after the event''s end, chosen by an organiser; null = by the rules of kaggle.event_standings.';
 
 CREATE INDEX event_competitions_competition ON kaggle.event_competitions (competition_id);
 
@@ -181,14 +201,14 @@ CREATE TABLE kaggle_internal.sync_requests (
     tried          boolean     NOT NULL DEFAULT false,
     CONSTRAINT sync_requests_pkey PRIMARY KEY (id),
     CONSTRAINT request_reason_is_known CHECK (reason IN
-        ('inserted', 'ongoing', 'linked', 'auto_sync', 'completed', 'edited', 'interval', 'manual', 'deleted')),
+        ('inserted', 'ongoing', 'linked', 'auto_sync', 'completed', 'event_ended', 'edited', 'interval', 'manual', 'deleted')),
     CONSTRAINT deletion_names_its_link_revision CHECK (reason <> 'deleted' OR link_revision IS NOT NULL),
     CONSTRAINT only_a_truncation_names_no_competition CHECK (competition_id IS NOT NULL OR reason = 'deleted')
 );
 COMMENT ON TABLE kaggle_internal.sync_requests IS 'Wishes for a sync, appended by triggers and sync_now in the transaction of whoever asks, and consumed by the sync that saw them. Nobody updates another''s row, so askers never wait for one another.';
 COMMENT ON COLUMN kaggle_internal.sync_requests.id IS 'Order of insertion, not of commit.';
 COMMENT ON COLUMN kaggle_internal.sync_requests.competition_id IS 'The competition; no foreign key, its row may be gone. Null = all of them: kaggle.competitions was truncated.';
-COMMENT ON COLUMN kaggle_internal.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, edited, interval, manual, deleted.';
+COMMENT ON COLUMN kaggle_internal.sync_requests.reason IS 'What asked: inserted, ongoing, linked, auto_sync, completed, event_ended, edited, interval, manual, deleted.';
 COMMENT ON COLUMN kaggle_internal.sync_requests.link_revision IS 'competitions.link_revision of the row for which it was asked. Of a deletion: what hangs on this revision or an earlier one goes; a row that was inserted again under the same id has a later one.';
 COMMENT ON COLUMN kaggle_internal.sync_requests.asked_at IS 'When it was asked.';
 COMMENT ON COLUMN kaggle_internal.sync_requests.asked_in IS 'The transaction that asked; wait_for_sync in the same one would wait for ever.';
@@ -244,6 +264,7 @@ CREATE TABLE kaggle.boards (
     teams          bigint      NOT NULL DEFAULT 0,
     digest         bytea,
     observed_from  timestamptz,
+    shown_from     timestamptz,
     observed_at    timestamptz NOT NULL DEFAULT '-infinity',
     history_from   timestamptz,
     kept_at        timestamptz[] NOT NULL DEFAULT '{}',
@@ -259,6 +280,7 @@ COMMENT ON COLUMN kaggle.boards.higher_is_better IS 'Read off the order of the s
 COMMENT ON COLUMN kaggle.boards.teams IS 'Ranked teams now.';
 COMMENT ON COLUMN kaggle.boards.digest IS 'Of the CSV that was applied last; equal bytes are not compared again.';
 COMMENT ON COLUMN kaggle.boards.observed_from IS 'The first board that is known holds from then.';
+COMMENT ON COLUMN kaggle.boards.shown_from IS 'The end of the competition as it was known when a private board came before it, beside a public one: it is shown from then on, wherever the end moves. Null = from its first moment on.';
 COMMENT ON COLUMN kaggle.boards.observed_at IS 'The board is known to be right as of then; strictly increasing.';
 COMMENT ON COLUMN kaggle.boards.history_from IS 'The past before this moment was pruned and cannot be asked for; null = all of it is there.';
 COMMENT ON COLUMN kaggle.boards.kept_at IS 'Moments before history_from that can be asked for still, since the standing of an event rests on them.';
@@ -384,6 +406,7 @@ CREATE TABLE kaggle_internal.sync_state (
     retry_interval       interval,
     next_sync_at         timestamptz GENERATED ALWAYS AS (coalesce(retry_at, due_at)) STORED,
     describe_at          timestamptz NOT NULL DEFAULT '-infinity',
+    described_at         timestamptz NOT NULL DEFAULT '-infinity',
     last_attempt_at      timestamptz,
     last_success_at      timestamptz,
     consecutive_failures integer     NOT NULL DEFAULT 0,
@@ -416,6 +439,7 @@ COMMENT ON COLUMN kaggle_internal.sync_state.retry_at IS 'Next try after a failu
 COMMENT ON COLUMN kaggle_internal.sync_state.retry_interval IS 'How far ahead retry_at lay when it was set. It never lies further ahead, whatever the clock said then.';
 COMMENT ON COLUMN kaggle_internal.sync_state.next_sync_at IS 'The earlier word of the two: retry_at, else due_at.';
 COMMENT ON COLUMN kaggle_internal.sync_state.describe_at IS 'Kaggle''s metadata is asked for again from then on.';
+COMMENT ON COLUMN kaggle_internal.sync_state.described_at IS 'When Kaggle''s metadata was asked for last.';
 COMMENT ON COLUMN kaggle_internal.sync_state.last_attempt_at IS 'When the last attempt began.';
 COMMENT ON COLUMN kaggle_internal.sync_state.last_success_at IS 'When the last successful attempt ended.';
 COMMENT ON COLUMN kaggle_internal.sync_state.consecutive_failures IS 'Failed attempts since the last success.';
@@ -459,7 +483,7 @@ CREATE TABLE kaggle.sync_runs (
 COMMENT ON TABLE kaggle.sync_runs IS 'One row an attempt, written once at its end in the transaction that applies the board.';
 COMMENT ON COLUMN kaggle.sync_runs.id IS 'Number of the attempt.';
 COMMENT ON COLUMN kaggle.sync_runs.competition_id IS 'The competition.';
-COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: inserted, ongoing, linked, auto_sync, completed, edited or manual (a request), scheduled, retry, or backfill (read from a file).';
+COMMENT ON COLUMN kaggle.sync_runs.reason IS 'What asked for it: inserted, ongoing, linked, auto_sync, completed, event_ended, edited or manual (a request), scheduled, retry, or backfill (read from a file).';
 COMMENT ON COLUMN kaggle.sync_runs.observed_at IS 'The board holds from then.';
 COMMENT ON COLUMN kaggle.sync_runs.started_at IS 'When the attempt began.';
 COMMENT ON COLUMN kaggle.sync_runs.finished_at IS 'When it ended.';
@@ -530,6 +554,93 @@ COMMENT ON COLUMN kaggle.event_participants.excluded IS 'True: registered, but n
 COMMENT ON COLUMN kaggle.event_participants.note IS 'For yourself, e.g. why someone is excluded.';
 
 CREATE INDEX event_participants_username ON kaggle.event_participants (kaggle_username);
+
+-- What an event's standing rests on once it has ended, and once it is final.
+
+CREATE TABLE kaggle_internal.boards_at_end (
+    event_id       bigint      NOT NULL,
+    competition_id bigint      NOT NULL,
+    end_date       timestamptz NOT NULL,
+    at             timestamptz NOT NULL,
+    CONSTRAINT boards_at_end_pkey PRIMARY KEY (event_id, competition_id)
+);
+COMMENT ON TABLE kaggle_internal.boards_at_end IS 'Which moment of a competition counts in an event that has ended, if the competition goes on: written by the worker two minutes after the end, and anew when the end is moved. No foreign key: the worker waits for nobody.';
+COMMENT ON COLUMN kaggle_internal.boards_at_end.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle_internal.boards_at_end.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle_internal.boards_at_end.end_date IS 'The event''s end for which it was chosen; for another one it means nothing.';
+COMMENT ON COLUMN kaggle_internal.boards_at_end.at IS 'The moment.';
+
+CREATE TABLE kaggle_internal.final_standings (
+    event_id             bigint  NOT NULL,
+    place                bigint  NOT NULL,
+    kaggle_username      text    NOT NULL,
+    display_name         text,
+    is_registered        boolean NOT NULL,
+    points               numeric NOT NULL,
+    competitions_entered bigint  NOT NULL,
+    last_submission_at   timestamptz,
+    CONSTRAINT final_standings_pkey PRIMARY KEY (event_id, kaggle_username),
+    CONSTRAINT final_standing_of_an_existing_event FOREIGN KEY (event_id) REFERENCES kaggle.events (id) ON DELETE CASCADE
+);
+COMMENT ON TABLE kaggle_internal.final_standings IS 'Final standings, as kaggle.finalize_event stored them; the columns of kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle_internal.final_standings.place IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.kaggle_username IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.display_name IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.is_registered IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.points IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.competitions_entered IS 'As in kaggle.event_standings.';
+COMMENT ON COLUMN kaggle_internal.final_standings.last_submission_at IS 'As in kaggle.event_standings.';
+
+CREATE TABLE kaggle_internal.final_results (
+    event_id              bigint NOT NULL,
+    kaggle_username       text   NOT NULL,
+    competition_id        bigint NOT NULL,
+    kaggle_competition_id text   NOT NULL,
+    board                 text   NOT NULL,
+    team_id               bigint NOT NULL,
+    team_name             text   NOT NULL,
+    place                 bigint NOT NULL,
+    teams                 bigint NOT NULL,
+    score                 numeric NOT NULL,
+    last_submission_at    timestamptz,
+    observed_at           timestamptz,
+    counted_by            text    NOT NULL,
+    weight                numeric NOT NULL,
+    points                numeric NOT NULL,
+    CONSTRAINT final_results_pkey PRIMARY KEY (event_id, kaggle_username, competition_id),
+    CONSTRAINT final_result_of_an_existing_event FOREIGN KEY (event_id) REFERENCES kaggle.events (id) ON DELETE CASCADE
+);
+COMMENT ON TABLE kaggle_internal.final_results IS 'What final standings rest on; the columns of kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle_internal.final_results.kaggle_username IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.competition_id IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.kaggle_competition_id IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.board IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.team_id IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.team_name IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.place IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.teams IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.score IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.last_submission_at IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.observed_at IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.counted_by IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.weight IS 'As in kaggle.event_results.';
+COMMENT ON COLUMN kaggle_internal.final_results.points IS 'As in kaggle.event_results.';
+
+CREATE TABLE kaggle_internal.final_boards (
+    event_id       bigint NOT NULL,
+    competition_id bigint NOT NULL,
+    board_id       bigint,
+    observed_at    timestamptz,
+    CONSTRAINT final_boards_pkey PRIMARY KEY (event_id, competition_id),
+    CONSTRAINT final_board_of_an_existing_event FOREIGN KEY (event_id) REFERENCES kaggle.events (id) ON DELETE CASCADE
+);
+COMMENT ON TABLE kaggle_internal.final_boards IS 'The boards on which final standings rest.';
+COMMENT ON COLUMN kaggle_internal.final_boards.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle_internal.final_boards.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle_internal.final_boards.board_id IS 'kaggle.boards.id of the board that counted; null = there was none.';
+COMMENT ON COLUMN kaggle_internal.final_boards.observed_at IS 'The moment of the board.';
 
 -- The door and the sweep look for the waiting job of a competition; procrastinate has no index for that. 0 = of none.
 CREATE INDEX pgleaderboard_waiting_jobs ON procrastinate.procrastinate_jobs

@@ -9,16 +9,31 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS 'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.status_after_dates_moved(
-    status text, start_date timestamptz, start_moved boolean, end_date timestamptz, end_moved boolean)
-RETURNS text
-LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT CASE
-        WHEN end_moved AND status <> 'completed' AND end_date <= clock_timestamp() THEN 'completed'
-        WHEN start_moved AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
-        ELSE status END
-$$;
-COMMENT ON FUNCTION kaggle_internal.status_after_dates_moved(text, timestamptz, boolean, timestamptz, boolean) IS 'The status after a date was moved or passed: a passed end completes, a passed start begins; a date that did not move says nothing.';
+CREATE OR REPLACE FUNCTION kaggle_internal.settle_status(
+    before text, before_by text, start_date timestamptz, start_acts boolean, end_date timestamptz, end_acts boolean,
+    INOUT status text, OUT status_by text)
+LANGUAGE plpgsql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    by_dates constant text := status_by_dates(start_date, end_date);
+BEGIN
+    IF status IS NULL OR status = before AND before_by = 'dates' THEN
+        status := by_dates;
+    ELSIF status = before THEN                   -- a person's, until a date says otherwise
+        status := CASE WHEN end_acts AND end_date <= clock_timestamp() THEN 'completed'
+                       WHEN start_acts AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
+                       ELSE status END;
+    END IF;
+    status_by := CASE status WHEN by_dates THEN 'dates' ELSE 'person' END;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.settle_status(text, text, timestamptz, boolean, timestamptz, boolean, text) IS 'The status of a row that is written, and who set it. status: as it is written; the one from before sets nothing, null gives it back to the dates. before, before_by: of the row until now, null = it is new. acts: whether the date has moved, or passed, so that it overrules what a person set.';
+
+-- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
+CREATE OR REPLACE FUNCTION kaggle_internal.derived_date(
+    of_event timestamptz, of_kaggle timestamptz, not_before timestamptz, not_after timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN of_event IS NOT NULL AND (of_event < not_before OR of_event > not_after) IS NOT TRUE THEN of_event
+            WHEN (of_kaggle < not_before OR of_kaggle > not_after) IS NOT TRUE THEN of_kaggle END;
+COMMENT ON FUNCTION kaggle_internal.derived_date(timestamptz, timestamptz, timestamptz, timestamptz) IS 'A date that nobody gave: the event''s, else Kaggle''s, as far as it contradicts neither bound; a bound that is null is none.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -48,13 +63,9 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.competitions', 'id')));
         NEW.link_revision := nextval('link_revisions');
-        NEW.dates_checked_at := clock_timestamp();
         NEW.updated_at := coalesce(NEW.updated_at, now());
-        IF NEW.event_id IS NOT NULL AND (NEW.start_date IS NULL OR NEW.end_date IS NULL) THEN
-            SELECT * INTO event FROM events WHERE id = NEW.event_id;
-            NEW.start_date := coalesce(NEW.start_date, event.start_date);
-            NEW.end_date := coalesce(NEW.end_date, event.end_date);
-        END IF;
+        NEW.start_date_is_given := coalesce(NEW.start_date_is_given, NEW.start_date IS NOT NULL);
+        NEW.end_date_is_given := coalesce(NEW.end_date_is_given, NEW.end_date IS NOT NULL);
     ELSE
         IF NEW.id <> OLD.id THEN
             RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
@@ -67,22 +78,33 @@ BEGIN
            OR cardinality(OLD.filled_by_kaggle) > 0 THEN
             NEW := forget_what_kaggle_filled(OLD, NEW);
         END IF;
-        IF NEW.status IS NOT DISTINCT FROM OLD.status THEN
-            NEW.status := status_after_dates_moved(NEW.status,
-                NEW.start_date, NEW.start_date > OLD.dates_checked_at
-                    -- A past start that Kaggle fills in says nothing against a status of upcoming.
-                    OR NEW.start_date IS DISTINCT FROM OLD.start_date
-                       AND current_setting('kaggle.filling', true) IS DISTINCT FROM 'on',
-                NEW.end_date, NEW.end_date IS DISTINCT FROM OLD.end_date OR NEW.end_date > OLD.dates_checked_at);
+        NEW.start_date_is_given := CASE WHEN NEW.start_date IS DISTINCT FROM OLD.start_date THEN NEW.start_date IS NOT NULL
+                                        ELSE OLD.start_date_is_given END;
+        NEW.end_date_is_given := CASE WHEN NEW.end_date IS DISTINCT FROM OLD.end_date THEN NEW.end_date IS NOT NULL
+                                      ELSE OLD.end_date_is_given END;
+    END IF;
+
+    -- A date that nobody gave is the event's, else Kaggle's.
+    IF NEW.event_id IS NOT NULL THEN
+        SELECT * INTO event FROM events WHERE id = NEW.event_id;
+    END IF;
+    IF event.id IS NOT DISTINCT FROM NEW.event_id THEN               -- row level security may hide it
+        IF NOT NEW.end_date_is_given THEN
+            NEW.end_date := derived_date(event.end_date, NEW.kaggle_deadline,
+                                         CASE WHEN NEW.start_date_is_given THEN NEW.start_date END, NULL);
         END IF;
-        IF NEW.status IS DISTINCT FROM OLD.status OR NEW.start_date IS DISTINCT FROM OLD.start_date
-           OR NEW.end_date IS DISTINCT FROM OLD.end_date THEN
-            NEW.dates_checked_at := clock_timestamp();
+        IF NOT NEW.start_date_is_given THEN
+            NEW.start_date := derived_date(event.start_date, NEW.kaggle_start, NULL, NEW.end_date);
         END IF;
     END IF;
-    IF NEW.status IS NULL THEN
-        NEW.status := status_by_dates(NEW.start_date, NEW.end_date);
-    END IF;
+    SELECT s.status, s.status_by INTO NEW.status, NEW.status_by
+    FROM settle_status(
+        OLD.status, OLD.status_by,
+        NEW.start_date, NEW.start_date > OLD.dates_checked_at
+            -- A past start that nobody gave says nothing against a status of upcoming.
+            OR NEW.start_date_is_given AND NEW.start_date IS DISTINCT FROM OLD.start_date,
+        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date, NEW.status) s;
+    NEW.dates_checked_at := clock_timestamp();
 
     -- The same rules stand as CHECK constraints, for rows that come without triggers; a constraint cannot hint.
     IF NEW.sync_interval < '1 minute' THEN
@@ -101,7 +123,7 @@ BEGIN
     ELSIF NEW.end_date < NEW.start_date THEN
         PERFORM refuse('competition_does_not_end_before_it_starts',
             format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
-            'Give an end_date that is not before start_date; dates that are not given are the event''s.');
+            'Give an end_date that is not before start_date.');
     ELSIF NOT (NEW.rating_weight >= 0 AND NEW.rating_weight < 'Infinity') THEN
         PERFORM refuse('rating_weight_is_not_negative',
             format('rating_weight is %s', NEW.rating_weight), 'Give 0 or a positive number.');
@@ -129,14 +151,12 @@ BEGIN
         RETURN after;
     END IF;
     -- Another Kaggle competition: what the former one had filled in goes with it.
-    IF 'end_date' = ANY (untouched) AND before.status = 'completed' AND after.status = 'completed'
-       AND before.end_date <= clock_timestamp() THEN
-        after.status := NULL;             -- it was the former competition that had ended
-    END IF;
+    after.kaggle_start := NULL;
+    after.kaggle_deadline := NULL;
     after.filled_by_kaggle := '{}';
     RETURN jsonb_populate_record(after, (SELECT jsonb_object_agg(name, NULL) FROM unnest(untouched) AS name));
 END $$;
-COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS 'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had filled in is reset.';
+COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS 'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had said is reset.';
 
 CREATE OR REPLACE TRIGGER complete_competition BEFORE INSERT OR UPDATE ON kaggle.competitions
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_competition();
@@ -149,20 +169,26 @@ BEGIN
     NEW.status := nullif(NEW.status, '');
     NEW.is_featured := coalesce(NEW.is_featured, false);
     NEW.only_since_start := coalesce(NEW.only_since_start, false);
+    NEW.counts_private := coalesce(NEW.counts_private, true);
     NEW.points_by_place := nullif(NEW.points_by_place, '{}');
     NEW.created_at := coalesce(NEW.created_at, now());
     NEW.updated_at := now();
-    IF TG_OP = 'UPDATE' AND NEW.status IS NOT DISTINCT FROM OLD.status
-       AND (NEW.start_date IS DISTINCT FROM OLD.start_date OR NEW.end_date IS DISTINCT FROM OLD.end_date) THEN
-        NEW.status := NULL;
+    IF TG_OP = 'UPDATE' AND current_setting('kaggle.finalizing', true) IS DISTINCT FROM 'on' THEN
+        IF NEW.final_at IS DISTINCT FROM OLD.final_at THEN
+            PERFORM refuse('final_at_is_set_by_finalize_event', 'final_at cannot be updated',
+                           format('SELECT * FROM kaggle.finalize_event(%L); or SELECT kaggle.reopen_event(%1$L);', OLD.slug));
+        ELSIF OLD.final_at IS NOT NULL AND (NEW.start_date IS DISTINCT FROM OLD.start_date
+                                            OR NEW.end_date IS DISTINCT FROM OLD.end_date) THEN
+            PERFORM refuse('dates_of_a_final_event_stay', format('event %L is final: its dates cannot change', OLD.slug),
+                           format('SELECT kaggle.reopen_event(%L); first.', OLD.slug));
+        END IF;
     END IF;
-    IF NEW.status IS NULL THEN
-        NEW.status := status_by_dates(NEW.start_date, NEW.end_date);
-    END IF;
-    IF TG_OP = 'INSERT' OR NEW.status IS DISTINCT FROM OLD.status
-       OR NEW.start_date IS DISTINCT FROM OLD.start_date OR NEW.end_date IS DISTINCT FROM OLD.end_date THEN
-        NEW.dates_checked_at := clock_timestamp();
-    END IF;
+    SELECT s.status, s.status_by INTO NEW.status, NEW.status_by
+    FROM settle_status(OLD.status, OLD.status_by,
+                       NEW.start_date, NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
+                       NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date,
+                       NEW.status) s;
+    NEW.dates_checked_at := clock_timestamp();
     IF NEW.end_date < NEW.start_date THEN
         PERFORM refuse('event_does_not_end_before_it_starts',
             format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
@@ -170,7 +196,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults and lets the dates give the status, unless the same statement sets another.';
+COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults, lets the dates act on the status, and keeps a final event from being moved.';
 
 CREATE OR REPLACE TRIGGER complete_event BEFORE INSERT OR UPDATE ON kaggle.events
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event();

@@ -24,6 +24,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.ask_for_sync(bigint[], text[], integer) IS 'Appends a request for each competition, each with its reason, and makes sure that a job comes for them.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.ask_for_boards_at_end(competition_ids bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    ids constant bigint[] := ARRAY(SELECT c.id FROM competitions c
+                                   WHERE c.id = ANY (competition_ids) AND request_holds('event_ended', c) ORDER BY c.id);
+BEGIN
+    PERFORM ask_for_sync(ids, array_fill('event_ended'::text, ARRAY[cardinality(ids)]), 8);
+END $$;
+COMMENT ON FUNCTION kaggle_internal.ask_for_boards_at_end(bigint[]) IS 'Asks for the boards of the competitions of an event that has ended, ahead of all that was not asked for by hand.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.notice_if_no_worker() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
@@ -45,15 +55,17 @@ BEGIN
     SELECT n.event_id, n.id FROM new_rows n WHERE n.event_id IS NOT NULL
     ON CONFLICT DO NOTHING;
 
-    SELECT array_agg(n.id ORDER BY n.id), array_agg('inserted'::text) INTO ids, reasons FROM new_rows n
-    WHERE n.kaggle_competition_id IS NOT NULL AND n.status = 'ongoing' AND n.auto_sync;
+    SELECT array_agg(n.id ORDER BY n.id),
+           array_agg(CASE n.status WHEN 'ongoing' THEN 'inserted' ELSE 'completed' END ORDER BY n.id)
+    INTO ids, reasons FROM new_rows n
+    WHERE n.kaggle_competition_id IS NOT NULL AND n.status IN ('ongoing', 'completed') AND n.auto_sync;
     IF ids IS NOT NULL THEN
         PERFORM ask_for_sync(ids, reasons, 5);
         PERFORM notice_if_no_worker();
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS 'Trigger: a competition with a Kaggle id that is ongoing is synced at once.';
+COMMENT ON FUNCTION kaggle_internal.competitions_inserted() IS 'Trigger: a competition with a Kaggle id that is ongoing or completed is synced at once.';
 
 CREATE OR REPLACE TRIGGER competitions_inserted AFTER INSERT ON kaggle.competitions
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_inserted();
@@ -130,6 +142,42 @@ COMMENT ON FUNCTION kaggle_internal.competitions_truncated() IS 'Trigger: notes 
 CREATE OR REPLACE TRIGGER competitions_truncated AFTER TRUNCATE ON kaggle.competitions
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_truncated();
 COMMENT ON TRIGGER competitions_truncated ON kaggle.competitions IS 'Has the worker remove what hangs on them.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.event_competitions_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    PERFORM ask_for_boards_at_end(ARRAY(
+        SELECT DISTINCT n.competition_id FROM new_rows n JOIN events e ON e.id = n.event_id
+        WHERE e.end_date <= clock_timestamp()));
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.event_competitions_inserted() IS 'Trigger: a competition that is linked to an event that has ended is synced.';
+
+CREATE OR REPLACE TRIGGER event_competitions_inserted AFTER INSERT ON kaggle.event_competitions
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.event_competitions_inserted();
+COMMENT ON TRIGGER event_competitions_inserted ON kaggle.event_competitions IS 'Asks for a sync where the event has ended.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.events_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    -- Their trigger takes the dates.
+    UPDATE competitions c SET event_id = c.event_id
+    FROM new_rows n JOIN old_rows o USING (id)
+    WHERE (n.start_date, n.end_date) IS DISTINCT FROM (o.start_date, o.end_date)
+      AND c.event_id = n.id AND NOT (c.start_date_is_given AND c.end_date_is_given);
+    PERFORM ask_for_boards_at_end(ARRAY(
+        SELECT DISTINCT x.competition_id
+        FROM new_rows n JOIN old_rows o USING (id) JOIN event_competitions x ON x.event_id = n.id
+        WHERE n.end_date <= n.dates_checked_at
+          AND (n.end_date > o.dates_checked_at OR n.end_date IS DISTINCT FROM o.end_date)));
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.events_updated() IS 'Trigger: competitions follow dates that were moved; at an end all are synced.';
+
+CREATE OR REPLACE TRIGGER events_updated AFTER UPDATE ON kaggle.events
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.events_updated();
+COMMENT ON TRIGGER events_updated ON kaggle.events IS 'Has competitions follow the dates, and asks for their boards at the end.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.tell_status() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -26,6 +26,7 @@ LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT (competition).kaggle_competition_id IS NOT NULL AND CASE reason
         WHEN 'manual' THEN true
         WHEN 'completed' THEN (competition).auto_sync AND (competition).status = 'completed'
+        WHEN 'event_ended' THEN (competition).auto_sync
         WHEN 'interval' THEN false            -- only the due time is counted anew
         WHEN 'deleted' THEN false
         ELSE (competition).auto_sync AND (competition).status = 'ongoing' END

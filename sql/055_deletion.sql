@@ -1,4 +1,4 @@
--- A competition that was deleted: what hung on it goes, in chunks, and only that.
+-- A competition that was deleted, or a board that was dropped: what hung on it goes, in chunks, and only that.
 --
 --   DELETE    notes the link revision that the row had, in sync_requests
 --   TRUNCATE  notes one revision for all competitions
@@ -77,6 +77,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
+    UPDATE sync_runs SET board_id = NULL WHERE id = ANY (ARRAY(
+        SELECT r.id FROM sync_runs r WHERE r.board_id = target LIMIT at_most));
     DELETE FROM packs WHERE ctid = ANY (ARRAY(
         SELECT p.ctid FROM packs p WHERE p.board_id = target LIMIT greatest(1, at_most / 100)));     -- a pack may hold a whole board
     DELETE FROM past_names WHERE ctid = ANY (ARRAY(
@@ -86,13 +88,32 @@ BEGIN
         SELECT e.ctid FROM leaderboard_entries e WHERE e.board_id = target LIMIT at_most - removed));
     DELETE FROM boards b
     WHERE b.id = target
+      AND NOT EXISTS (SELECT FROM sync_runs r WHERE r.board_id = target)
       AND NOT EXISTS (SELECT FROM packs p WHERE p.board_id = target)
       AND NOT EXISTS (SELECT FROM past_names n WHERE n.board_id = target)
       AND NOT EXISTS (SELECT FROM leaderboard_entries e WHERE e.board_id = target);
     PERFORM refuse_hidden_rows();
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board whose competition was deleted, a hundredth of them packs, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
+COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board that was dropped, or whose competition was deleted, a hundredth of them packs, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
+
+CREATE OR REPLACE FUNCTION kaggle.drop_board(kaggle_competition_id text, kind text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    competition competitions;
+BEGIN
+    SELECT * INTO STRICT competition FROM competitions c WHERE c.id = find_competition(drop_board.kaggle_competition_id);
+    -- A sync that runs meanwhile begins the board anew (kaggle_internal.board_for).
+    UPDATE boards b SET competition_id = NULL WHERE b.id = (linked_board(competition, drop_board.kind)).id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('%s has no board of kind %L', competition.kaggle_competition_id, drop_board.kind),
+            HINT = 'A board is public or private.';
+    END IF;
+    PERFORM queue_job('remove', NULL, -5);
+    PERFORM tell_status();
+END $$;
+COMMENT ON FUNCTION kaggle.drop_board(text, text) IS 'Takes a mistaken board of a competition out, with its past: nobody sees it from the commit on, and the worker removes its rows. kind: public or private. Runs stay, final standings keep what they rest on. While Kaggle still sends that board, the next sync brings it again.';
 
 -- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
 CREATE OR REPLACE FUNCTION kaggle_internal.truncated_states() RETURNS TABLE (competition_id bigint)

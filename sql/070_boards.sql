@@ -250,8 +250,8 @@ BEGIN
         RETURNING * INTO board;
     END IF;
     -- Before its entries: thinning, which corrects them, holds this row.
-    SELECT * INTO STRICT board FROM boards b WHERE b.id = board.id FOR NO KEY UPDATE;
-    RETURN board;
+    SELECT * INTO board FROM boards b WHERE b.id = board.id AND b.competition_id IS NOT NULL FOR NO KEY UPDATE;
+    RETURN CASE WHEN FOUND THEN board ELSE board_for(competition, kind) END;       -- it was dropped meanwhile
 END $$;
 COMMENT ON FUNCTION kaggle_internal.board_for(kaggle.competitions, text) IS 'The public or private board of a competition under its present slug, locked until commit; begun where there is none. The caller holds the row of sync_state.';
 
@@ -386,6 +386,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     run sync_runs;
     first_position bigint;
+    shown_at_end timestamptz;  -- where it is not shown before
 BEGIN
     run.observed_at := make_board.at;
     run.board := board.kind;
@@ -401,6 +402,10 @@ BEGIN
         FROM pg_temp.staged_rows_1 s;     -- as they were staged, which is the file's order: no sort is needed
         GET DIAGNOSTICS run.added = ROW_COUNT;
         run.removed := 0; run.updated := 0; run.moved := 0;
+        -- A private board hides the public one, for good: one that comes before the end may be a mistake.
+        SELECT c.end_date INTO shown_at_end FROM competitions c
+        WHERE board.kind = 'private' AND c.id = board.competition_id AND c.end_date > run.observed_at
+          AND (linked_board(c, 'public')).id IS NOT NULL;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
         FROM write_differences(board.id, run.observed_at, board.observed_from, false) d;
@@ -408,7 +413,7 @@ BEGIN
     SELECT d.teams, d.higher_is_better INTO run.teams, run.higher_is_better FROM describe_staging() d;
     UPDATE boards b
     SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
-        digest = make_board.digest, teams = run.teams,
+        shown_from = coalesce(b.shown_from, shown_at_end), digest = make_board.digest, teams = run.teams,
         higher_is_better = coalesce(run.higher_is_better, b.higher_is_better)
     WHERE b.id = board.id;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.observed_from IS NULL

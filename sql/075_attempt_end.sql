@@ -46,6 +46,7 @@ DECLARE
     failed constant boolean := run.outcome = 'failed';
     succeeded constant boolean := run.outcome IN ('changed', 'unchanged');
     pace interval;
+    ended text[];              -- reasons of an end, among what it was asked for
 BEGIN
     run.id := state.running_run_id;
     run.competition_id := state.competition_id;
@@ -55,11 +56,16 @@ BEGIN
     run.finished_at := clock_timestamp();
     PERFORM store_run(run);
 
+    ended := ARRAY(SELECT r.reason FROM sync_requests r
+                   WHERE succeeded AND r.competition_id = state.competition_id AND r.run_id = run.id
+                     AND r.reason IN ('completed', 'event_ended'));
     IF competition.status <> 'completed' THEN
         state.completed_at := NULL;
-    ELSIF succeeded AND EXISTS (SELECT FROM sync_requests r WHERE r.competition_id = state.competition_id
-                                                             AND r.run_id = run.id AND r.reason = 'completed') THEN
-        state.completed_at := state.running_since;
+    ELSIF 'completed' = ANY (ended) AND (competition.end_date IS NOT NULL OR state.last_success_at IS NOT NULL) THEN
+        state.completed_at := state.running_since;       -- one that came as completed is followed once its end is known
+    END IF;
+    IF cardinality(ended) > 0 THEN
+        state.describe_at := least(state.describe_at, clock_timestamp());      -- the end may have been moved
     END IF;
     -- The next due time is counted from the previous one; times that passed unserved are left out.
     pace := CASE WHEN competition.id IS NULL THEN state.due_interval
@@ -126,7 +132,10 @@ BEGIN
     run.outcome := CASE held.standing WHEN 'held' THEN 'unchanged' ELSE 'skipped' END;
     IF run.outcome = 'unchanged' THEN
         run.observed_at := greatest((held.state).running_since, board.observed_at + interval '1 microsecond');
-        UPDATE boards b SET observed_at = run.observed_at WHERE b.id = board.id;
+        UPDATE boards b SET observed_at = run.observed_at WHERE b.id = board.id AND b.competition_id IS NOT NULL;
+        IF NOT FOUND THEN
+            RETURN NULL;           -- it was dropped meanwhile
+        END IF;
         run.board := board.kind;
         run.board_id := board.id;
         run.teams := board.teams;

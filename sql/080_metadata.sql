@@ -1,5 +1,29 @@
 -- What Kaggle says about a competition beside its board: title, dates and the like. Asked once for a slug, then
--- daily, apart from the board; a failure here never stops a sync.
+-- daily, apart from the board, and before and at an end: hosts extend on the last day. A failure here never stops a sync.
+
+CREATE OR REPLACE VIEW kaggle_internal.ends_ahead AS
+SELECT c.id AS competition_id, c.end_date AS at FROM kaggle.competitions c
+WHERE c.auto_sync AND c.end_date > c.dates_checked_at AND c.end_date > statement_timestamp()
+UNION ALL
+SELECT x.competition_id, e.end_date FROM kaggle.events e
+JOIN kaggle.event_competitions x ON x.event_id = e.id JOIN kaggle.competitions c ON c.id = x.competition_id
+WHERE c.auto_sync AND e.end_date > e.dates_checked_at AND e.end_date > statement_timestamp();
+COMMENT ON VIEW kaggle_internal.ends_ahead IS 'The ends of competitions, and of the events in which they count, that lie ahead.';
+COMMENT ON COLUMN kaggle_internal.ends_ahead.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle_internal.ends_ahead.at IS 'The end.';
+
+CREATE OR REPLACE VIEW kaggle_internal.to_describe AS
+SELECT s.competition_id, -5 AS priority, s.describe_at AS since FROM kaggle_internal.sync_state s
+WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL
+UNION ALL
+SELECT s.competition_id, 1, e.at - interval '1 hour'
+FROM kaggle_internal.ends_ahead e JOIN kaggle_internal.sync_state s ON s.competition_id = e.competition_id
+WHERE e.at <= statement_timestamp() + interval '1 hour' AND s.described_at < e.at - interval '1 hour'
+  AND s.last_success_at IS NOT NULL;
+COMMENT ON VIEW kaggle_internal.to_describe IS 'The competitions about which Kaggle is asked now: once for a slug, then daily; and in the hour before an end, ahead of syncs that are due.';
+COMMENT ON COLUMN kaggle_internal.to_describe.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle_internal.to_describe.priority IS 'Of the job.';
+COMMENT ON COLUMN kaggle_internal.to_describe.since IS 'Since when it is due.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_describe(
     competition_id bigint, worker_id bigint,
@@ -7,7 +31,7 @@ CREATE OR REPLACE FUNCTION kaggle_internal.begin_describe(
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     worker constant worker_processes := registered_worker(begin_describe.worker_id);
-    due timestamptz;
+    urgency integer;
     granted boolean;
 BEGIN
     action := 'none';
@@ -16,12 +40,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    SELECT s.describe_at INTO due FROM sync_state s
-    WHERE s.competition_id = begin_describe.competition_id FOR UPDATE;
-    IF due IS NULL OR due > clock_timestamp() THEN
+    PERFORM FROM sync_state s WHERE s.competition_id = begin_describe.competition_id FOR UPDATE;
+    SELECT max(d.priority) INTO urgency FROM to_describe d WHERE d.competition_id = begin_describe.competition_id;
+    IF urgency IS NULL THEN
         RETURN;
     END IF;
-    IF worker.requests_per_minute > 0 AND EXISTS (SELECT FROM wanted(worker.id, false) w WHERE w.task = 'sync') THEN
+    IF worker.requests_per_minute > 0
+       AND EXISTS (SELECT FROM wanted(worker.id, false) w WHERE w.task = 'sync' AND w.priority > urgency) THEN
         action := 'wait';          -- boards come before titles
         RETURN;
     END IF;
@@ -32,7 +57,7 @@ BEGIN
         RETURN;
     END IF;
     -- If this attempt is lost, it is made again in an hour.
-    UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 hour'
+    UPDATE sync_state s SET describe_at = clock_timestamp() + interval '1 hour', described_at = clock_timestamp()
     WHERE s.competition_id = begin_describe.competition_id;
     action := 'describe';
 END $$;
@@ -68,33 +93,26 @@ BEGIN
     WHERE key = ANY (c.filled_by_kaggle) OR to_jsonb(c) -> key = 'null';
     c := jsonb_populate_record(c, filling);
     filled := ARRAY(SELECT jsonb_object_keys(filling) UNION SELECT unnest(c.filled_by_kaggle));
-    -- A date that would contradict the other one is not filled.
-    IF (c.end_date IS NULL OR 'end_date' = ANY (filled)) AND deadline IS NOT NULL
-       AND (c.start_date IS NULL OR 'start_date' = ANY (filled) OR deadline >= c.start_date) THEN
-        c.end_date := deadline;
-        filled := array_append(array_remove(filled, 'end_date'), 'end_date');
-    END IF;
-    IF (c.start_date IS NULL OR 'start_date' = ANY (filled)) AND enabled_date IS NOT NULL
-       AND (c.end_date IS NULL OR enabled_date <= c.end_date) THEN
-        c.start_date := enabled_date;
-        filled := array_append(array_remove(filled, 'start_date'), 'start_date');
-    ELSIF 'start_date' = ANY (filled) AND c.start_date > c.end_date THEN
-        c.start_date := NULL;
-        filled := array_remove(filled, 'start_date');
-    END IF;
-
     PERFORM set_config('kaggle.filling', 'on', true);
     UPDATE competitions p
-    SET title = c.title, description = c.description, start_date = c.start_date, end_date = c.end_date,
-        evaluation_metric = c.evaluation_metric, max_submissions_per_day = c.max_submissions_per_day,
-        filled_by_kaggle = filled
+    SET title = c.title, description = c.description, evaluation_metric = c.evaluation_metric,
+        max_submissions_per_day = c.max_submissions_per_day, filled_by_kaggle = filled,
+        kaggle_start = coalesce(enabled_date, p.kaggle_start), kaggle_deadline = coalesce(deadline, p.kaggle_deadline)
     WHERE p.id = c.id
-      AND (p.title, p.description, p.start_date, p.end_date, p.evaluation_metric, p.max_submissions_per_day)
-          IS DISTINCT FROM (c.title, c.description, c.start_date, c.end_date, c.evaluation_metric, c.max_submissions_per_day);
+      AND (p.title, p.description, p.evaluation_metric, p.max_submissions_per_day, p.kaggle_start, p.kaggle_deadline)
+          IS DISTINCT FROM (c.title, c.description, c.evaluation_metric, c.max_submissions_per_day,
+                            coalesce(enabled_date, p.kaggle_start), coalesce(deadline, p.kaggle_deadline));
     PERFORM set_config('kaggle.filling', 'off', true);
+    -- One that came as completed is followed as after an end, now that the end is known, unless that was long ago.
+    UPDATE sync_state s
+    SET completed_at = s.last_attempt_at, due_at = s.last_attempt_at + p.pace, due_interval = p.pace
+    FROM (SELECT o.id, sync_pace(o, t.last_attempt_at, NULL) AS pace
+          FROM competitions o JOIN sync_state t ON t.competition_id = o.id
+          WHERE o.id = c.id AND o.status = 'completed' AND o.end_date <= t.last_attempt_at) p
+    WHERE s.competition_id = p.id AND s.completed_at IS NULL AND s.running_run_id IS NULL AND p.pace IS NOT NULL;
     UPDATE sync_state s
     SET describe_at = CASE WHEN s.due_at IS NULL THEN 'infinity' ELSE clock_timestamp() + interval '1 day' END
     WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). The dates act as if a user had set them.';
+COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). Dates that nobody gave follow (kaggle_internal.complete_competition).';

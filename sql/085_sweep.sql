@@ -6,13 +6,9 @@ CREATE OR REPLACE FUNCTION kaggle_internal.let_dates_act_on(competition_ids bigi
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     -- A row that somebody's transaction holds is left for the next time: nobody waits for it here.
-    UPDATE competitions c
-    SET status = status_after_dates_moved(c.status, c.start_date, c.start_date > c.dates_checked_at,
-                                          c.end_date, c.end_date > c.dates_checked_at),
-        dates_checked_at = clock_timestamp()
+    UPDATE competitions c SET dates_checked_at = clock_timestamp()
     WHERE c.id IN (SELECT p.id FROM competitions p WHERE p.id = ANY (competition_ids) FOR NO KEY UPDATE SKIP LOCKED);
-    UPDATE events e
-    SET status = status_by_dates(e.start_date, e.end_date), dates_checked_at = clock_timestamp()
+    UPDATE events e SET dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.id = ANY (event_ids) FOR NO KEY UPDATE SKIP LOCKED);
     -- What the user's constraints say is heard here, and not at COMMIT.
     SET CONSTRAINTS ALL IMMEDIATE;
@@ -91,7 +87,8 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
     SELECT w.task, w.competition_id, w.priority, w.since, true
     FROM (
         -- asked for, and not taken by an attempt
-        SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END AS priority,
+        SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10
+                                                   WHEN bool_or(r.reason = 'event_ended') THEN 8 ELSE 5 END AS priority,
                min(r.asked_at) AS since
         FROM sync_requests r
         WHERE NOT r.tried
@@ -116,9 +113,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
           AND s.running_run_id IS NULL
           AND (s.next_sync_at IS NULL OR s.link_revision <> c.link_revision)
         UNION ALL
-        -- Kaggle's metadata: once for a slug, daily while ongoing
-        SELECT 'describe', s.competition_id, -5, s.describe_at FROM sync_state s
-        WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL) w
+        SELECT 'describe', d.competition_id, d.priority, d.since FROM to_describe d) w
     WHERE EXISTS (SELECT FROM competitions c WHERE c.id = w.competition_id)
     UNION ALL
     -- What hangs on competitions that were deleted, one by one, together, or unseen by a trigger.
@@ -146,9 +141,15 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestl
     UPDATE events e SET dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
                    FOR NO KEY UPDATE SKIP LOCKED);
+    -- And dates that do not follow their event: both were written at once, or without triggers.
     UPDATE competitions c SET dates_checked_at = clock_timestamp()
-    WHERE c.id IN (SELECT p.id FROM competitions p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
-                   FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE c.id IN (SELECT p.id FROM competitions p LEFT JOIN events e ON e.id = p.event_id
+                   WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
+                      OR e.id IS NOT NULL AND NOT p.end_date_is_given AND p.end_date IS DISTINCT FROM derived_date(
+                             e.end_date, p.kaggle_deadline, CASE WHEN p.start_date_is_given THEN p.start_date END, NULL)
+                      OR e.id IS NOT NULL AND NOT p.start_date_is_given AND p.start_date IS DISTINCT FROM derived_date(
+                             e.start_date, p.kaggle_start, NULL, p.end_date)
+                   FOR NO KEY UPDATE OF p SKIP LOCKED);
     UPDATE sync_state s
     SET missing_since = least(s.missing_since, clock_timestamp()),
         due_at = least(s.due_at, clock_timestamp() + s.due_interval),
@@ -186,6 +187,15 @@ BEGIN
         (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
         UNION ALL
         (SELECT * FROM idle WHERE NOT asks_kaggle LIMIT 10000)
+    ), raised AS (
+        -- What has become more urgent than the job that waits for it.
+        UPDATE procrastinate_jobs j SET priority = u.priority
+        FROM (SELECT j.id, max(w.priority) AS priority
+              FROM wanted(queue_wanted.worker_id, thorough) w
+              JOIN procrastinate_jobs j ON j.status = 'todo' AND j.task_name = w.task
+                   AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
+              WHERE w.priority > j.priority GROUP BY j.id) u
+        WHERE j.id = u.id AND j.id IN (SELECT o.id FROM procrastinate_jobs o WHERE o.id = j.id FOR UPDATE SKIP LOCKED)
     ), jobs AS (
         SELECT procrastinate_defer_jobs_v1(array_agg(
             ROW('kaggle', c.task, c.priority, NULL, NULL,
@@ -218,6 +228,7 @@ BEGIN
     has_more := let_dates_act();
     PERFORM rescue();
     IF thorough THEN
+        PERFORM keep_boards_at_end();
         PERFORM pull_back_schedules();
         missing := ARRAY(SELECT note_missing());
     END IF;
@@ -235,7 +246,11 @@ BEGIN
         (SELECT min(c.start_date) FROM competitions c
          WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
         (SELECT min(c.end_date) FROM competitions c
-         WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'));
+         WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'),
+        (SELECT min(e.end_date) FROM events e
+         WHERE e.end_date > e.dates_checked_at AND e.end_date > moment AND e.end_date < 'infinity'),
+        (SELECT min(e.at - interval '1 hour') FROM ends_ahead e
+         WHERE e.at > moment + interval '1 hour' AND e.at < 'infinity'));
     PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';

@@ -6,7 +6,8 @@ FROM kaggle.competitions c
 CROSS JOIN LATERAL (
     SELECT p.id, p.kind, p.teams, p.observed_at FROM kaggle.boards p
     WHERE p.competition_id = c.id AND lower(p.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
-    ORDER BY p.kind LIMIT 1) AS b;    -- private, once it is there, before public
+      AND (p.shown_from > statement_timestamp()) IS NOT TRUE
+    ORDER BY p.kind LIMIT 1) AS b;    -- private, once it is shown, before public
 COMMENT ON VIEW kaggle_internal.shown_boards IS 'The board that each competition shows now.';
 COMMENT ON COLUMN kaggle_internal.shown_boards.competition_id IS 'kaggle.competitions.id.';
 COMMENT ON COLUMN kaggle_internal.shown_boards.kaggle_competition_id IS 'The competition''s slug.';
@@ -75,10 +76,15 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
             WHEN failing AND s.last_error_kind IN ('person', 'ours') THEN s.last_error
             WHEN s.condition_says <> 'no' THEN 'the sync condition fails, so nothing is synced by itself: ' || s.condition_says
             WHEN q.final THEN 'the final sync after the end is outstanding'
+            WHEN early.shown_from IS NOT NULL
+                THEN format('a private board came before the end: it is shown from %s on', early.shown_from)
        END AS problem
 FROM kaggle.competitions c
 LEFT JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
 LEFT JOIN kaggle_internal.shown_boards b ON b.competition_id = c.id
+LEFT JOIN kaggle.boards early
+    ON early.competition_id = c.id AND lower(early.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
+       AND early.kind = 'private' AND early.shown_from > statement_timestamp()
 CROSS JOIN LATERAL (
     SELECT coalesce(s.consecutive_failures > 0 AND s.link_revision = c.link_revision, false) AS failing,
            c.auto_sync AND c.kaggle_competition_id IS NOT NULL
@@ -86,7 +92,7 @@ CROSS JOIN LATERAL (
                AS runs_by_itself) AS flags
 CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
-    SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason = 'completed'), false) AS final
+    SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason IN ('completed', 'event_ended')), false) AS final
     FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
 CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle_internal.live_workers()) AS worker) AS alive
 CROSS JOIN (

@@ -2,21 +2,23 @@
 -- of the teams they list, the nearest one first, and the entries of all others, by order_key: what Kaggle showed.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.boards_through_time(kaggle_competition_id text)
-RETURNS TABLE (board kaggle.boards, shown_until timestamptz)
+RETURNS TABLE (board kaggle.boards, shown_from timestamptz, shown_until timestamptz)
 LANGUAGE sql STABLE ROWS 2 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    -- Each is shown from the moment it was first seen until one that goes before it was: that of the competition which
+    -- Each is shown from the moment it was first seen, or from the end, until one that goes before it is: that of the competition which
     -- is linked to the slug now goes before those of others, the private board before the public.
-    SELECT f.board, f.shown_until
-    FROM (SELECT b AS board, coalesce(min(b.observed_from) OVER (precedence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING),
-                                      'infinity') AS shown_until
+    SELECT f.board, f.shown_from, f.shown_until
+    FROM (SELECT b AS board, coalesce(b.shown_from, b.observed_from) AS shown_from,
+                 coalesce(min(coalesce(b.shown_from, b.observed_from))
+                              OVER (precedence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 'infinity') AS shown_until
           FROM boards b JOIN competitions c ON c.id = b.competition_id
           WHERE lower(b.slug COLLATE "C") = lower(boards_through_time.kaggle_competition_id COLLATE "C") AND b.observed_from IS NOT NULL
+            AND (b.shown_from > statement_timestamp()) IS NOT TRUE
           WINDOW precedence AS (
               ORDER BY lower(c.kaggle_competition_id COLLATE "C") IS NOT DISTINCT FROM lower(b.slug COLLATE "C") DESC, b.kind, b.observed_at DESC)
          ) f
-    WHERE (f.board).observed_from < f.shown_until
+    WHERE f.shown_from < f.shown_until
 $$;
-COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from its observed_from until just before shown_until.';
+COMMENT ON FUNCTION kaggle_internal.boards_through_time(text) IS 'The boards that a slug has shown, one after another without overlap: each from shown_from until just before shown_until.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.refuse_pruned(board kaggle.boards, at timestamptz) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -37,7 +39,7 @@ DECLARE
     board boards;
 BEGIN
     SELECT (s.board).* INTO board FROM boards_through_time(wanted) s
-    WHERE (s.board).observed_from <= find_board.at AND (s.shown_until > find_board.at OR s.shown_until = 'infinity');
+    WHERE s.shown_from <= find_board.at AND (s.shown_until > find_board.at OR s.shown_until = 'infinity');
     IF NOT FOUND THEN
         IF NOT EXISTS (SELECT FROM boards_through_time(wanted)) THEN
             PERFORM find_competition(wanted);       -- raises if nobody knows the slug
@@ -47,7 +49,7 @@ BEGIN
     PERFORM refuse_pruned(board, find_board.at);
     RETURN board;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS 'The board that a slug (or URL) showed at a moment: the private one once it was there. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
+COMMENT ON FUNCTION kaggle_internal.find_board(text, timestamptz) IS 'The board that a slug (or URL) showed at a moment: the private one once it was shown. Null before the first sync; raises no_data_found for an unknown slug and for a moment that was pruned.';
 
 -- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it. Callers
 -- set enable_nestloop = off, since the planner does not know how many versions an array holds.
@@ -311,7 +313,7 @@ BEGIN
     PERFORM find_board($1);
     RETURN QUERY
     SELECT r.* FROM boards_through_time(slug_of($1)) s
-    CROSS JOIN LATERAL rank_history_of(s.board, since, least(until, s.shown_until - interval '1 microsecond'), team_ids, username) r
+    CROSS JOIN LATERAL rank_history_of(s.board, greatest(since, s.shown_from), least(until, s.shown_until - interval '1 microsecond'), team_ids, username) r
     ORDER BY r.at, r.rank;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.rank_history_through(text, timestamptz, timestamptz, bigint[], text) IS 'What rank_history tells, of teams or of a user, through all boards that a slug has shown.';
@@ -392,7 +394,10 @@ BEGIN
             MESSAGE = format('the board of run %s is not kept: history_interval keeps the last one of each interval', $1),
             HINT = 'The next run of the same board that is not merged tells the changes since the last board that is kept.';
     END IF;
-    SELECT * INTO board FROM boards b WHERE b.id = run.board_id;
+    SELECT * INTO board FROM boards b WHERE b.id = run.board_id AND b.competition_id IS NOT NULL;
+    IF NOT FOUND AND run.outcome IN ('changed', 'unchanged') THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('the board of run %s was dropped', $1);
+    END IF;
     just_before := run.observed_at - interval '1 microsecond';
     PERFORM refuse_pruned(board, just_before);
     RETURN QUERY

@@ -1,15 +1,58 @@
 -- How much of the past is kept.
 
+CREATE OR REPLACE FUNCTION kaggle_internal.moment_at_end(event kaggle.events, competition kaggle.competitions)
+RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    -- As it was noted; else within two minutes, just before, or, of one that was not known before, the first moment of all.
+    SELECT coalesce((SELECT k.at FROM boards_at_end k
+                     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.end_date = event.end_date),
+                    min(f.at), CASE WHEN bool_or(b.observed_from < event.end_date) THEN event.end_date ELSE min(b.observed_from) END)
+    FROM boards b
+    LEFT JOIN LATERAL (
+        SELECT min(s.at) AS at
+        FROM (SELECT r.observed_at AS at FROM sync_runs r
+              WHERE r.board_id = b.id AND r.outcome IN ('changed', 'unchanged') AND NOT r.is_merged
+                AND r.observed_at BETWEEN event.end_date AND event.end_date + interval '2 minutes'
+              UNION ALL SELECT b.observed_at) s       -- the run of which may have been pruned
+        WHERE s.at BETWEEN event.end_date AND event.end_date + interval '2 minutes') f ON true
+    WHERE b.competition_id = competition.id AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")
+      AND (b.shown_from > statement_timestamp()) IS NOT TRUE
+$$;
+COMMENT ON FUNCTION kaggle_internal.moment_at_end(kaggle.events, kaggle.competitions) IS 'The moment whose board stands for the end of an event, of a competition that goes on; null while it has no board.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards_at_end() RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    DELETE FROM boards_at_end k
+    WHERE NOT EXISTS (SELECT FROM event_competitions x WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id)
+      AND NOT row_security_active('kaggle.event_competitions');
+    INSERT INTO boards_at_end (event_id, competition_id, end_date, at)
+    SELECT e.id, c.id, e.end_date, m.at
+    FROM events e
+    JOIN event_competitions x ON x.event_id = e.id
+    JOIN competitions c ON c.id = x.competition_id
+    CROSS JOIN LATERAL (SELECT moment_at_end(e, c) AS at OFFSET 0) m
+    WHERE e.end_date < statement_timestamp() - interval '2 minutes' AND m.at IS NOT NULL
+      AND NOT EXISTS (SELECT FROM boards_at_end k
+                      WHERE k.event_id = e.id AND k.competition_id = c.id AND k.end_date = e.end_date)
+      -- A sync that began before and runs still may bring it.
+      AND NOT EXISTS (SELECT FROM sync_state s
+                      WHERE s.competition_id = c.id AND s.running_since <= e.end_date + interval '2 minutes')
+    ON CONFLICT ON CONSTRAINT boards_at_end_pkey DO UPDATE SET end_date = excluded.end_date, at = excluded.at
+$$;
+COMMENT ON FUNCTION kaggle_internal.keep_boards_at_end() IS 'Notes which moments of competitions stand for the ends of events, two minutes after them. Runs that told it may be pruned from then on, and their boards may not.';
+
 -- What events rest on is neither merged nor pruned: where events may be hidden, nothing is known of it.
 CREATE OR REPLACE FUNCTION kaggle_internal.moments_of_events(competition_id bigint) RETURNS timestamptz[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN NOT row_security_active('kaggle.events') AND NOT row_security_active('kaggle.event_competitions')
                 THEN ARRAY(SELECT DISTINCT m.at FROM event_competitions x JOIN events e ON e.id = x.event_id
-                           CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date)) AS m (at)
+                           JOIN competitions c ON c.id = x.competition_id
+                           CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date), (x.counts_at),
+                                                      (CASE WHEN e.end_date <= statement_timestamp() THEN moment_at_end(e, c) END)) AS m (at)
                            WHERE x.competition_id = moments_of_events.competition_id AND m.at <= clock_timestamp()
                            ORDER BY m.at) END
 $$;
-COMMENT ON FUNCTION kaggle_internal.moments_of_events(bigint) IS 'The moments at which the standings of events rest on the boards of a competition, ascending: their ends, and when they were frozen. Null where row level security may hide events.';
+COMMENT ON FUNCTION kaggle_internal.moments_of_events(bigint) IS 'The moments at which the standings of events rest on the boards of a competition, ascending: their ends, when they were frozen, and what counts after their ends. Null where row level security may hide events.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.kept_moments(board kaggle.boards) RETURNS timestamptz[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$

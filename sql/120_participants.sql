@@ -82,9 +82,11 @@ JOIN kaggle.boards b ON b.id = e.board_id
 JOIN kaggle.competitions c ON c.id = b.competition_id
 -- A CASE, since the planner would take its parts for independent, and expect hardly any board.
 WHERE CASE WHEN lower(c.kaggle_competition_id COLLATE "C") = lower(b.slug COLLATE "C")
-           THEN b.kind = 'private' OR NOT EXISTS (SELECT FROM kaggle.boards o
-                                                  WHERE o.competition_id = b.competition_id
-                                                    AND lower(o.slug COLLATE "C") = lower(b.slug COLLATE "C") AND o.kind = 'private') END;
+           THEN (b.shown_from > statement_timestamp()) IS NOT TRUE
+                AND (b.kind = 'private' OR NOT EXISTS (
+                    SELECT FROM kaggle.boards o
+                    WHERE o.competition_id = b.competition_id AND lower(o.slug COLLATE "C") = lower(b.slug COLLATE "C")
+                      AND o.kind = 'private' AND (o.shown_from > statement_timestamp()) IS NOT TRUE)) END;
 COMMENT ON VIEW kaggle.participant_entries IS 'On which of the boards that are shown now each participant stands, and in which team; found through indexes over the members of teams.';
 COMMENT ON COLUMN kaggle.participant_entries.kaggle_username IS 'The participant.';
 COMMENT ON COLUMN kaggle.participant_entries.display_name IS 'Name for people.';

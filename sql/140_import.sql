@@ -29,8 +29,8 @@ BEGIN
     -- What is new goes in with one statement, and so asks for all syncs with one job; in an order that all sessions
     -- share, since each waits for a slug that another has inserted.
     WITH created AS (
-        INSERT INTO competitions (kaggle_competition_id, event_id, status)
-        SELECT n.slug, event.id, event.status
+        INSERT INTO competitions (kaggle_competition_id, event_id)
+        SELECT n.slug, event.id
         FROM (SELECT DISTINCT ON (lower(t.slug COLLATE "C")) t.slug
               FROM unnest($1) WITH ORDINALITY AS g (text, place), try_slug(g.text) t
               WHERE t.slug IS NOT NULL
@@ -65,7 +65,7 @@ BEGIN
     LEFT JOIN competitions c ON lower(c.kaggle_competition_id COLLATE "C") = lower(t.slug COLLATE "C")
     ORDER BY g.place;
 END $$;
-COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS 'Follows every competition of a list of slugs or URLs, and counts them in an event if one is given, with its dates and status. A row for each in the order given; outcome: created, linked (was there, now counts in the event too), already there, or rejected: why. Raises on an unknown event.';
+COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS 'Follows every competition of a list of slugs or URLs, and counts them in an event if one is given, with its dates. A row for each in the order given; outcome: created, linked (was there, now counts in the event too), already there, or rejected: why. Raises on an unknown event.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.try_username(given text, is_first boolean, OUT username text, OUT refusal text)
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$

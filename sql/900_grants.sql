@@ -59,13 +59,15 @@ BEGIN
     GRANT SELECT ON ALL TABLES IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kaggle TO pgleaderboard_reader, pgleaderboard_editor;
     REVOKE EXECUTE ON FUNCTION kaggle.sync_now(text), kaggle.import_competitions(text[], text),
-        kaggle.import_participants(text[], text, text[]),
+        kaggle.import_participants(text[], text, text[]), kaggle.drop_board(text, text),
+        kaggle.finalize_event(text, boolean), kaggle.reopen_event(text),
         kaggle.prune_history(interval, integer) FROM pgleaderboard_reader;
     REVOKE EXECUTE ON FUNCTION kaggle.prune_history(interval, integer) FROM pgleaderboard_editor;
     -- What a view calls is checked against whoever reads it, though nobody can name it without USAGE on its schema.
     GRANT EXECUTE ON FUNCTION kaggle_internal.live_workers(), kaggle_internal.request_holds(text, kaggle.competitions),
         kaggle_internal.standing(bigint, timestamptz), kaggle_internal.results(bigint, timestamptz),
-        kaggle_internal.check_standing(bigint, timestamptz), kaggle_internal.lower_all(text[]),
+        kaggle_internal.basis_of_standing(bigint, timestamptz), kaggle_internal.changed_since_final(bigint),
+        kaggle_internal.lower_all(text[]),
         kaggle_internal.ranks_a_day_ago(bigint) TO pgleaderboard_reader, pgleaderboard_editor;
 
     GRANT INSERT, UPDATE, DELETE ON kaggle.events, kaggle.competitions, kaggle.event_competitions,

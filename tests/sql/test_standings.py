@@ -287,7 +287,7 @@ def test_thinned_history_changes_no_final_standing(db: Connection, compete: Comp
     """history_interval merges what lies on one side of the end, and of frozen_at, but nothing across it."""
     night = event(db, start_date=EARLY - timedelta(days=1))
     syncs = compete("a", event_id=night, history_interval=timedelta(hours=1))
-    minutes = (EARLY + timedelta(minutes=minute) for minute in itertools.count())
+    minutes = (EARLY + timedelta(minutes=5 * n) for n in itertools.count())
     for order in ("xyz", "yxz"):
         syncs.sync_at(next(minutes), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)]))
     until = next(minutes)
@@ -310,9 +310,9 @@ def test_pruned_history_changes_no_final_standing(db: Connection, compete: Compe
     syncs = compete("a", event_id=event(db, start_date=EARLY - timedelta(days=1)))
     for minute, order in enumerate(("xyz", "yxz", "zxy", "xzy")):
         syncs.sync_at(
-            EARLY + timedelta(minutes=minute), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)])
+            EARLY + timedelta(minutes=5 * minute), zip_of([team(name, str(9 - n)) for n, name in enumerate(order)])
         )
-    until = EARLY + timedelta(seconds=90)
+    until = EARLY + timedelta(minutes=7)
     db.execute(f"UPDATE kaggle.events SET {moment} = %s", (until,))
     board, final = syncs.at(until), [(1, "y", "100"), (2, "x", "50"), (3, "z", "0")]
     while syncs.scalar("SELECT kaggle.prune_history('0 seconds', 1)"):
