@@ -71,8 +71,8 @@ CREATE TABLE kaggle.competitions (
     status_by                text        NOT NULL DEFAULT 'dates',
     start_date               timestamptz,
     end_date                 timestamptz,
-    start_date_is_given      boolean     NOT NULL,
-    end_date_is_given        boolean     NOT NULL,
+    start_date_filled        timestamptz,
+    end_date_filled          timestamptz,
     kaggle_start             timestamptz,
     kaggle_deadline          timestamptz,
     rating_weight            numeric     NOT NULL DEFAULT 1.0,
@@ -130,8 +130,8 @@ COMMENT ON COLUMN kaggle.competitions.status IS 'upcoming, ongoing or completed;
 COMMENT ON COLUMN kaggle.competitions.status_by IS 'Who set the status: dates, or person (until a date passes that says otherwise). Written by the trigger.';
 COMMENT ON COLUMN kaggle.competitions.start_date IS 'When it passes, an upcoming competition becomes ongoing. One that nobody gave is that of event_id, else Kaggle''s, and follows it.';
 COMMENT ON COLUMN kaggle.competitions.end_date IS 'When it passes, the competition is completed and synced once more. One that nobody gave is that of event_id, else Kaggle''s, and follows it.';
-COMMENT ON COLUMN kaggle.competitions.start_date_is_given IS 'Whether a person gave start_date. Written by the trigger.';
-COMMENT ON COLUMN kaggle.competitions.end_date_is_given IS 'Whether a person gave end_date. Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.start_date_filled IS 'What start_date was filled with; a person gave any other. Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.end_date_filled IS 'What end_date was filled with; a person gave any other. Written by the trigger.';
 COMMENT ON COLUMN kaggle.competitions.kaggle_start IS 'When it began on Kaggle; null until known.';
 COMMENT ON COLUMN kaggle.competitions.kaggle_deadline IS 'Kaggle''s own deadline; null until known. It tells whether the competition has ended with an event.';
 COMMENT ON COLUMN kaggle.competitions.rating_weight IS 'Factor of this competition''s points in an event''s standing.';

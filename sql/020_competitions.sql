@@ -1,33 +1,26 @@
 -- A row of kaggle.competitions or kaggle.events as it is stored: defaults, slugs, the status that follows
 -- from the dates, and which columns Kaggle may fill. These triggers see one row and write nothing else.
 
+-- A body that is parsed when it is created needs no search_path, and is expanded where it is called: for each row.
 CREATE OR REPLACE FUNCTION kaggle_internal.status_by_dates(start_date timestamptz, end_date timestamptz) RETURNS text
-LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT CASE WHEN end_date <= clock_timestamp() THEN 'completed'
-                WHEN start_date > clock_timestamp() THEN 'upcoming'
-                ELSE 'ongoing' END
-$$;
+LANGUAGE sql VOLATILE
+RETURN CASE WHEN end_date <= clock_timestamp() THEN 'completed'
+            WHEN start_date > clock_timestamp() THEN 'upcoming'
+            ELSE 'ongoing' END;
 COMMENT ON FUNCTION kaggle_internal.status_by_dates(timestamptz, timestamptz) IS 'The status that these dates give now: completed after the end, upcoming before the start, else ongoing.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.settle_status(
-    before text, before_by text, start_date timestamptz, start_acts boolean, end_date timestamptz, end_acts boolean,
-    INOUT status text, OUT status_by text)
-LANGUAGE plpgsql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-DECLARE
-    by_dates constant text := status_by_dates(start_date, end_date);
-BEGIN
-    IF status IS NULL OR status = before AND before_by = 'dates' THEN
-        status := by_dates;
-    ELSIF status = before THEN                   -- a person's, until a date says otherwise
-        status := CASE WHEN end_acts AND end_date <= clock_timestamp() THEN 'completed'
-                       WHEN start_acts AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
-                       ELSE status END;
-    END IF;
-    status_by := CASE status WHEN by_dates THEN 'dates' ELSE 'person' END;
-END $$;
-COMMENT ON FUNCTION kaggle_internal.settle_status(text, text, timestamptz, boolean, timestamptz, boolean, text) IS 'The status of a row that is written, and who set it. status: as it is written; the one from before sets nothing, null gives it back to the dates. before, before_by: of the row until now, null = it is new. acts: whether the date has moved, or passed, so that it overrules what a person set.';
+CREATE OR REPLACE FUNCTION kaggle_internal.settled_status(
+    status text, before text, before_by text, start_date timestamptz, start_acts boolean, end_date timestamptz,
+    end_acts boolean) RETURNS text
+LANGUAGE sql VOLATILE
+RETURN CASE
+    WHEN status IS NULL OR status = before AND before_by = 'dates' THEN kaggle_internal.status_by_dates(start_date, end_date)
+    -- A person's, until a date says otherwise.
+    WHEN status = before AND end_acts AND end_date <= clock_timestamp() THEN 'completed'
+    WHEN status = before AND start_acts AND status = 'upcoming' AND start_date <= clock_timestamp() THEN 'ongoing'
+    ELSE status END;
+COMMENT ON FUNCTION kaggle_internal.settled_status(text, text, text, timestamptz, boolean, timestamptz, boolean) IS 'The status of a row that is written. status: as it is written; the one from before sets nothing, null gives it back to the dates. before, before_by: of the row until now, null = it is new. acts: whether the date has moved, or passed, so that it overrules what a person set.';
 
--- A body that is parsed when it is created needs no search_path, and is expanded into the query that calls it.
 CREATE OR REPLACE FUNCTION kaggle_internal.derived_date(
     of_event timestamptz, of_kaggle timestamptz, not_before timestamptz, not_after timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE
@@ -39,6 +32,10 @@ CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigge
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     event events;
+    is_given_back constant boolean := coalesce(NEW.status, '') = '';        -- the status, to the dates
+    start_is_given boolean;    -- by a person
+    end_is_given boolean;
+    rest_moves boolean;        -- what dates that nobody gave follow
 BEGIN
     -- NULL or '' is the default: ORMs send every column.
     NEW.kaggle_competition_id := nullif(NEW.kaggle_competition_id, '');
@@ -64,8 +61,6 @@ BEGIN
         NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.competitions', 'id')));
         NEW.link_revision := nextval('link_revisions');
         NEW.updated_at := coalesce(NEW.updated_at, now());
-        NEW.start_date_is_given := coalesce(NEW.start_date_is_given, NEW.start_date IS NOT NULL);
-        NEW.end_date_is_given := coalesce(NEW.end_date_is_given, NEW.end_date IS NOT NULL);
     ELSE
         IF NEW.id <> OLD.id THEN
             RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
@@ -78,32 +73,44 @@ BEGIN
            OR cardinality(OLD.filled_by_kaggle) > 0 THEN
             NEW := forget_what_kaggle_filled(OLD, NEW);
         END IF;
-        NEW.start_date_is_given := CASE WHEN NEW.start_date IS DISTINCT FROM OLD.start_date THEN NEW.start_date IS NOT NULL
-                                        ELSE OLD.start_date_is_given END;
-        NEW.end_date_is_given := CASE WHEN NEW.end_date IS DISTINCT FROM OLD.end_date THEN NEW.end_date IS NOT NULL
-                                      ELSE OLD.end_date_is_given END;
+        NEW.start_date_filled := OLD.start_date_filled;
+        NEW.end_date_filled := OLD.end_date_filled;
     END IF;
 
-    -- A date that nobody gave is the event's, else Kaggle's.
+    -- A date that nobody gave is the event's, else Kaggle's: determined anew where either moves, or it is null.
+    start_is_given := NEW.start_date IS DISTINCT FROM NEW.start_date_filled AND NEW.start_date IS NOT NULL;
+    end_is_given := NEW.end_date IS DISTINCT FROM NEW.end_date_filled AND NEW.end_date IS NOT NULL;
+    rest_moves := TG_OP = 'INSERT' OR (NEW.event_id, NEW.kaggle_start, NEW.kaggle_deadline)
+                                      IS DISTINCT FROM (OLD.event_id, OLD.kaggle_start, OLD.kaggle_deadline);
     IF NEW.event_id IS NOT NULL THEN
         SELECT * INTO event FROM events WHERE id = NEW.event_id;
     END IF;
-    IF event.id IS NOT DISTINCT FROM NEW.event_id THEN               -- row level security may hide it
-        IF NOT NEW.end_date_is_given THEN
+    IF event.id IS DISTINCT FROM NEW.event_id THEN                   -- row level security hides it
+        NEW.start_date := coalesce(NEW.start_date, OLD.start_date);
+        NEW.end_date := coalesce(NEW.end_date, OLD.end_date);
+    ELSE
+        IF end_is_given THEN
+            NEW.end_date_filled := NULL;
+        ELSIF NEW.end_date IS NULL OR rest_moves OR NEW.start_date IS DISTINCT FROM OLD.start_date THEN
             NEW.end_date := derived_date(event.end_date, NEW.kaggle_deadline,
-                                         CASE WHEN NEW.start_date_is_given THEN NEW.start_date END, NULL);
+                                         CASE WHEN start_is_given THEN NEW.start_date END, NULL);
+            NEW.end_date_filled := NEW.end_date;
         END IF;
-        IF NOT NEW.start_date_is_given THEN
+        IF start_is_given THEN
+            NEW.start_date_filled := NULL;
+        ELSIF NEW.start_date IS NULL OR rest_moves OR NEW.end_date IS DISTINCT FROM OLD.end_date THEN
             NEW.start_date := derived_date(event.start_date, NEW.kaggle_start, NULL, NEW.end_date);
+            NEW.start_date_filled := NEW.start_date;
         END IF;
     END IF;
-    SELECT s.status, s.status_by INTO NEW.status, NEW.status_by
-    FROM settle_status(
-        OLD.status, OLD.status_by,
+    NEW.status := settled_status(
+        NEW.status, OLD.status, OLD.status_by,
         NEW.start_date, NEW.start_date > OLD.dates_checked_at
             -- A past start that nobody gave says nothing against a status of upcoming.
-            OR NEW.start_date_is_given AND NEW.start_date IS DISTINCT FROM OLD.start_date,
-        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date, NEW.status) s;
+            OR start_is_given AND NEW.start_date IS DISTINCT FROM OLD.start_date,
+        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
+    NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
+                          WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
     NEW.dates_checked_at := clock_timestamp();
 
     -- The same rules stand as CHECK constraints, for rows that come without triggers; a constraint cannot hint.
@@ -164,6 +171,8 @@ COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS 'Fills default
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    is_given_back constant boolean := coalesce(NEW.status, '') = '';        -- the status, to the dates
 BEGIN
     NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.events', 'id')));
     NEW.status := nullif(NEW.status, '');
@@ -183,11 +192,12 @@ BEGIN
                            format('SELECT kaggle.reopen_event(%L); first.', OLD.slug));
         END IF;
     END IF;
-    SELECT s.status, s.status_by INTO NEW.status, NEW.status_by
-    FROM settle_status(OLD.status, OLD.status_by,
-                       NEW.start_date, NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
-                       NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date,
-                       NEW.status) s;
+    NEW.status := settled_status(
+        NEW.status, OLD.status, OLD.status_by,
+        NEW.start_date, NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
+        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
+    NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
+                          WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
     NEW.dates_checked_at := clock_timestamp();
     IF NEW.end_date < NEW.start_date THEN
         PERFORM refuse('event_does_not_end_before_it_starts',

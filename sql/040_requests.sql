@@ -160,11 +160,12 @@ COMMENT ON TRIGGER event_competitions_inserted ON kaggle.event_competitions IS '
 CREATE OR REPLACE FUNCTION kaggle_internal.events_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
-    -- Their trigger takes the dates.
-    UPDATE competitions c SET event_id = c.event_id
+    UPDATE competitions c
+    SET start_date = nullif(c.start_date, c.start_date_filled), end_date = nullif(c.end_date, c.end_date_filled)
     FROM new_rows n JOIN old_rows o USING (id)
     WHERE (n.start_date, n.end_date) IS DISTINCT FROM (o.start_date, o.end_date)
-      AND c.event_id = n.id AND NOT (c.start_date_is_given AND c.end_date_is_given);
+      AND c.event_id = n.id
+      AND (c.start_date IS NOT DISTINCT FROM c.start_date_filled OR c.end_date IS NOT DISTINCT FROM c.end_date_filled);
     PERFORM ask_for_boards_at_end(ARRAY(
         SELECT DISTINCT x.competition_id
         FROM new_rows n JOIN old_rows o USING (id) JOIN event_competitions x ON x.event_id = n.id

@@ -404,8 +404,8 @@ BEGIN
         run.removed := 0; run.updated := 0; run.moved := 0;
         -- A private board hides the public one, for good: one that comes before the end may be a mistake.
         SELECT c.end_date INTO shown_at_end FROM competitions c
-        WHERE board.kind = 'private' AND c.id = board.competition_id AND c.end_date > run.observed_at
-          AND (linked_board(c, 'public')).id IS NOT NULL;
+        WHERE board.kind = 'private' AND c.id = board.competition_id
+          AND c.status <> 'completed' AND c.end_date > run.observed_at AND (linked_board(c, 'public')).id IS NOT NULL;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
         FROM write_differences(board.id, run.observed_at, board.observed_from, false) d;

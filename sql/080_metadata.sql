@@ -13,17 +13,17 @@ COMMENT ON COLUMN kaggle_internal.ends_ahead.competition_id IS 'The competition.
 COMMENT ON COLUMN kaggle_internal.ends_ahead.at IS 'The end.';
 
 CREATE OR REPLACE VIEW kaggle_internal.to_describe AS
-SELECT s.competition_id, -5 AS priority, s.describe_at AS since FROM kaggle_internal.sync_state s
-WHERE s.describe_at <= statement_timestamp() AND s.last_success_at IS NOT NULL
+SELECT s.competition_id, -5 AS priority, s.describe_at AS since, s.last_success_at FROM kaggle_internal.sync_state s
+WHERE s.describe_at <= statement_timestamp()
 UNION ALL
-SELECT s.competition_id, 1, e.at - interval '1 hour'
+SELECT s.competition_id, 1, e.at - interval '1 hour', s.last_success_at
 FROM kaggle_internal.ends_ahead e JOIN kaggle_internal.sync_state s ON s.competition_id = e.competition_id
-WHERE e.at <= statement_timestamp() + interval '1 hour' AND s.described_at < e.at - interval '1 hour'
-  AND s.last_success_at IS NOT NULL;
+WHERE e.at <= statement_timestamp() + interval '1 hour' AND s.described_at < e.at - interval '1 hour';
 COMMENT ON VIEW kaggle_internal.to_describe IS 'The competitions about which Kaggle is asked now: once for a slug, then daily; and in the hour before an end, ahead of syncs that are due.';
 COMMENT ON COLUMN kaggle_internal.to_describe.competition_id IS 'The competition.';
 COMMENT ON COLUMN kaggle_internal.to_describe.priority IS 'Of the job.';
 COMMENT ON COLUMN kaggle_internal.to_describe.since IS 'Since when it is due.';
+COMMENT ON COLUMN kaggle_internal.to_describe.last_success_at IS 'As in kaggle_internal.sync_state; what was never synced is asked about after its first sync.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_describe(
     competition_id bigint, worker_id bigint,

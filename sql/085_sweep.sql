@@ -113,7 +113,7 @@ LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET ena
           AND s.running_run_id IS NULL
           AND (s.next_sync_at IS NULL OR s.link_revision <> c.link_revision)
         UNION ALL
-        SELECT 'describe', d.competition_id, d.priority, d.since FROM to_describe d) w
+        SELECT 'describe', d.competition_id, d.priority, d.since FROM to_describe d WHERE d.last_success_at IS NOT NULL) w
     WHERE EXISTS (SELECT FROM competitions c WHERE c.id = w.competition_id)
     UNION ALL
     -- What hangs on competitions that were deleted, one by one, together, or unseen by a trigger.
@@ -141,13 +141,16 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestl
     UPDATE events e SET dates_checked_at = clock_timestamp()
     WHERE e.id IN (SELECT p.id FROM events p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
                    FOR NO KEY UPDATE SKIP LOCKED);
-    -- And dates that do not follow their event: both were written at once, or without triggers.
     UPDATE competitions c SET dates_checked_at = clock_timestamp()
-    WHERE c.id IN (SELECT p.id FROM competitions p LEFT JOIN events e ON e.id = p.event_id
-                   WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
-                      OR e.id IS NOT NULL AND NOT p.end_date_is_given AND p.end_date IS DISTINCT FROM derived_date(
-                             e.end_date, p.kaggle_deadline, CASE WHEN p.start_date_is_given THEN p.start_date END, NULL)
-                      OR e.id IS NOT NULL AND NOT p.start_date_is_given AND p.start_date IS DISTINCT FROM derived_date(
+    WHERE c.id IN (SELECT p.id FROM competitions p WHERE p.dates_checked_at > clock_timestamp() + interval '1 second'
+                   FOR NO KEY UPDATE SKIP LOCKED);
+    -- Dates that do not follow their event: both were written at once.
+    UPDATE competitions c
+    SET start_date = nullif(c.start_date, c.start_date_filled), end_date = nullif(c.end_date, c.end_date_filled)
+    WHERE c.id IN (SELECT p.id FROM competitions p JOIN events e ON e.id = p.event_id
+                   WHERE p.end_date IS NOT DISTINCT FROM p.end_date_filled AND p.end_date IS DISTINCT FROM derived_date(
+                             e.end_date, p.kaggle_deadline, nullif(p.start_date, p.start_date_filled), NULL)
+                      OR p.start_date IS NOT DISTINCT FROM p.start_date_filled AND p.start_date IS DISTINCT FROM derived_date(
                              e.start_date, p.kaggle_start, NULL, p.end_date)
                    FOR NO KEY UPDATE OF p SKIP LOCKED);
     UPDATE sync_state s

@@ -333,7 +333,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('no board from the end on: %s', missing),
             DETAIL = format('The event ended at %s; these competitions have not been synced since.', event.end_date),
-            HINT = format('Wait for their syncs, or SELECT * FROM kaggle.finalize_event(%L, anyway => true);', event.slug);
+            HINT = 'Wait for their syncs, or say anyway => true (--anyway on the command line).';
     END IF;
     PERFORM event_at(event.slug, 'infinity');
     PERFORM set_config('kaggle.finalizing', 'on', true);

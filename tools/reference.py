@@ -29,8 +29,9 @@ READ = (
     "unmatched_participants",
     "event_standings",
     "event_results",
+    "event_states",
 )
-ASKING = ("sync_now", "wait_for_sync", "import_competitions", "import_participants")
+ASKING = ("sync_now", "wait_for_sync", "import_competitions", "import_participants", "drop_board")
 PAST = (
     "leaderboard_as_of",
     "rank_history",
@@ -41,7 +42,7 @@ PAST = (
     "shakeup",
     "medal",
 )
-STANDINGS = ("event_standings_as_of", "event_results_as_of")
+STANDINGS = ("finalize_event", "reopen_event", "event_standings_as_of", "event_results_as_of")
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")
 KNOWN = ("boards", "leaderboard_entries", "leaderboard_history", "participant_entries")

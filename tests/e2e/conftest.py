@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +21,8 @@ from tests.support.kaggle import close, make_kaggle
 from tests.support.stage import Stage, Switched
 
 LIMIT = 2**20
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +48,24 @@ def stage(template: str, server_url: str) -> Iterator[Stage]:
         with running(Supervisor(work)):
             yield Stage(db, simulator, kaggle, closed.getsockname()[1])
         close(kaggle.usual)
+
+
+@pytest.fixture
+def run(url: str) -> Run:
+    """Runs the program on the test's database to its end, without a terminal."""
+
+    def one(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pgleaderboard", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={name: value for name, value in os.environ.items() if name != "COLUMNS"}
+            | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+            | given,
+            cwd=ROOT,
+            timeout=60,
+        )
+
+    return one

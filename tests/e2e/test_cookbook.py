@@ -29,7 +29,7 @@ STEPS_A_DAY = 20
 # overdue.
 MOMENTS = {
     "kaggle.events": ("start_date", "end_date", "dates_checked_at"),
-    "kaggle.competitions": ("start_date", "end_date", "dates_checked_at"),
+    "kaggle.competitions": ("start_date", "end_date", "start_date_filled", "end_date_filled", "dates_checked_at"),
     "kaggle_internal.sync_state": ("last_attempt_at", "last_success_at"),
 }
 

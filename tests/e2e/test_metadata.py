@@ -17,6 +17,7 @@ from tests.support.faults import Fault, Page, Reset, Simulator, Status
 METHOD = "GetCompetition"
 NOW = datetime.now(UTC).replace(microsecond=0)
 YESTERDAY, TOMORROW = NOW - timedelta(days=1), NOW + timedelta(days=1)
+LONG_AGO = NOW - timedelta(days=2000)
 LAST_YEAR, NEXT_YEAR = NOW - timedelta(days=365), NOW + timedelta(days=365)
 
 
@@ -61,6 +62,7 @@ EVERYTHING = {
     "maxDailySubmissions": 7,
 }
 COLUMNS = "title, description, start_date, end_date, evaluation_metric, max_submissions_per_day"
+FOLLOWING = set(COLUMNS.split(", ")) - {"start_date", "end_date"}  # dates are told by columns of their own
 FILLED = ("From Kaggle", "All about it", LAST_YEAR, NEXT_YEAR, "Macro F1", 7)
 
 
@@ -72,7 +74,8 @@ def test_empty_columns_are_filled(db: Connection, worker: MakeWorker, simulator:
         assert synced(db) == "changed"
         told(db)
     assert row(db, COLUMNS) == FILLED
-    assert set(row(db, "filled_by_kaggle")[0]) == set(COLUMNS.split(", "))
+    assert set(row(db, "filled_by_kaggle")[0]) == FOLLOWING
+    assert row(db, "start_date_filled = start_date, end_date_filled = end_date") == (True, True)
     assert row(db, "status") == ("ongoing",)
     assert value(db, "SELECT count(*) FROM kaggle.sync_runs") == 1
 
@@ -99,7 +102,8 @@ def test_columns_that_a_user_gave_are_kept(db: Connection, worker: MakeWorker, s
         synced(db)
         told(db)
     assert row(db, COLUMNS) == ("Mine", "All about it", LAST_YEAR, TOMORROW, "Macro F1", 3)
-    assert set(row(db, "filled_by_kaggle")[0]) == {"description", "start_date", "evaluation_metric"}
+    assert set(row(db, "filled_by_kaggle")[0]) == {"description", "evaluation_metric"}
+    assert row(db, "start_date_filled = start_date, end_date_filled") == (True, None)
 
 
 def test_dates_of_the_event_are_kept(db: Connection, worker: MakeWorker, simulator: Simulator) -> None:
@@ -140,7 +144,8 @@ def test_a_column_that_a_user_edits_no_longer_follows(db: Connection, worker: Ma
         synced(db)
         told(db)
         db.execute("UPDATE kaggle.competitions SET title = 'Edited', end_date = %s", (TOMORROW,))
-        assert set(row(db, "filled_by_kaggle")[0]) == set(COLUMNS.split(", ")) - {"title", "end_date"}
+        assert set(row(db, "filled_by_kaggle")[0]) == FOLLOWING - {"title"}
+        assert row(db, "start_date_filled = start_date, end_date_filled") == (True, None)
         simulator.faults.put(SLUG, says(**EVERYTHING | {"title": "Newer", "description": "Newer"}), method=METHOD)
         ask_again(db)
     assert row(db, "title, description, end_date") == ("Edited", "Newer", TOMORROW)
@@ -157,7 +162,8 @@ def test_null_gives_a_column_back_to_kaggle(db: Connection, worker: MakeWorker, 
         db.execute("UPDATE kaggle.competitions SET title = NULL, description = NULL, end_date = NULL")
         ask_again(db)
     assert row(db, COLUMNS) == FILLED
-    assert set(row(db, "filled_by_kaggle")[0]) == set(COLUMNS.split(", "))
+    assert set(row(db, "filled_by_kaggle")[0]) == FOLLOWING
+    assert row(db, "start_date_filled = start_date, end_date_filled = end_date") == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +206,7 @@ def test_dates_that_follow_kaggle_move_together(db: Connection, worker: MakeWork
         assert row(db, "start_date, end_date") == (NEXT_YEAR + timedelta(days=5), later)
         simulator.faults.put(SLUG, says(deadline=TOMORROW), method=METHOD)
         ask_again(db)
-    assert row(db, "start_date, end_date, filled_by_kaggle") == (None, TOMORROW, ["end_date"])
+    assert row(db, "start_date, end_date") == (None, TOMORROW)
 
 
 FAILURES: dict[str, Callable[[], Fault]] = {
@@ -317,7 +323,7 @@ def test_another_kaggle_id_resets_what_the_former_had_filled_in(
         assert synced(db, OTHER) == "changed"
         eventually(db, "The other", "SELECT title FROM kaggle.competitions")
     assert row(db, COLUMNS) == ("The other", "Mine", None, TOMORROW, None, None)
-    assert set(row(db, "filled_by_kaggle")[0]) == {"title", "end_date"}
+    assert set(row(db, "filled_by_kaggle")[0]) == {"title"}
 
 
 def test_an_answer_about_the_former_kaggle_id_is_not_written(
@@ -376,7 +382,7 @@ def test_another_kaggle_id_begins_anew_after_the_former_has_ended(
     db: Connection, worker: MakeWorker, simulator: Simulator
 ) -> None:
     """It was the former competition whose deadline had passed: the row is ongoing again and synced."""
-    simulator.faults.put(SLUG, says(deadline=YESTERDAY), method=METHOD)
+    simulator.faults.put(SLUG, says(deadline=YESTERDAY), times=None, method=METHOD)
     with worker():
         insert(db)
         synced(db)
@@ -410,7 +416,9 @@ def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
         simulator.faults.put(SLUG, Status(500), method=METHOD)
     else:
         idle.execute("UPDATE kaggle.competitions SET description = 'Not yet committed'")
-    simulator.faults.put(SLUG, says(**EVERYTHING | {"deadline": YESTERDAY}), times=None, method=METHOD)
+    simulator.faults.put(
+        SLUG, says(**EVERYTHING | {"enabledDate": None, "deadline": LONG_AGO}), times=None, method=METHOD
+    )
     asked = "SELECT describe_at > '-infinity' FROM kaggle_internal.sync_state"
     jobs = "SELECT count(*) FROM procrastinate.procrastinate_jobs"
     with worker():
@@ -424,7 +432,7 @@ def test_what_could_not_be_filled_in_is_asked_again_after_the_end(
         db.execute("UPDATE kaggle_internal.sync_state SET describe_at = now()")
         sweep_soon(db)
         eventually(db, True, "SELECT describe_at = 'infinity' FROM kaggle_internal.sync_state")
-        assert row(db, "title, end_date, status") == ("From Kaggle", YESTERDAY, "completed")
+        assert row(db, "title, end_date, status") == ("From Kaggle", LONG_AGO, "completed")
         assert value(db, "SELECT count(*) FROM kaggle_internal.wanted(NULL, false)") == 0
         db.execute("UPDATE kaggle.competitions SET status = 'ongoing'")
         assert synced(db) == "unchanged"

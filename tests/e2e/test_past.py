@@ -114,7 +114,10 @@ def test_shakeup_when_the_private_board_has_come(db: Connection, serve: Callable
     slug = "a-board"
     moments = []
     with serve(tmp_path, replay=False):
-        db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES (%s, false)", (slug,))
+        db.execute(
+            "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync, end_date) VALUES (%s, false, now())",
+            (slug,),
+        )
         for day, board, kind in ((1, public, "public"), (2, later, "public"), (3, private, "private")):
             (tmp_path / f"{slug}-{kind}leaderboard-2026-05-0{day}T00_00_00.zip").write_bytes(zip_of(board, kind=kind))
             moments.append(synced(db, slug)[1])

@@ -37,27 +37,6 @@ BOARD = [
 ]
 
 
-@pytest.fixture
-def run(url: str) -> Run:
-    """Runs the program on the test's database to its end, without a terminal."""
-
-    def one(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pgleaderboard", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != "COLUMNS"}
-            | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-            | given,
-            cwd=ROOT,
-            timeout=60,
-        )
-
-    return one
-
-
 def said(finished: subprocess.CompletedProcess[str]) -> str:
     """The one line with which a command failed."""
     assert finished.returncode == 1, finished.stdout + finished.stderr

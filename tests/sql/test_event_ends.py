@@ -67,14 +67,17 @@ BOARDS: dict[str, tuple[dict[str, int], int | None, dict[str, Any], dict[float, 
         {"a": -60, "b": 10, "c": 500, "D": 900, "e": 950}, None, {}, {899: "b", 900: "D", 950: "D"},
     ),
     "deadline unknown: it tells so where it does not count": (
-        {"a": -60, "b": 10, "c": 500, "D": 900, "e": 950}, None, {"counts_private": False}, {899: "b", 900: "c", 950: "e"},
+        {"a": -60, "b": 10, "c": 500, "D": 900, "e": 950}, None, {"counts_private": False},
+        {899: "b", 900: "c", 950: "e"},
     ),
     "private before the end": ({"a": -900, "B": -600}, None, {}, {-601: "a", -600: "B", 0: "B", 10: "B"}),
     "chosen: a moment after the end": (
         {"a": -60, "b": 10, "c": 200, "d": 400}, None, {"counts_at": 300},
         {-1: "a", 0: "a", 10: "b", 200: "c", 300: "c", 400: "c"},
     ),
-    "chosen: a moment before the end": ({"a": -60, "b": -20, "c": 10}, None, {"counts_at": -30}, {-1: "b", 0: "a", 10: "a"}),
+    "chosen: a moment before the end": (
+        {"a": -60, "b": -20, "c": 10}, None, {"counts_at": -30}, {-1: "b", 0: "a", 10: "a"},
+    ),
     "chosen goes before has ended": ({"a": -60, "b": 10, "C": 900}, -HOUR, {"counts_at": 20}, {900: "b"}),
     "chosen is a private board": ({"a": -60, "b": 10, "C": 900, "D": 999}, -HOUR, {"counts_at": 900}, {999: "C"}),
 }  # fmt: skip
@@ -342,13 +345,15 @@ def test_finalising_during_a_freeze_stores_the_unfrozen_standing(db: Connection,
 
 
 def test_a_competition_without_a_board_from_the_end_on_is_named(db: Connection, compete: Compete) -> None:
-    """Unless anyway is said, or the organiser has chosen a moment; one that was never synced has a row without a board."""
+    """Unless anyway is said, or the organiser has chosen a moment; without any board it has a row all the same."""
     night = event(db, end_date=END)
     before, after, never, chosen = (compete(slug, event_id=night) for slug in ("before", "after", "never", "chosen"))
     before.sync_at(at(-10), lead("x", "y"))
     after.sync_at(at(HOUR), lead("x", "y"))
     chosen.sync_at(at(-20), lead("x", "y"))
-    db.execute("UPDATE kaggle.event_competitions SET counts_at = %s WHERE competition_id = %s", (END, chosen.competition))
+    db.execute(
+        "UPDATE kaggle.event_competitions SET counts_at = %s WHERE competition_id = %s", (END, chosen.competition)
+    )
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no board from the end on: before, never\n"):
         db.execute("SELECT kaggle.finalize_event('night')")
     db.rollback()
@@ -386,7 +391,9 @@ def test_what_cannot_be_made_final_or_reopened(db: Connection, compete: Compete)
             if (column, moment) != ("start_date", "NULL"):
                 refuse(f"UPDATE kaggle.events SET {column} = {moment}", "is final: its dates cannot change",
                        psycopg.errors.CheckViolation)  # fmt: skip
-    db.execute("UPDATE kaggle.events SET start_date = start_date, end_date = end_date, final_at = final_at, title = 'N'")
+    db.execute(
+        "UPDATE kaggle.events SET start_date = start_date, end_date = end_date, final_at = final_at, title = 'N'"
+    )
     db.execute("SELECT kaggle.reopen_event('night')")
     db.execute("UPDATE kaggle.events SET end_date = NULL")
     assert states(db)[0][0] == "live"

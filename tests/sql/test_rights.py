@@ -34,12 +34,19 @@ VIEWS = {
     "unmatched_participants",
     "event_standings",
     "event_results",
+    "event_states",
     "participant_entries",
 }
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {
     "shown_boards",
+    "ends_ahead",
+    "to_describe",
+    "boards_at_end",
+    "final_standings",
+    "final_results",
+    "final_boards",
     "sync_requests",
     "sync_state",
     "worker_processes",
@@ -70,7 +77,14 @@ READER_CALLS = {
     "event_standings_as_of",
     "event_results_as_of",
 }
-EDITOR_CALLS = READER_CALLS | {"sync_now", "import_competitions", "import_participants"}
+EDITOR_CALLS = READER_CALLS | {
+    "sync_now",
+    "import_competitions",
+    "import_participants",
+    "drop_board",
+    "finalize_event",
+    "reopen_event",
+}
 WORKER_CALLS = EDITOR_CALLS | {
     "refuse",
     "live_workers",
@@ -82,10 +96,17 @@ WORKER_CALLS = EDITOR_CALLS | {
     "observed",
     "event_at",
     "find_event",
-    "check_standing",
+    "basis_of_standing",
+    "changed_since_final",
+    "counting_boards",
+    "counting_moment",
+    "moment_at_end",
+    "keep_boards_at_end",
+    "ask_for_boards_at_end",
     "lower_all",
     "status_by_dates",
-    "status_after_dates_moved",
+    "settled_status",
+    "derived_date",
     "forget_what_kaggle_filled",
     "queue_job",
     "queue_syncs",
@@ -193,6 +214,8 @@ TRIGGERS = {
     "competitions_updated",
     "competitions_deleted",
     "competitions_truncated",
+    "events_updated",
+    "event_competitions_inserted",
     "complete_participant",
     "complete_event_participant",
 }
@@ -366,7 +389,14 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "ranks_a_day_ago",
         "standing",
         "results",
-        "check_standing",
+        "counting_boards",
+        "basis_of_standing",
+        "changed_since_final",
+        "finalize_event",
+        "reopen_event",
+        "drop_board",
+        "events_updated",
+        "event_competitions_inserted",
         "event_standings_as_of",
         "event_results_as_of",
         "set_sync_condition",  # so that what it makes belongs to that owner

@@ -52,7 +52,7 @@ def test_sync_now_on_an_unknown_competition_says_what_to_do(db: Connection) -> N
 
 def test_sync_now_in_a_transaction_that_rolls_back_asks_for_nothing(db: Connection, worker: MakeWorker) -> None:
     """It begins when the caller commits."""
-    competition_id = insert(db, status="completed")
+    competition_id = insert(db, status="upcoming")
     with db.transaction(force_rollback=True):
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
     with worker():

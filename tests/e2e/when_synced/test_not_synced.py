@@ -24,7 +24,6 @@ from tests.support.statements import MANY, insert_rows
 
 IDLE: dict[str, dict[str, Any]] = {
     "upcoming": {"status": "upcoming"},
-    "completed": {"status": "completed"},
     "no Kaggle id": {"kaggle_competition_id": None, "title": "Not there yet"},
     "auto_sync false": {"auto_sync": False},
 }

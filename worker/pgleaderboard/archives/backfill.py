@@ -52,6 +52,16 @@ class Known:
     history_from: datetime | None
 
 
+def remove_board(connection: Connection, slug: str, kind: BoardKind) -> None:
+    """Take a board of a competition out, with its past, in chunks. Raises NeedsPerson where there is none."""
+    try:
+        connection.execute("SELECT kaggle.drop_board(%s, %s)", (slug, kind))
+    except pg.NoDataFound as error:
+        raise NeedsPerson(message_of(error)) from error
+    while value(connection, "SELECT kaggle_internal.remove_detached()"):
+        pass
+
+
 Advance = Callable[[int, int], None]  # so many steps more are known of, so many are done
 
 

@@ -39,14 +39,17 @@ _LONGEST_WAIT_FOR_BUDGET = timedelta(minutes=1)  # by search
 def backfill(
     slug: Slug,
     files: Annotated[
-        list[Path], typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.")
-    ],
+        list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.")
+    ] = None,
     at: Annotated[
         str | None, typer.Option(help="Time of the board, if not in the file name (UTC without a zone).")
     ] = None,
     board: Annotated[
         Literal["public", "private"] | None, typer.Option(help="Which board, if not in the file name.")
     ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take out the board that --board names, and its past.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
     """Import old board files into the history. As if each had been synced at its time.
@@ -54,9 +57,18 @@ def backfill(
     Example: pgleaderboard backfill titanic ~/Downloads/titanic-publicleaderboard-*.zip
     """
     from pgleaderboard.archives import files as board_files
-    from pgleaderboard.archives.backfill import ArchiveStore
+    from pgleaderboard.archives.backfill import ArchiveStore, remove_board
     from pgleaderboard.reading.names import known_slug
 
+    if remove:
+        if files or at or not board:
+            raise typer.BadParameter("takes --board public or --board private, and no files", param_hint="--remove")
+        with session(verbose, direct=True, check=True) as connection:
+            remove_board(connection, known_slug(connection, slug), board)
+        say(f"{slug}: the {board} board was removed")
+        return
+    if not files:
+        raise typer.BadParameter("missing", param_hint="FILES")
     if at is not None and len(files) != 1:
         raise typer.BadParameter("only for a single file", param_hint="--at")
 

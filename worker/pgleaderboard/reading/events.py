@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from pgleaderboard.database.connect import Connection, row, rows
 from pgleaderboard.errors import NeedsPerson
@@ -14,33 +14,41 @@ from pgleaderboard.reading.names import known_event, nearest
 
 
 @dataclass(frozen=True)
-class Standing:
-    """An event's standing. shown_at: the moment of the boards, None = now. at: the database's clock.
+class Shown:
+    """What is shown of an event. at: the moment that was asked for, None = what readers see. now: the database's clock.
 
-    places: rows of kaggle.event_standings.
+    state, as_of: as in kaggle.event_states. changes_at: the moments ahead at which the state changes by itself.
+    changed: the competitions whose board has changed since the standing was final.
     """
 
     slug: str
     title: str
     status: str
-    at: datetime
-    shown_at: datetime | None
-    end_date: datetime | None
+    now: datetime
+    at: datetime | None
+    state: str
+    as_of: datetime | None
+    changes_at: Sequence[datetime]
+    changed: Sequence[str]
     competition_ids: Collection[int]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An event's standing. places: rows of kaggle.event_standings."""
+
+    event: Shown
     places: Sequence[Any]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why somebody stands where. person: the row of kaggle.event_standings. shown_at, at: as of Standing.
+    """Why somebody stands where. person: the row of kaggle.event_standings.
 
     results: rows of kaggle.event_results. missing: the competitions not entered, each with whether it has a board.
     """
 
-    slug: str
-    title: str
-    at: datetime
-    shown_at: datetime | None
+    event: Shown
     person: Any
     results: Sequence[Any]
     missing: Sequence[tuple[str, bool]]
@@ -62,19 +70,22 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
         if not people:
             known = [n for place in whole.places for n in (place.kaggle_username, place.display_name) if n]
             raise NeedsPerson(
-                f"nobody called {name!r} is ranked in {whole.slug}: {nearest(name, known) or 'register them'}"
+                f"nobody called {name!r} is ranked in {whole.event.slug}: {nearest(name, known) or 'register them'}"
             )
         results = rows(
             connection,
             """
             SELECT kaggle_competition_id, board, team_name, place, teams, score, last_submission_at, observed_at,
                    counted_by, weight, points
-            FROM kaggle.event_results_as_of(%s, coalesce(%s::timestamptz, 'infinity'))
-            WHERE lower(kaggle_username COLLATE "C") = %s ORDER BY points DESC, kaggle_competition_id
+            FROM (SELECT * FROM kaggle.event_results WHERE event_slug = %(slug)s AND %(at)s::timestamptz IS NULL
+                  UNION ALL
+                  SELECT * FROM kaggle.event_results_as_of(%(slug)s, %(at)s::timestamptz)
+                  WHERE %(at)s::timestamptz IS NOT NULL) r
+            WHERE lower(kaggle_username COLLATE "C") = %(name)s ORDER BY points DESC, kaggle_competition_id
             """,
-            whole.slug,
-            whole.shown_at,
-            people[0].kaggle_username.lower(),
+            slug=whole.event.slug,
+            at=at,
+            name=people[0].kaggle_username.lower(),
         )
         entered = [result.kaggle_competition_id.lower() for result in results]
         missing = rows(
@@ -85,37 +96,51 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
             FROM kaggle.competitions c
             WHERE c.id = ANY (%s) AND NOT lower(coalesce(c.kaggle_competition_id, '') COLLATE "C") = ANY (%s) ORDER BY 1
             """,
-            list(whole.competition_ids),
+            list(whole.event.competition_ids),
             entered,
         )
-    return Explanation(whole.slug, whole.title, whole.at, whole.shown_at, people[0], results, missing)
+    return Explanation(whole.event, people[0], results, missing)
 
 
 def standing(connection: Connection, event: str, at: datetime | None, top: int | None) -> Standing:
-    """An event's standing as readers see it (as of frozen_at, or of its end), or at a moment."""
+    """An event's standing as readers see it, or as it was known at a moment.
+
+    Raises NeedsPerson where what readers see was pruned.
+    """
     with snapshot(connection):
         event_id, slug = known_event(connection, event)
-        shown = row(
+        known = row(
             connection,
             """
-            SELECT e.slug, e.title, e.status, clock_timestamp() AS at,
-                   coalesce(%s::timestamptz, e.frozen_at, CASE WHEN e.end_date <= now() THEN e.end_date END)
-                       AS shown_at, e.end_date,
+            SELECT e.title, e.status, clock_timestamp() AS now,
+                   CASE WHEN %(at)s::timestamptz IS NULL THEN s.state
+                        WHEN e.end_date <= least(%(at)s, now()) THEN 'provisional' ELSE 'live' END AS state,
+                   CASE WHEN %(at)s IS NULL THEN s.as_of END AS as_of,
+                   array_remove(ARRAY[CASE WHEN e.end_date > now() THEN e.end_date END,
+                                      CASE WHEN e.frozen_at > now() THEN e.frozen_at END], NULL) AS changes_at,
+                   CASE WHEN %(at)s IS NULL THEN s.problem END AS problem,
+                   coalesce(s.changed_since_final, '{}') AS changed,
                    ARRAY(SELECT competition_id FROM kaggle.event_competitions WHERE event_id = e.id) AS competition_ids
-            FROM kaggle.events e WHERE e.id = %s
+            FROM kaggle.events e JOIN kaggle.event_states s ON s.event_id = e.id WHERE e.id = %(event_id)s
             """,
-            at,
-            event_id,
+            event_id=event_id,
+            at=at,
+        )._asdict()
+        if problem := known.pop("problem"):
+            raise NeedsPerson(problem)
+        columns: LiteralString = (
+            "place, kaggle_username, display_name, is_registered, points, competitions_entered, last_submission_at"
         )
-        # For a pruned moment the view is empty; the function names the board.
-        places = rows(
-            connection,
-            """
-            SELECT place, kaggle_username, display_name, is_registered, points, competitions_entered, last_submission_at
-            FROM kaggle.event_standings_as_of(%s, coalesce(%s::timestamptz, 'infinity')) LIMIT %s
-            """,
-            slug,
-            shown.shown_at,
-            top,
-        )
-    return Standing(**shown._asdict(), places=places)
+        if at is None:
+            places = rows(
+                connection,
+                f"SELECT {columns} FROM kaggle.event_standings WHERE event_id = %s ORDER BY place, "
+                'lower(kaggle_username COLLATE "C") LIMIT %s',
+                event_id,
+                top,
+            )
+        else:
+            places = rows(
+                connection, f"SELECT {columns} FROM kaggle.event_standings_as_of(%s, %s) LIMIT %s", slug, at, top
+            )
+    return Standing(Shown(slug=slug, at=at, **known), places)

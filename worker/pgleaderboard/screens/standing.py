@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from pgleaderboard.reading.events import Explanation, Standing
+from pgleaderboard.reading.events import Explanation, Shown, Standing
 from pgleaderboard.screens.files import as_json, csv_line, markdown
 from pgleaderboard.screens.table import Column, counted, foreign, moment, number, table, wrapped
 
@@ -20,21 +20,24 @@ class StandingView:
 
     @property
     def wake_in(self) -> float | None:
-        """Until the end of the event, which freezes the standing."""
-        end, at = self.standing.end_date, self.standing.at
-        return (end - at).total_seconds() if end and end > at else None
+        """Until the event ends, or a planned freeze begins."""
+        event = self.standing.event
+        return min(((at - event.now).total_seconds() for at in event.changes_at), default=None)
 
     def concerns(self, news: dict[str, Any]) -> bool:
         """A change of a board that counts in the event."""
-        return news.get("competition_id") in self.standing.competition_ids
+        return news.get("competition_id") in self.standing.event.competition_ids
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """A title, then a line for each person; as many as fit into the height."""
-        standing = self.standing
-        when = f"as of {moment(standing.shown_at, seconds=True)} UTC" if standing.shown_at else "live"
-        count = counted(len(standing.competition_ids), "competition")
-        title = " \u00b7 ".join((foreign(standing.title), standing.status, when, count))
-        lines = [*wrapped(title, width, "bold"), Text()]
+        event = self.standing.event
+        count = counted(len(event.competition_ids), "competition")
+        title = " \u00b7 ".join((foreign(event.title), event.status, _when(event), count))
+        lines = wrapped(title, width, "bold")
+        if event.changed:
+            changed = f"boards have changed since: {', '.join(event.changed)}"
+            lines += wrapped(f"{changed}; pgleaderboard event reopen {event.slug} counts them", width, "yellow")
+        lines.append(Text())
         columns = (
             Column("PLACE", lambda p: str(p.place), right=True),
             Column("NAME", lambda p: (foreign(_name(p)), "bold" if p.is_registered else ""), flexible=16),
@@ -43,7 +46,7 @@ class StandingView:
             Column("USER", lambda p: (foreign(p.kaggle_username), "dim"), flexible=10, optional=True),
             Column("LAST (UTC)", lambda p: (moment(p.last_submission_at), "dim"), optional=True),
         )
-        places = standing.places[: None if height is None else max(0, height - len(lines) - 1)]
+        places = self.standing.places[: None if height is None else max(0, height - len(lines) - 1)]
         return [*lines, *table(columns, places, width)]
 
     def csv(self) -> str:
@@ -56,14 +59,14 @@ class StandingView:
 
     def json(self) -> str:
         """One document."""
-        standing = self.standing
+        event = self.standing.event
         return as_json(
-            event_slug=standing.slug,
-            title=standing.title,
-            status=standing.status,
-            at=standing.shown_at or standing.at,
-            is_live=standing.shown_at is None,
-            standing=[place._asdict() for place in standing.places],
+            event_slug=event.slug,
+            title=event.title,
+            status=event.status,
+            **_moments(event),
+            changed_since_final=event.changed,
+            standing=[place._asdict() for place in self.standing.places],
         )
 
     def md(self) -> str:
@@ -91,9 +94,8 @@ class ExplanationView:
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """A title, then a line for each competition, those that were not entered last."""
         e = self.explanation
-        when = f"as of {moment(e.shown_at, seconds=True)} UTC" if e.shown_at else "live"
         place = f"place {e.person.place} with {number(e.person.points)} points"
-        title = " \u00b7 ".join((foreign(_name(e.person)), place, foreign(e.title), when))
+        title = " \u00b7 ".join((foreign(_name(e.person)), place, foreign(e.event.title), _when(e.event)))
         columns = (
             Column("COMPETITION", lambda r: foreign(r[0]), flexible=16),
             Column("PLACE", lambda r: r[1], right=True),
@@ -127,9 +129,8 @@ class ExplanationView:
         """One document."""
         e = self.explanation
         return as_json(
-            event_slug=e.slug,
-            at=e.shown_at or e.at,
-            is_live=e.shown_at is None,
+            event_slug=e.event.slug,
+            **_moments(e.event),
             person=e.person._asdict(),
             results=[result._asdict() for result in e.results],
             not_entered=[slug for slug, _ in e.missing],
@@ -138,3 +139,19 @@ class ExplanationView:
 
 def _name(place: Any) -> str:
     return str(place.display_name or place.kaggle_username)
+
+
+def _when(event: Shown) -> str:
+    if event.at:
+        return f"{'' if event.state == 'live' else f'{event.state}, '}as of {moment(event.at, seconds=True)} UTC"
+    if event.state == "live":
+        return "live"
+    if event.as_of is None:
+        return f"{event.state}, no board yet"
+    if event.state == "provisional":
+        return f"provisional, boards since {moment(event.as_of, seconds=True)} UTC"
+    return f"{event.state} {'as of' if event.state == 'frozen' else 'since'} {moment(event.as_of, seconds=True)} UTC"
+
+
+def _moments(event: Shown) -> dict[str, Any]:
+    return {"at": event.at or event.now, "state": event.state, "as_of": event.as_of}
