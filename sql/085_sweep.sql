@@ -174,10 +174,13 @@ CREATE OR REPLACE FUNCTION kaggle_internal.queue_wanted(
     worker_id bigint, thorough boolean, places bigint, OUT queued bigint, OUT has_rest boolean)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, procrastinate, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-    WITH idle AS (
+    WITH every AS MATERIALIZED (
         SELECT w.task, w.competition_id, max(w.priority) AS priority, min(w.since) AS since,
                bool_and(w.asks_kaggle) AS asks_kaggle
         FROM wanted(queue_wanted.worker_id, thorough) w
+        GROUP BY w.task, w.competition_id
+    ), idle AS (
+        SELECT * FROM every w
         WHERE NOT EXISTS (SELECT FROM procrastinate_jobs j
                           WHERE j.status = 'todo' AND j.task_name = w.task
                             AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
@@ -185,7 +188,6 @@ BEGIN
                             AND j.xmax NOT IN (SELECT l.transactionid FROM pg_locks l
                                                WHERE l.locktype = 'transactionid' AND l.granted
                                                  AND l.pid <> pg_backend_pid()))
-        GROUP BY w.task, w.competition_id
     ), chosen AS (
         (SELECT * FROM idle WHERE asks_kaggle ORDER BY idle.priority DESC, idle.since, idle.competition_id LIMIT places)
         UNION ALL
@@ -193,12 +195,11 @@ BEGIN
     ), raised AS (
         -- What has become more urgent than the job that waits for it.
         UPDATE procrastinate_jobs j SET priority = u.priority
-        FROM (SELECT j.id, max(w.priority) AS priority
-              FROM wanted(queue_wanted.worker_id, thorough) w
+        FROM (SELECT j.id, w.priority FROM every w
               JOIN procrastinate_jobs j ON j.status = 'todo' AND j.task_name = w.task
                    AND coalesce((j.args ->> 'competition_id')::bigint, 0) = coalesce(w.competition_id, 0)
-              WHERE w.priority > j.priority GROUP BY j.id) u
-        WHERE j.id = u.id AND j.id IN (SELECT o.id FROM procrastinate_jobs o WHERE o.id = j.id FOR UPDATE SKIP LOCKED)
+              WHERE w.priority > 0 AND w.priority > j.priority FOR UPDATE OF j SKIP LOCKED) u
+        WHERE j.id = u.id
     ), jobs AS (
         SELECT procrastinate_defer_jobs_v1(array_agg(
             ROW('kaggle', c.task, c.priority, NULL, NULL,

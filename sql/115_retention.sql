@@ -25,18 +25,21 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     DELETE FROM boards_at_end k
     WHERE NOT EXISTS (SELECT FROM event_competitions x WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id)
       AND NOT row_security_active('kaggle.event_competitions');
+    WITH ended AS MATERIALIZED (
+        SELECT e AS event, c AS competition
+        FROM events e
+        JOIN event_competitions x ON x.event_id = e.id
+        JOIN competitions c ON c.id = x.competition_id
+        WHERE e.end_date < statement_timestamp() - interval '2 minutes'
+          AND NOT EXISTS (SELECT FROM boards_at_end k
+                          WHERE k.event_id = e.id AND k.competition_id = c.id AND k.end_date = e.end_date)
+          -- A sync that began before and runs still may bring it.
+          AND NOT EXISTS (SELECT FROM sync_state s
+                          WHERE s.competition_id = c.id AND s.running_since <= e.end_date + interval '2 minutes')
+    )
     INSERT INTO boards_at_end (event_id, competition_id, end_date, at)
-    SELECT e.id, c.id, e.end_date, m.at
-    FROM events e
-    JOIN event_competitions x ON x.event_id = e.id
-    JOIN competitions c ON c.id = x.competition_id
-    CROSS JOIN LATERAL (SELECT moment_at_end(e, c) AS at OFFSET 0) m
-    WHERE e.end_date < statement_timestamp() - interval '2 minutes' AND m.at IS NOT NULL
-      AND NOT EXISTS (SELECT FROM boards_at_end k
-                      WHERE k.event_id = e.id AND k.competition_id = c.id AND k.end_date = e.end_date)
-      -- A sync that began before and runs still may bring it.
-      AND NOT EXISTS (SELECT FROM sync_state s
-                      WHERE s.competition_id = c.id AND s.running_since <= e.end_date + interval '2 minutes')
+    SELECT (n.event).id, (n.competition).id, (n.event).end_date, n.at
+    FROM (SELECT *, moment_at_end(event, competition) AS at FROM ended OFFSET 0) n WHERE n.at IS NOT NULL
     ON CONFLICT ON CONSTRAINT boards_at_end_pkey DO UPDATE SET end_date = excluded.end_date, at = excluded.at
 $$;
 COMMENT ON FUNCTION kaggle_internal.keep_boards_at_end() IS 'Notes which moments of competitions stand for the ends of events, two minutes after them. Runs that told it may be pruned from then on, and their boards may not.';

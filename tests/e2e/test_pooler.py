@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgleaderboard.database import migrate
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.process.session import Configuration
-from pgleaderboard.process.supervisor import Supervisor, running
+from pgleaderboard.process.supervisor import State, Supervisor, running
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, rows, runs, status, sweep_soon, synced, value
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
@@ -151,19 +151,6 @@ def value_of(url: str, query: str) -> object:
         return value(db, query)
 
 
-class Waiting(logging.Handler):
-    """Notes when the worker says that it waits for the database."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said = threading.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Note it."""
-        if record.getMessage().startswith("waiting: "):
-            self.said.set()
-
-
 def once(url: str, simulator: Simulator) -> Supervisor:
     """A worker for one round."""
     kaggle = make_kaggle(simulator.url)
@@ -182,22 +169,15 @@ def test_once_wakes_a_database_that_refuses_at_first(
     monkeypatch.setattr("pgleaderboard.process.supervisor.WAKING", 60.0)
     insert(db)
     name = f".s.PGSQL.{db.info.port}"
-    waiting = Waiting()
-    logger = logging.getLogger("pgleaderboard.process.supervisor")
-    logger.addHandler(waiting)
+    supervisor = once(make_conninfo(url, host=str(tmp_path)), simulator)
 
-    def wake() -> None:
-        waiting.said.wait(30)
+    async def wake(seconds: float) -> None:
+        """Wakes it the first time that it is waited for."""
+        assert supervisor.health.state is State.WAITING
         (tmp_path / name).symlink_to(Path(host) / name)
 
-    waker = threading.Thread(target=wake)
-    waker.start()
-    try:
-        asyncio.run(once(make_conninfo(url, host=str(tmp_path)), simulator).run(once=True))
-    finally:
-        waiting.said.set()
-        waker.join()
-        logger.removeHandler(waiting)
+    monkeypatch.setattr(supervisor, "_pause", wake)
+    asyncio.run(supervisor.run(once=True))
     assert runs(db) == [("inserted", "changed")]
 
 

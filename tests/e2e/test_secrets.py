@@ -244,6 +244,7 @@ DRIVER = """
 import json, os, sys
 import pgleaderboard.app, pgleaderboard.database.migrate, pgleaderboard.process.supervisor
 from pgleaderboard.cli import main as cli
+children = []
 for number, (arguments, given) in enumerate(json.load(sys.stdin)):
     with open(f"{sys.argv[1]}/{number}", "w") as said:
         child = os.fork()
@@ -262,7 +263,9 @@ for number, (arguments, given) in enumerate(json.load(sys.stdin)):
                 status = 1
             sys.stdout.flush()
             os._exit(status)
-        os.waitpid(child, 0)
+        children.append(child)
+for child in children:
+    os.waitpid(child, 0)
 """
 
 # A secret is in each; the URL cannot be read, or nobody listens there.
