@@ -86,7 +86,7 @@ CREATE TABLE kaggle.competitions (
     metric_max_value         numeric,
     points_for_perfect_score numeric     NOT NULL DEFAULT 100,
     evaluation_metric        text,
-    filled_by_kaggle         text[]      NOT NULL DEFAULT '{}',
+    filled_by_kaggle         text        NOT NULL DEFAULT '',
     link_revision            bigint      NOT NULL DEFAULT 0,
     dates_checked_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at               timestamptz NOT NULL DEFAULT now(),
@@ -145,7 +145,7 @@ COMMENT ON COLUMN kaggle.competitions.metric_min_value IS 'Lowest value of the m
 COMMENT ON COLUMN kaggle.competitions.metric_max_value IS 'Highest value of the metric, for points; together with metric_min_value.';
 COMMENT ON COLUMN kaggle.competitions.points_for_perfect_score IS 'Points of the best possible result, before rating_weight.';
 COMMENT ON COLUMN kaggle.competitions.evaluation_metric IS 'Name of the metric; filled from Kaggle where null.';
-COMMENT ON COLUMN kaggle.competitions.filled_by_kaggle IS 'Names of the columns whose value came from Kaggle and follows it; a column that a user edits leaves the list.';
+COMMENT ON COLUMN kaggle.competitions.filled_by_kaggle IS 'Names of the columns whose value came from Kaggle and follows it, joined by commas; a column that a user edits leaves the list.';
 COMMENT ON COLUMN kaggle.competitions.link_revision IS 'Counts changes to another Kaggle competition; a download begun under an older one is discarded.';
 COMMENT ON COLUMN kaggle.competitions.dates_checked_at IS 'Dates up to this moment have acted on the status, or were past when they were written.';
 COMMENT ON COLUMN kaggle.competitions.created_at IS 'When the row was inserted.';
@@ -409,6 +409,7 @@ CREATE TABLE kaggle_internal.sync_state (
     described_at         timestamptz NOT NULL DEFAULT '-infinity',
     last_attempt_at      timestamptz,
     last_success_at      timestamptz,
+    success_gap          interval,
     consecutive_failures integer     NOT NULL DEFAULT 0,
     failing_since        timestamptz,
     last_error           text,
@@ -442,6 +443,7 @@ COMMENT ON COLUMN kaggle_internal.sync_state.describe_at IS 'Kaggle''s metadata 
 COMMENT ON COLUMN kaggle_internal.sync_state.described_at IS 'When Kaggle''s metadata was asked for last.';
 COMMENT ON COLUMN kaggle_internal.sync_state.last_attempt_at IS 'When the last attempt began.';
 COMMENT ON COLUMN kaggle_internal.sync_state.last_success_at IS 'When the last successful attempt ended.';
+COMMENT ON COLUMN kaggle_internal.sync_state.success_gap IS 'How long after the one before that was.';
 COMMENT ON COLUMN kaggle_internal.sync_state.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle_internal.sync_state.failing_since IS 'When the first of them ended.';
 COMMENT ON COLUMN kaggle_internal.sync_state.last_error IS 'What went wrong last, in words.';

@@ -46,7 +46,7 @@ BEGIN
     NEW.auto_sync := coalesce(NEW.auto_sync, true);
     NEW.sync_interval := coalesce(NEW.sync_interval, '5 minutes');
     NEW.points_for_perfect_score := coalesce(NEW.points_for_perfect_score, 100);
-    NEW.filled_by_kaggle := coalesce(NEW.filled_by_kaggle, '{}');
+    NEW.filled_by_kaggle := coalesce(NEW.filled_by_kaggle, '');
     NEW.created_at := coalesce(NEW.created_at, now());
 
     IF NEW.kaggle_competition_id IS NOT NULL THEN
@@ -70,7 +70,7 @@ BEGIN
         NEW.updated_at := now();
         NEW.link_revision := OLD.link_revision;
         IF NEW.kaggle_competition_id IS DISTINCT FROM OLD.kaggle_competition_id
-           OR cardinality(OLD.filled_by_kaggle) > 0 THEN
+           OR OLD.filled_by_kaggle || NEW.filled_by_kaggle <> '' THEN
             NEW := forget_what_kaggle_filled(OLD, NEW);
         END IF;
         NEW.start_date_filled := OLD.start_date_filled;
@@ -145,7 +145,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     is_another constant boolean := lower(after.kaggle_competition_id COLLATE "C") IS DISTINCT FROM lower(before.kaggle_competition_id COLLATE "C");
     untouched constant text[] := ARRAY(
-        SELECT name FROM unnest(before.filled_by_kaggle) AS name
+        SELECT name FROM unnest(string_to_array(before.filled_by_kaggle, ',')) AS name
         WHERE to_jsonb(after) -> name IS NOT DISTINCT FROM to_jsonb(before) -> name);
 BEGIN
     IF is_another THEN
@@ -154,13 +154,13 @@ BEGIN
     IF current_setting('kaggle.filling', true) = 'on' THEN
         RETURN after;                     -- no user's edit: kaggle_internal.fill_from_kaggle is writing
     ELSIF NOT is_another OR after.kaggle_competition_id IS NULL THEN
-        after.filled_by_kaggle := untouched;
+        after.filled_by_kaggle := array_to_string(untouched, ',');
         RETURN after;
     END IF;
     -- Another Kaggle competition: what the former one had filled in goes with it.
     after.kaggle_start := NULL;
     after.kaggle_deadline := NULL;
-    after.filled_by_kaggle := '{}';
+    after.filled_by_kaggle := '';
     RETURN jsonb_populate_record(after, (SELECT jsonb_object_agg(name, NULL) FROM unnest(untouched) AS name));
 END $$;
 COMMENT ON FUNCTION kaggle_internal.forget_what_kaggle_filled(kaggle.competitions, kaggle.competitions) IS 'The row after an update: a column that the user edited no longer follows Kaggle; under another Kaggle id what Kaggle had said is reset.';

@@ -184,19 +184,35 @@ CREATE OR REPLACE FUNCTION kaggle_internal.tell_status() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT pg_notify('kaggle_status', '{"type": "status"}')
 $$;
-COMMENT ON FUNCTION kaggle_internal.tell_status() IS 'Tells who watches kaggle.sync_status, on the channel kaggle_status, that something else than a board has changed.';
+COMMENT ON FUNCTION kaggle_internal.tell_status() IS 'Tells who watches a screen, on the channel kaggle_status, that something else than a board has changed.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.competitions_changed() RETURNS trigger
+CREATE OR REPLACE FUNCTION kaggle_internal.tell_changes() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     PERFORM tell_status();
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_changed() IS 'Trigger: tells who watches the status.';
+COMMENT ON FUNCTION kaggle_internal.tell_changes() IS 'Trigger: tells who watches a screen.';
 
-CREATE OR REPLACE TRIGGER competitions_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.competitions
-    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.competitions_changed();
-COMMENT ON TRIGGER competitions_changed ON kaggle.competitions IS 'Tells who watches the status.';
+CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.competitions
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
+COMMENT ON TRIGGER tell_changes ON kaggle.competitions IS 'Tells who watches a screen.';
+
+CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.events
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
+COMMENT ON TRIGGER tell_changes ON kaggle.events IS 'Tells who watches a screen.';
+
+CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.event_competitions
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
+COMMENT ON TRIGGER tell_changes ON kaggle.event_competitions IS 'Tells who watches a screen.';
+
+CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.participants
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
+COMMENT ON TRIGGER tell_changes ON kaggle.participants IS 'Tells who watches a screen.';
+
+CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON kaggle.event_participants
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
+COMMENT ON TRIGGER tell_changes ON kaggle.event_participants IS 'Tells who watches a screen.';
 
 CREATE OR REPLACE FUNCTION kaggle.sync_now(kaggle_competition_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -17,7 +17,7 @@ BEGIN
         running_reason = state.running_reason, link_revision = state.link_revision, last_run_id = state.last_run_id,
         due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
         retry_interval = state.retry_interval, describe_at = state.describe_at,
-        last_attempt_at = state.last_attempt_at, last_success_at = state.last_success_at,
+        last_attempt_at = state.last_attempt_at, last_success_at = state.last_success_at, success_gap = state.success_gap,
         consecutive_failures = state.consecutive_failures, failing_since = state.failing_since,
         last_error = state.last_error, last_error_kind = state.last_error_kind,
         tried_credentials = state.tried_credentials, completed_at = state.completed_at,

@@ -93,6 +93,7 @@ BEGIN
         state.last_error_kind := run.error_kind;
     ELSIF succeeded THEN
         DELETE FROM sync_requests r WHERE r.competition_id = state.competition_id AND r.run_id = run.id;
+        state.success_gap := run.finished_at - state.last_success_at;
         state.last_success_at := run.finished_at;
         state.tried_credentials := '{}';
         state.consecutive_failures := 0;
@@ -110,6 +111,8 @@ BEGIN
             'competition_id', competition.id, 'kaggle_competition_id', competition.kaggle_competition_id,
             'run_id', run.id, 'teams', run.teams, 'added', run.added, 'removed', run.removed,
             'updated', run.updated, 'moved', run.moved)::text);
+    ELSE
+        PERFORM pg_notify('kaggle_status', json_build_object('type', 'status', 'competition_id', state.competition_id)::text);
     END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS 'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';

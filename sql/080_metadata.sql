@@ -71,7 +71,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     c competitions;
     filling jsonb;         -- columns and their values, but for the dates
-    filled text[];
+    filled text;
 BEGIN
     SELECT * INTO c FROM competitions p WHERE p.id = fill_from_kaggle.competition_id
     FOR NO KEY UPDATE SKIP LOCKED;
@@ -90,9 +90,10 @@ BEGIN
         'title', replace(nullif(title, ''), chr(65533), ''), 'description', nullif(description, ''),
         'evaluation_metric', nullif(evaluation_metric, ''),
         'max_submissions_per_day', CASE WHEN max_daily_submissions > 0 THEN max_daily_submissions END)))
-    WHERE key = ANY (c.filled_by_kaggle) OR to_jsonb(c) -> key = 'null';
+    WHERE key = ANY (string_to_array(c.filled_by_kaggle, ',')) OR to_jsonb(c) -> key = 'null';
     c := jsonb_populate_record(c, filling);
-    filled := ARRAY(SELECT jsonb_object_keys(filling) UNION SELECT unnest(c.filled_by_kaggle));
+    filled := array_to_string(
+        ARRAY(SELECT jsonb_object_keys(filling) UNION SELECT unnest(string_to_array(c.filled_by_kaggle, ',')) ORDER BY 1), ',');
     PERFORM set_config('kaggle.filling', 'on', true);
     UPDATE competitions p
     SET title = c.title, description = c.description, evaluation_metric = c.evaluation_metric,

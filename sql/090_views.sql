@@ -47,9 +47,9 @@ COMMENT ON COLUMN kaggle.leaderboard.entry_changed_at IS 'When a fact or the pla
 COMMENT ON COLUMN kaggle.leaderboard.synced_at IS 'The board is known to be right as of then.';
 
 CREATE OR REPLACE VIEW kaggle.workers AS
-SELECT w.id, w.version, w.started_at, w.seen_at, w.problem FROM kaggle_internal.live_workers() w;
+SELECT w.id AS worker_id, w.version, w.started_at, w.seen_at, w.problem FROM kaggle_internal.live_workers() w;
 COMMENT ON VIEW kaggle.workers IS 'The workers that are alive.';
-COMMENT ON COLUMN kaggle.workers.id IS 'A new number for each start and each reconnection.';
+COMMENT ON COLUMN kaggle.workers.worker_id IS 'A new number for each start and each reconnection.';
 COMMENT ON COLUMN kaggle.workers.version IS 'The program''s version.';
 COMMENT ON COLUMN kaggle.workers.started_at IS 'When it registered.';
 COMMENT ON COLUMN kaggle.workers.seen_at IS 'Its last heartbeat.';
@@ -71,14 +71,18 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        pause.blocked_until,
        CASE WHEN failing THEN s.consecutive_failures ELSE 0 END AS consecutive_failures,
        CASE WHEN failing THEN s.last_error END AS last_error,
-       CASE WHEN NOT alive.worker AND (q.waiting OR runs_by_itself OR failing)
-                THEN 'no worker is running: start one with pgleaderboard work'
-            WHEN failing AND s.last_error_kind IN ('person', 'ours') THEN s.last_error
+       -- What a person must mend; then why what is late is.
+       CASE WHEN failing AND s.last_error_kind IN ('person', 'ours') THEN s.last_error
             WHEN s.condition_says <> 'no' THEN 'the sync condition fails, so nothing is synced by itself: ' || s.condition_says
+            WHEN is_late AND NOT alive.worker THEN 'no worker is running: start one with pgleaderboard work'
+            WHEN is_late AND pause.blocked_until IS NOT NULL THEN 'Kaggle asked for a pause'
+            WHEN is_late AND pause.next_grant_at > clock_timestamp()
+                THEN 'waiting for the budget of requests to Kaggle (PGLEADERBOARD_REQUESTS_PER_MINUTE)'
             WHEN q.final THEN 'the final sync after the end is outstanding'
             WHEN early.shown_from IS NOT NULL
                 THEN format('a private board came before the end: it is shown from %s on', early.shown_from)
-       END AS problem
+       END AS problem,
+       is_late
 FROM kaggle.competitions c
 LEFT JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
 LEFT JOIN kaggle_internal.shown_boards b ON b.competition_id = c.id
@@ -94,10 +98,15 @@ CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason IN ('completed', 'event_ended')), false) AS final
     FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
+CROSS JOIN LATERAL (
+    SELECT (q.waiting OR runs_by_itself OR failing)
+           AND (b.observed_at > clock_timestamp() - 2 * greatest(c.sync_interval, s.due_interval, s.success_gap)) IS NOT TRUE AS is_late
+    ) AS late
 CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle_internal.live_workers()) AS worker) AS alive
 CROSS JOIN (
-    SELECT nullif(max(k.blocked_until), '-infinity') AS blocked_until FROM kaggle_internal.kaggle_budget k
-    WHERE k.blocked_until > clock_timestamp()) AS pause;
+    SELECT max(k.blocked_until) FILTER (WHERE k.blocked_until > clock_timestamp()) AS blocked_until,
+           max(k.next_grant_at) AS next_grant_at
+    FROM kaggle_internal.kaggle_budget k) AS pause;
 COMMENT ON VIEW kaggle.sync_status IS 'How the sync of each competition stands, one row each.';
 COMMENT ON COLUMN kaggle.sync_status.competition_id IS 'kaggle.competitions.id.';
 COMMENT ON COLUMN kaggle.sync_status.kaggle_competition_id IS 'The competition''s slug.';
@@ -114,7 +123,8 @@ COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by 
 COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause of all requests until then.';
 COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';
-COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do; null = nothing.';
+COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do: what must be mended before a sync can work; else, if it is late, why; null = nothing.';
+COMMENT ON COLUMN kaggle.sync_status.is_late IS 'Whether a sync is wanted, and the board is older than twice the longest of sync_interval, the time between syncs after an end, and that between the last two successes.';
 
 CREATE OR REPLACE VIEW kaggle.budget AS
 SELECT nullif(max(b.next_grant_at), '-infinity') AS next_request_at,

@@ -329,10 +329,15 @@ COMMENT ON FUNCTION kaggle.rank_history(text, bigint[]) IS 'Rank and facts of te
 CREATE OR REPLACE FUNCTION kaggle.rank_history(kaggle_competition_id text, kaggle_username text)
 RETURNS TABLE (at timestamptz, team_id bigint, team_name text, rank bigint, score numeric, submission_count bigint,
                teams bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT * FROM rank_history_through($1, '-infinity', 'infinity', NULL, $2)
-$$;
-COMMENT ON FUNCTION kaggle.rank_history(text, text) IS 'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. Otherwise as rank_history of teams.';
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT * FROM rank_history_through($1, '-infinity', 'infinity', NULL, $2);
+    IF NOT FOUND AND $2 ~ '^\d{1,18}$' THEN             -- a driver has sent the number of a team as text
+        RETURN QUERY SELECT * FROM rank_history_through($1, '-infinity', 'infinity', ARRAY[$2::bigint], NULL);
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle.rank_history(text, text) IS 'Rank and facts of the teams that a user was a member of, while that was so, following the user from team to team; capitals do not matter. A number that is nobody''s name is a TeamId. Otherwise as rank_history of teams.';
 
 CREATE OR REPLACE FUNCTION kaggle.rank_history_between(
     kaggle_competition_id text, team_ids bigint[], since timestamptz, until timestamptz)
@@ -343,14 +348,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, 
 $$;
 COMMENT ON FUNCTION kaggle.rank_history_between(text, bigint[], timestamptz, timestamptz) IS 'rank_history of teams from a moment until another, both included; the first row of a team tells how it stood at since. Only that part of the past is read.';
 
-CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz)
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz, until timestamptz DEFAULT NULL)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp
 SET enable_nestloop = off AS $$
 #variable_conflict use_column
 DECLARE
-    shown_now constant boards := find_board($1);
+    last_moment constant timestamptz := coalesce($3, 'infinity');
+    shown_now constant boards := find_board($1, last_moment);
     shown_then constant boards := find_board($1, $2);
 BEGIN
     RETURN QUERY
@@ -359,11 +365,11 @@ BEGIN
            CASE WHEN t.team_id IS NULL THEN 'new' WHEN n.team_id IS NULL THEN 'gone'
                 WHEN n.rank < t.rank THEN 'climbed' ELSE 'fell' END
     FROM (SELECT * FROM versions(shown_then.id, $2) WHERE NOT is_benchmark) t
-    FULL JOIN (SELECT * FROM versions(shown_now.id, 'infinity') WHERE NOT is_benchmark) n USING (team_id)
+    FULL JOIN (SELECT * FROM versions(shown_now.id, last_moment) WHERE NOT is_benchmark) n USING (team_id)
     WHERE t.rank IS DISTINCT FROM n.rank
     ORDER BY t.rank - n.rank DESC NULLS LAST, n.rank, t.rank;
 END $$;
-COMMENT ON FUNCTION kaggle.movers(text, timestamptz) IS 'Whose rank is another than at a moment: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
+COMMENT ON FUNCTION kaggle.movers(text, timestamptz, timestamptz) IS 'Whose rank now, or at until, is another than at since: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
 
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
@@ -371,7 +377,31 @@ RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT * FROM movers($1, statement_timestamp() - $2)
 $$;
-COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz).';
+COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz, timestamptz).';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.moment_of(given text, before timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    RETURN given::timestamptz;
+EXCEPTION WHEN data_exception THEN
+    BEGIN
+        RETURN before - given::interval;
+    EXCEPTION WHEN data_exception THEN
+        RAISE EXCEPTION USING ERRCODE = 'invalid_datetime_format',
+            MESSAGE = format('%L is neither a time nor an interval', given),
+            HINT = 'Write it like 2026-01-31 18:00+00 or like 24 hours.';
+    END;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.moment_of(text, timestamptz) IS 'The moment that a text names: a time, or how long before a moment.';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since text, until text DEFAULT NULL)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT m.* FROM (SELECT moment_of($3, statement_timestamp()) AS until OFFSET 0) u
+    CROSS JOIN LATERAL movers($1, moment_of($2, coalesce(u.until, statement_timestamp())), u.until) m
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, text, text) IS 'Who moved since a time (''2026-08-10'') or during an interval (''24 hours''), until now or another one; an interval counts from now, that of since from until. See movers(text, timestamptz, timestamptz).';
 
 CREATE OR REPLACE FUNCTION kaggle.changes(run_id bigint)
 RETURNS TABLE (team_id bigint, team_name text, what text, rank_before bigint, rank_after bigint,

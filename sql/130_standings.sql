@@ -357,7 +357,6 @@ BEGIN
     )
     UPDATE events e SET final_at = clock_timestamp() WHERE e.id = event.id;
     PERFORM set_config('kaggle.finalizing', 'off', true);
-    PERFORM tell_status();
     RETURN QUERY
     SELECT f.competition_id, coalesce(c.kaggle_competition_id, c.title), b.kind, f.observed_at,
            CASE WHEN b.id IS NOT NULL THEN (SELECT count(*) FROM versions(b.id, f.observed_at) v WHERE NOT v.is_benchmark) END
@@ -381,6 +380,5 @@ BEGIN
     DELETE FROM final_standings f WHERE f.event_id = event.id;
     DELETE FROM final_results f WHERE f.event_id = event.id;
     DELETE FROM final_boards f WHERE f.event_id = event.id;
-    PERFORM tell_status();
 END $$;
 COMMENT ON FUNCTION kaggle.reopen_event(text) IS 'Takes a final standing back: it is provisional again. Raises where the event is not final.';

@@ -334,7 +334,8 @@ class World:
                               reason, competition_id, run_id, tried) FROM kaggle_internal.sync_requests
                 UNION ALL
                 SELECT format('competition %s is running under %s worker %s', competition_id, CASE
-                              WHEN running_worker_id IN (SELECT id FROM kaggle.workers) THEN 'live' ELSE 'dead' END,
+                              WHEN running_worker_id IN (SELECT worker_id FROM kaggle.workers)
+                              THEN 'live' ELSE 'dead' END,
                               running_worker_id)
                 FROM kaggle_internal.sync_state WHERE running_run_id IS NOT NULL
                 UNION ALL

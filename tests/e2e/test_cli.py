@@ -278,10 +278,7 @@ def test_work_once_syncs_and_exits(url: str, db: Connection, simulator: Simulato
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic'), ('digit-recognizer')")
     done = run("work", "--once", PGLEADERBOARD_REQUESTS_PER_MINUTE="6000", **given)
     assert done.returncode == 0, done.stderr
-    assert (
-        db.execute("SELECT sync_state, problem FROM kaggle.sync_status").fetchall()
-        == [("idle", "no worker is running: start one with pgleaderboard work")] * 2
-    )
+    assert db.execute("SELECT sync_state, problem FROM kaggle.sync_status").fetchall() == [("idle", None)] * 2
     assert db.execute("SELECT title FROM kaggle.competitions ORDER BY id").fetchone() == ("Titanic (simulated)",)
     simulator.faults.put("titanic", Status(503))
     db.execute("SELECT kaggle.sync_now('titanic')")

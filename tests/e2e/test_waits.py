@@ -151,9 +151,9 @@ def test_connections_that_say_nothing_are_replaced(
     with worker(url=url if way == "direct" else through, direct_url=url if way == "pool" else through):
         insert(db)
         synced(db)
-        first = value(db, "SELECT max(id) FROM kaggle.workers")
+        first = value(db, "SELECT max(worker_id) FROM kaggle.workers")
         proxy.freeze()
-        eventually(db, True, "SELECT max(id) > %s FROM kaggle.workers", first)
+        eventually(db, True, "SELECT max(worker_id) > %s FROM kaggle.workers", first)
         insert(db, OTHER)
         assert synced(db, OTHER) == ("inserted", "changed")
 

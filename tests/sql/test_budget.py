@@ -220,7 +220,7 @@ def test_waiting_takes_nothing_away(db: Connection) -> None:
 
 def test_workers_that_disagree_are_named(db: Connection) -> None:
     """The budget is shared by credential, so it must be the same there; the phases after an end must be everywhere."""
-    problems = "SELECT array_agg(problem ORDER BY id) FROM kaggle.workers"
+    problems = "SELECT array_agg(problem ORDER BY worker_id) FROM kaggle.workers"
     one, two = register(db, 30), register(db, 60)
     register(db, 60, "another")
     assert db.execute(problems).fetchone() == (

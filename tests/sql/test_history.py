@@ -147,6 +147,57 @@ def test_movers(db: Connection, past: Past) -> None:
     assert told == {"new", "gone", "climbed", "fell"}
 
 
+def test_movers_as_people_write_it(db: Connection, past: Past) -> None:
+    """A time or an interval as text, without a cast; a span between two moments; anything else is refused in words."""
+    columns = "SELECT team_id, rank_then, rank_now FROM kaggle.movers"
+    first, middle, last = (past.boards[n][0] for n in (0, STEPS // 2, STEPS - 1))
+    exact = rows(db, f"{columns}(%s, %s::timestamptz)", SLUG, first)
+    assert rows(db, f"{columns}('{SLUG}', '{first.isoformat()}')") == exact != []
+    assert rows(db, f"{columns}(%s, %s)", SLUG, str(first)) == exact
+    assert rows(db, f"{columns}('{SLUG}', '0 seconds')") == []
+    then, later = past.ranks(0), past.ranks(STEPS // 2)
+    expected = {(t, then.get(t), later.get(t)) for t in then.keys() | later.keys() if then.get(t) != later.get(t)}
+    for since, until in ((f"'{first}'", f"'{middle}'"), (f"timestamptz '{first}'", f"timestamptz '{middle}'")):
+        assert set(rows(db, f"{columns}('{SLUG}', {since}, {until})")) == expected
+    span = f"{(middle - first).total_seconds():f} seconds"
+    assert set(rows(db, f"{columns}('{SLUG}', '{span}', '{middle}')")) == expected
+    assert rows(db, f"{columns}('{SLUG}', '{first}', '{last}')") == exact
+    with pytest.raises(psycopg.errors.InvalidDatetimeFormat, match="'soon' is neither a time nor an interval"):
+        db.execute(f"{columns}('{SLUG}', 'soon')")
+
+
+def test_a_number_that_a_driver_sends_as_text_is_a_team(db: Connection, past: Past) -> None:
+    """As node-postgres does; a name of digits goes first."""
+    team_id = past.boards[-1][2][3].team_id
+    expected = rows(db, "SELECT * FROM kaggle.rank_history(%s, %s::bigint)", SLUG, team_id)
+    assert rows(db, "SELECT * FROM kaggle.rank_history(%s, %s)", SLUG, str(team_id)) == expected != []
+    db.execute("PREPARE as_a_driver AS SELECT * FROM kaggle.rank_history($1, $2)")
+    assert rows(db, f"EXECUTE as_a_driver('{SLUG}', '{team_id}')") == expected
+    other = past.boards[-1][2][5].team_id
+    db.execute(
+        "UPDATE kaggle.leaderboard_entries SET member_usernames = ARRAY[%s] WHERE team_id = %s", (str(team_id), other)
+    )
+    assert {row[1] for row in rows(db, "SELECT * FROM kaggle.rank_history(%s, %s)", SLUG, str(team_id))} == {other}
+
+
+def test_a_mistyped_name_is_told_the_right_one(db: Connection) -> None:
+    """Never the statement that would insert the typo; a strange slug is told how to follow it, an event what it is."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic'), ('Spaceship-Titanic')")
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('neural-night', 'N')")
+
+    def hint(call: str) -> str:
+        with pytest.raises(psycopg.errors.NoDataFound) as unknown:
+            db.execute(f"SELECT * FROM kaggle.{call}")
+        return unknown.value.diag.message_hint or ""
+
+    assert hint("leaderboard_as_of('titanc', now())") == "Did you mean 'titanic'?"
+    assert hint("movers('spaceship-titanik', '1 day')") == "Did you mean 'Spaceship-Titanic'?"
+    assert hint("find_competition('Neural-Night')") == "'neural-night' is an event: see kaggle.event_standings."
+    assert hint("find_competition('quora')").startswith("INSERT INTO kaggle.competitions")
+    assert hint("event_standings_as_of('nueral-night', now())") == "Did you mean 'neural-night'?"
+    assert hint("event_standings_as_of('gala', now())").startswith("INSERT INTO kaggle.events")
+
+
 def test_changes_of_each_run(db: Connection, past: Past) -> None:
     """Those that came, went, or changed a fact, as a naive comparison finds them; as many moved as the run says."""
     told: set[str] = set()

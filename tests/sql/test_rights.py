@@ -87,6 +87,9 @@ EDITOR_CALLS = READER_CALLS | {
 }
 WORKER_CALLS = EDITOR_CALLS | {
     "refuse",
+    "trigrams",
+    "nearest",
+    "moment_of",
     "live_workers",
     "presence_key",
     "request_holds",
@@ -209,7 +212,7 @@ OWNER_CALLS = {"set_sync_condition"}
 TRIGGERS = {
     "complete_competition",
     "complete_event",
-    "competitions_changed",
+    "tell_changes",
     "competitions_inserted",
     "competitions_updated",
     "competitions_deleted",
@@ -367,7 +370,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "ask_for_sync",
         "notice_if_no_worker",
         "competitions_inserted",
-        "competitions_changed",
+        "tell_changes",
         "competitions_updated",
         "competitions_deleted",
         "competitions_truncated",
@@ -633,7 +636,7 @@ def test_no_reader_sees_a_credential(db: Connection, as_role: Callable[..., Conn
     db.execute("SELECT kaggle_internal.register_worker('0.0.1', 'fingerprint-of-a-credential')")
     reader = as_role(role)
     ((found,),) = reader.execute("SELECT to_jsonb(w) FROM kaggle.workers w").fetchall()
-    assert set(found) == {"id", "version", "started_at", "seen_at", "problem"}
+    assert set(found) == {"worker_id", "version", "started_at", "seen_at", "problem"}
 
 
 def test_no_search_path_turns_a_definer(db: Connection, as_role: Callable[..., Connection]) -> None:

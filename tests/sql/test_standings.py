@@ -344,7 +344,7 @@ def test_an_unknown_event(db: Connection) -> None:
     """One line, and where to look."""
     with pytest.raises(psycopg.errors.NoDataFound, match="no event 'nigth'") as unknown:
         as_of(db, EARLY, "nigth")
-    assert "kaggle.events" in (unknown.value.diag.message_hint or "")
+    assert "kaggle.events" in (unknown.value.diag.message_detail or "")
 
 
 # --- any event, against the rules written down naively ----------------------------------------------------------

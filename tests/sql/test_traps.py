@@ -266,12 +266,12 @@ def test_a_worker_that_lost_its_sessions_hears_again(db: Connection, worker: Mak
     with worker():
         insert(db, "titanic")
         wait(db, "titanic")
-        before = db.execute("SELECT id FROM kaggle.workers").fetchall()
+        before = db.execute("SELECT worker_id FROM kaggle.workers").fetchall()
         db.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name LIKE 'pgleaderboard%'"
         )
-        until(db, f"SELECT count(*) = 1 FROM kaggle.workers WHERE id > {before[0][0]}")
+        until(db, f"SELECT count(*) = 1 FROM kaggle.workers WHERE worker_id > {before[0][0]}")
         insert(db, "orbit-wars")
         assert wait(db, "orbit-wars") == "changed"
 

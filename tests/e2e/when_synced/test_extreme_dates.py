@@ -34,7 +34,7 @@ def test_a_date_of_infinity_does_not_harm_the_worker(
         sweep_soon(db)
         db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
         assert synced(db) == ("manual", "changed")
-        assert value(db, "SELECT id FROM kaggle.workers") == 1
+        assert value(db, "SELECT worker_id FROM kaggle.workers") == 1
 
 
 @pytest.mark.parametrize("column", ["sync_interval", "history_interval"])

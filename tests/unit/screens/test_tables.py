@@ -26,7 +26,7 @@ RUN = SimpleNamespace(
 FAILED = SimpleNamespace(
     reason="manual", started_at=NOW, finished_at=NOW, outcome="failed", error="Kaggle did not answer " * 9
 )
-WORKER = SimpleNamespace(id=1, seen_at=NOW, problem="has other settings " * 9)
+WORKER = SimpleNamespace(worker_id=1, seen_at=NOW, problem="has other settings " * 9)
 
 
 def status(slug: str, leader: str, problem: str) -> SimpleNamespace:

@@ -47,6 +47,8 @@ Simulate = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    if sys.platform == "win32":
+        sys.exit("pgleaderboard: Windows is not supported; run it in WSL (https://aka.ms/wsl)")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a name shows its number

@@ -17,6 +17,7 @@ from pgleaderboard.reading.names import known_event, known_slug, nearest
 class BoardNow:
     """A board at a moment. since: the moment of rank_then, None without an earlier board.
 
+    now: the database's clock, None for the past. problem: why there is no board, or why it is not current.
     entries: rows of kaggle.leaderboard with rank_then and movement, None for a new team, medal, and participants.
     """
 
@@ -28,6 +29,7 @@ class BoardNow:
     teams: int
     entries: Sequence[Any]
     problem: str | None = None
+    now: datetime | None = None
 
 
 def board(connection: Connection, slug: str, at: datetime | None, event: str | None, top: int | None) -> BoardNow:
@@ -75,21 +77,22 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             since=since,
             top=top if roster is None else None,
         )
+        state = row(
+            connection,
+            "SELECT problem, coalesce(problem, last_error, 'its sync is ' || sync_state) AS instead, "
+            "clock_timestamp() AS now FROM kaggle.sync_status WHERE competition_id = %s",
+            competition_id,
+        )
         if not entries:
-            problem = value(
-                connection,
-                "SELECT coalesce(problem, last_error, 'its sync is ' || sync_state) FROM kaggle.sync_status "
-                "WHERE competition_id = %s",
-                competition_id,
-            )
-            return BoardNow(slug, competition_id, None, None, None, 0, (), problem)
+            return BoardNow(slug, competition_id, None, None, None, 0, (), state.instead)
     shown = entries[0]
     if roster is not None:
         entries = [entry for entry in entries if any(map(roster, entry.member_usernames))]
     ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
     if top is not None and top <= len(ranked):
         entries = entries[: ranked[top - 1] + 1]
-    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, shown.teams, entries)
+    problem, now = (state.problem, state.now) if at is None else (None, None)
+    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, shown.teams, entries, problem, now)
 
 
 def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[str], bool]:

@@ -19,6 +19,7 @@ class Shown:
 
     state, as_of: as in kaggle.event_states. changes_at: the moments ahead at which the state changes by itself.
     changed: the competitions whose board has changed since the standing was final.
+    late: why the boards of competitions are not current, by competition; of a live standing.
     """
 
     slug: str
@@ -30,6 +31,7 @@ class Shown:
     as_of: datetime | None
     changes_at: Sequence[datetime]
     changed: Sequence[str]
+    late: Sequence[tuple[str, str]]
     competition_ids: Collection[int]
 
 
@@ -143,4 +145,12 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
             places = rows(
                 connection, f"SELECT {columns} FROM kaggle.event_standings_as_of(%s, %s) LIMIT %s", slug, at, top
             )
-    return Standing(Shown(slug=slug, at=at, **known), places)
+        late = []
+        if known["state"] == "live" and at is None:
+            late = rows(
+                connection,
+                "SELECT kaggle_competition_id, coalesce(problem, 'not synced yet') FROM kaggle.sync_status "
+                "WHERE is_late AND competition_id = ANY (%s) ORDER BY 1",
+                list(known["competition_ids"]),
+            )
+    return Standing(Shown(slug=slug, at=at, late=late, **known), places)

@@ -46,7 +46,9 @@ def known_event(connection: Connection, name: str) -> tuple[int, str]:
 
 
 def instead_of(connection: Connection, name: str) -> str:
-    """The nearest followed slugs to one that is not followed, else how to follow it."""
+    """What to do about a slug that is not followed: the nearest ones that are, else how to follow it."""
+    if name.lower() in event_slugs(connection):
+        return f"it is an event, try `pgleaderboard standings {name.lower()}`"
     return nearest(name, slugs(connection)) or f"follow it with `pgleaderboard add {name}`"
 
 

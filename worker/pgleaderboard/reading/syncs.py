@@ -63,7 +63,9 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
             "kaggle.sync_runs r WHERE r.competition_id = kaggle.find_competition(%s) ORDER BY r.id DESC LIMIT %s"
         )
         runs = rows(connection, _OF_A_RUN + of_competition, slug, _LAST_RUNS) if slug else None
-        workers = rows(connection, "SELECT id, version, started_at, seen_at, problem FROM kaggle.workers ORDER BY id")
+        workers = rows(
+            connection, "SELECT worker_id, version, started_at, seen_at, problem FROM kaggle.workers ORDER BY worker_id"
+        )
     return Overview(now.at, workers, competitions, now.next_request_at, now.blocked_until, runs)
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.screens.files import as_json, csv_line
-from pgleaderboard.screens.table import Column, foreign, moment, number, table, wrapped
+from pgleaderboard.screens.table import Column, duration, foreign, moment, number, table, wrapped
 
 _MEDALS = {None: "", "gold": "bold yellow", "silver": "bold white", "bronze": "red"}
 _OF_THE_BOARD = ("board", "synced_at", "teams")  # the same in each entry
@@ -20,11 +20,12 @@ class BoardView:
     """A board, now or at a moment."""
 
     board: BoardNow
-    wake_in = None  # only a sync changes it
+    wake_in = 60.0  # its age is shown
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """A change of this board."""
-        return news.get("competition_id") == self.board.competition_id
+        """A sync of this board, and any edit: of people, and of the competition."""
+        ours = self.board.competition_id
+        return news.get("type") != "job_inserted" and bool(news.get("competition_id", ours) == ours)
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """A title, then a line for each entry; as many as fit into the height."""
@@ -33,8 +34,12 @@ class BoardView:
             problem = f": {foreign(board.problem)}" if board.problem else ""
             return wrapped(f"{board.slug} has no board yet{problem}", width)
         synced_at = f"{moment(board.synced_at, seconds=True)} UTC"
+        if board.now and board.synced_at:
+            synced_at += f" ({duration(board.now - board.synced_at)} ago)"
         title = " \u00b7 ".join((board.slug, f"{board.kind} board", f"{board.teams} teams", synced_at))
         lines = wrapped(title, width, "bold")
+        if board.problem:
+            lines += wrapped(foreign(board.problem), width, "red")
         if board.since:
             lines += wrapped(f"moves since {moment(board.since)} UTC", width, "dim")
         lines.append(Text())

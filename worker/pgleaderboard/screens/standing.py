@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pgleaderboard.reading.events import Explanation, Shown, Standing
 from pgleaderboard.screens.files import as_json, csv_line, markdown
-from pgleaderboard.screens.table import Column, counted, foreign, moment, number, table, wrapped
+from pgleaderboard.screens.table import Column, counted, duration, foreign, moment, number, table, wrapped
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,15 @@ class StandingView:
 
     @property
     def wake_in(self) -> float | None:
-        """Until the event ends, or a planned freeze begins."""
+        """Until the event ends, or a planned freeze begins; a minute at most, for the age."""
         event = self.standing.event
-        return min(((at - event.now).total_seconds() for at in event.changes_at), default=None)
+        return min([60.0, *((at - event.now).total_seconds() for at in event.changes_at)])
 
     def concerns(self, news: dict[str, Any]) -> bool:
-        """A change of a board that counts in the event."""
-        return news.get("competition_id") in self.standing.event.competition_ids
+        """A sync of a board that counts in the event, and any edit: a freeze, a roster, a weight, a name."""
+        if news.get("type") == "job_inserted":
+            return False
+        return "competition_id" not in news or news["competition_id"] in self.standing.event.competition_ids
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """A title, then a line for each person; as many as fit into the height."""
@@ -37,6 +39,9 @@ class StandingView:
         if event.changed:
             changed = f"boards have changed since: {', '.join(event.changed)}"
             lines += wrapped(f"{changed}; pgleaderboard event reopen {event.slug} counts them", width, "yellow")
+        for problem in dict.fromkeys(problem for _, problem in event.late):
+            slugs = ", ".join(slug for slug, why in event.late if why == problem)
+            lines += wrapped(f"not current: {slugs}: {foreign(problem)}", width, "red")
         lines.append(Text())
         columns = (
             Column("PLACE", lambda p: str(p.place), right=True),
@@ -145,7 +150,7 @@ def _when(event: Shown) -> str:
     if event.at:
         return f"{'' if event.state == 'live' else f'{event.state}, '}as of {moment(event.at, seconds=True)} UTC"
     if event.state == "live":
-        return "live"
+        return f"live, boards at most {duration(event.now - event.as_of)} old" if event.as_of else "live, no board yet"
     if event.as_of is None:
         return f"{event.state}, no board yet"
     if event.state == "provisional":

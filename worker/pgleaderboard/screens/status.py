@@ -48,7 +48,7 @@ class StatusView:
         lines = wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red")
         for worker in self.overview.workers:
             if worker.problem:
-                lines += wrapped(f"worker {worker.id}: {worker.problem}", width, "yellow")
+                lines += wrapped(f"worker {worker.worker_id}: {worker.problem}", width, "yellow")
         lines.append(Text())
         if self.overview.runs is not None:
             row = self.overview.competitions[0]
