@@ -22,6 +22,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database import migrate
 from tests.support.aliases import Connection
 from tests.support.faults import Simulator, Status
+from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., subprocess.Popen[str]]
@@ -191,6 +192,30 @@ def test_up_runs_the_whole_job_on_an_embedded_server(start: Start, home: Path) -
     assert end(up, signal.SIGINT) == 0
     with pytest.raises(psycopg.OperationalError):
         Connection.connect(shown.stdout.strip())
+
+
+@pytest.mark.parametrize("server", ["one's own", "embedded"])
+def test_ctrl_c_inside_psql_is_psqls(url: str, home: Path, server: str) -> None:
+    """It cancels a query, and drops a half-typed line; the session goes on, and the terminal echoes in the end."""
+    given = {"url": "", "PGLEADERBOARD_HOME": str(home)} if server == "embedded" else {"url": url}
+    with Terminal("psql", "-X", "-v", "PROMPT1=ready> ", **given) as shown:
+        shown.until("ready>")
+        shown.type("SELECT 'sleeps', pg_sleep(60);\r")
+        shown.until("60);")
+        shown.type("\x03")
+        shown.until("canceling statement due to user request")
+        shown.type("SELECT 'half a li")
+        shown.until("half a li")
+        shown.type("\x03")
+        shown.until(lambda text: text.count("ready>") == 3)
+        shown.type("SELECT 'still ' || 'here';\r")
+        shown.until("still here")
+        if server == "embedded":
+            shown.type("SHOW server_version_num;\r\\echo :VERSION_NUM\r")
+            shown.until(lambda text: len(re.findall(r"18\d{4}", text)) == 2)
+        shown.type("\\q\r")
+        assert shown.end() == 0
+        assert shown.echoes
 
 
 def test_up_with_a_port_listens_with_a_password(start: Start, home: Path) -> None:

@@ -64,6 +64,11 @@ class Terminal:
         """Press keys."""
         os.write(self._ours, keys.encode())
 
+    @property
+    def echoes(self) -> bool:
+        """Whether it shows what is typed."""
+        return bool(termios.tcgetattr(self._ours)[3] & termios.ECHO)
+
     def _read(self, seconds: float) -> bool:
         """Take in what comes. Returns False at the end."""
         ready, _, _ = select.select([self._ours], [], [], seconds)

@@ -183,12 +183,16 @@ def psql(context: typer.Context) -> None:
 
     settings = settings_for(False)
     with app.database(settings) as database:
-        program = cluster.psql(settings.postgres_bin)
+        program = cluster.psql(settings.postgres_bin, own=database.server is not None)
         dsn, password = without_password(database.direct_url)
         # The password goes by the environment: other users can read a command line.
         environment = os.environ | ({"PGPASSWORD": password} if password else {})
-        # psql answers Ctrl-C itself; its exit status is ours.
-        status = subprocess.call([str(program), dsn, *context.args], env=environment)
+        command = [str(program), dsn, *context.args]
+        if database.server is None:
+            os.execve(program, command, environment)
+        # Afterwards the embedded server is stopped. psql answers Ctrl-C itself; its exit status is ours.
+        signal.signal(signal.SIGINT, lambda *_: None)
+        status = subprocess.call(command, env=environment)
     raise typer.Exit(status)
 
 

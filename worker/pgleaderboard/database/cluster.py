@@ -106,9 +106,9 @@ def binaries(bin_dir: Path | None = None) -> Path:
     return bin_dir.absolute()
 
 
-def psql(bin_dir: Path | None = None) -> Path:
-    """The system's psql, or else the embedded one."""
-    system = shutil.which("psql")
+def psql(bin_dir: Path | None = None, *, own: bool = False) -> Path:
+    """The system's psql, or else the embedded one. own: the embedded one, for its server may be newer."""
+    system = None if own else shutil.which("psql")
     return Path(system) if system else binaries(bin_dir) / "psql"
 
 
