@@ -189,7 +189,7 @@ def psql(context: typer.Context) -> None:
         environment = os.environ | ({"PGPASSWORD": password} if password else {})
         command = [str(program), dsn, *context.args]
         if database.server is None:
-            os.execve(program, command, environment)
+            os.execve(program, command, environment)  # noqa: S606 - psql is the program
         # Afterwards the embedded server is stopped. psql answers Ctrl-C itself; its exit status is ours.
         signal.signal(signal.SIGINT, lambda *_: None)
         status = subprocess.call(command, env=environment)
