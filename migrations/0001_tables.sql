@@ -519,6 +519,16 @@ COMMENT ON TABLE kaggle_internal.sync_condition IS 'The condition that is asked 
 COMMENT ON COLUMN kaggle_internal.sync_condition.function IS 'The function with its schema; as text, since a regprocedure column blocks pg_upgrade.';
 COMMENT ON COLUMN kaggle_internal.sync_condition.is_only IS 'Always true: there is one row at most.';
 
+CREATE TABLE kaggle_internal.marked_source (
+    is_simulated boolean NOT NULL,
+    is_only      boolean NOT NULL DEFAULT true,
+    CONSTRAINT marked_source_pkey PRIMARY KEY (is_only),
+    CONSTRAINT there_is_one_source CHECK (is_only)
+);
+COMMENT ON TABLE kaggle_internal.marked_source IS 'Whether the boards come from the simulator: the first sync says so, and as long as there is a board the others must agree. No row = none has been synced.';
+COMMENT ON COLUMN kaggle_internal.marked_source.is_simulated IS 'True: from the simulator, which invents them. False: from Kaggle.';
+COMMENT ON COLUMN kaggle_internal.marked_source.is_only IS 'Always true: there is one row at most.';
+
 -- Whom people follow: participants, and who is registered for which event.
 --
 -- participants has exactly the two columns of a list of names, so that COPY needs no column list.

@@ -117,13 +117,35 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS 'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(run_id bigint, kind text, digest bytea) RETURNS text
+CREATE OR REPLACE FUNCTION kaggle_internal.check_source(is_simulated boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM marked_source s WHERE s.is_simulated = check_source.is_simulated) THEN
+        RETURN;
+    END IF;
+    -- One that is there waits for one that is being written.
+    INSERT INTO marked_source AS s (is_simulated) VALUES (check_source.is_simulated)
+    ON CONFLICT ON CONSTRAINT marked_source_pkey DO UPDATE SET is_simulated = excluded.is_simulated
+    WHERE s.is_simulated = excluded.is_simulated OR NOT EXISTS (SELECT FROM boards b WHERE b.competition_id IS NOT NULL);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+            MESSAGE = CASE WHEN check_source.is_simulated
+                           THEN 'this database holds boards of Kaggle, and those of the simulator are invented'
+                           ELSE 'this database holds boards of the simulator, which are invented, and not Kaggle''s' END,
+            HINT = 'use another database, or start over: DELETE FROM kaggle.competitions;';
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.check_source(boolean) IS 'Notes whether boards come from the simulator, unless there are boards from the other source: then it raises object_not_in_prerequisite_state.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(
+    run_id bigint, kind text, digest bytea, is_simulated boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
     board boards;
     run sync_runs;
 BEGIN
+    PERFORM check_source(is_simulated);
     SELECT * INTO board FROM boards b WHERE b.id = board_of_run(confirm_board.run_id, confirm_board.kind);
     IF NOT FOUND OR board.digest IS DISTINCT FROM confirm_board.digest THEN
         RETURN NULL;
@@ -149,7 +171,7 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea) IS 'Ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
+COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean) IS 'Checks where the board comes from, and ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(
     run_id bigint, kind text, digest bytea, replaced_characters bigint, key_gap bigint)

@@ -126,6 +126,12 @@ COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed,
 COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do: what must be mended before a sync can work; else, if it is late, why; null = nothing.';
 COMMENT ON COLUMN kaggle.sync_status.is_late IS 'Whether a sync is wanted, and the board is older than twice the longest of sync_interval, the time between syncs after an end, and that between the last two successes.';
 
+CREATE OR REPLACE VIEW kaggle.board_source AS
+SELECT CASE WHEN s.is_simulated THEN 'simulator' ELSE 'Kaggle' END AS source FROM kaggle_internal.marked_source s
+WHERE EXISTS (SELECT FROM kaggle.boards b WHERE b.competition_id IS NOT NULL);
+COMMENT ON VIEW kaggle.board_source IS 'Where the boards come from, one row; none before the first sync. Boards of the other source are refused.';
+COMMENT ON COLUMN kaggle.board_source.source IS 'Kaggle, or the simulator, which invents them.';
+
 CREATE OR REPLACE VIEW kaggle.budget AS
 SELECT nullif(max(b.next_grant_at), '-infinity') AS next_request_at,
        nullif(max(b.blocked_until), '-infinity') AS blocked_until

@@ -24,6 +24,7 @@ READ = (
     "sync_status",
     "budget",
     "sync_runs",
+    "board_source",
     "workers",
     "participant_results",
     "unmatched_participants",

@@ -76,11 +76,12 @@ class FromDisk:
         self.zip = Path()
         self.begun = 0.0
 
-    def download_leaderboard(self, slug: str, archive: IO[bytes]) -> None:
+    def download_leaderboard(self, slug: str, archive: IO[bytes]) -> bool:
         """Copy the ZIP, and note when."""
         self.begun = time.perf_counter()
         with self.zip.open("rb") as source:
             shutil.copyfileobj(source, archive)
+        return True
 
 
 class Database:

@@ -67,7 +67,9 @@ def test_a_healthy_set_up(check_all: Check, db: Connection, worker: MakeWorker) 
         assert synced(db) == ("inserted", "changed")
         found = check_all()
     assert {f.level for f in found} == {"ok"}, found
-    checks = "database clock listen migrations rights search_path triggers sequences queue workers jobs kaggle syncs"
+    checks = (
+        "database clock listen migrations rights search_path triggers sequences queue workers jobs kaggle syncs boards"
+    )
     assert [f.check for f in found] == checks.split()
 
 
@@ -213,7 +215,8 @@ HIDEABLE = (
     "kaggle.event_participants", "kaggle_internal.sync_requests", "kaggle_internal.sync_state", "kaggle.sync_runs",
     "kaggle_internal.sync_condition", "kaggle_internal.worker_processes", "kaggle_internal.kaggle_budget",
     "kaggle.boards", "kaggle.leaderboard_entries", "kaggle_internal.packs", "kaggle_internal.past_names",
-    "kaggle_internal.applied_files", "kaggle_internal.boards_at_end", "kaggle_internal.final_standings",
+    "kaggle_internal.applied_files", "kaggle_internal.boards_at_end", "kaggle_internal.marked_source",
+    "kaggle_internal.final_standings",
     "kaggle_internal.final_results", "kaggle_internal.final_boards",
 )  # fmt: skip
 

@@ -35,6 +35,7 @@ VIEWS = {
     "event_standings",
     "event_results",
     "event_states",
+    "board_source",
     "participant_entries",
 }
 WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participants", "event_participants"}
@@ -44,6 +45,7 @@ OF_THE_WORKER = {
     "ends_ahead",
     "to_describe",
     "boards_at_end",
+    "marked_source",
     "final_standings",
     "final_results",
     "final_boards",
@@ -87,6 +89,7 @@ EDITOR_CALLS = READER_CALLS | {
 }
 WORKER_CALLS = EDITOR_CALLS | {
     "refuse",
+    "check_source",
     "trigrams",
     "nearest",
     "moment_of",

@@ -34,12 +34,12 @@ _STOP_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer. Its `headers` override the default ones."""
+    """An HTTP answer. Its `headers` override the default ones; None leaves one out."""
 
     body: bytes = b""
     status: int = 200
     content_type: str | None = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)
 
     def head(self, *, keep: bool) -> bytes:
         """Status line and headers. keep: whether the connection stays open."""
@@ -48,11 +48,12 @@ class Answer:
             "Content-Type": self.content_type,
             "Content-Length": str(len(self.body)),
             "Connection": None if keep else "close",
+            server.SIMULATED: "boards are invented",
         }
         overridden = {name.lower() for name in self.headers}
         fields = dict(self.headers) | {n: v for n, v in defaults.items() if v and n.lower() not in overridden}
         lines = [f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in fields.items()]
+        lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -219,7 +220,7 @@ class Page(Fault):
     body: bytes | str = b""
     content_type: str | None = "text/html; charset=utf-8"
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | None] = field(default_factory=dict)
 
     def play(self, wire: Wire, right: Answer) -> None:
         """Answer."""

@@ -59,7 +59,7 @@ class Broken(Kaggle):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:9", None, timeout=1, deadline=1, limit=1)
 
-    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
+    def download_leaderboard(self, slug: str, into: IO[bytes]) -> bool:
         """Fail as no client should."""
         raise RuntimeError("geheim")
 
@@ -77,9 +77,9 @@ class Switched(Kaggle):
         """The usual one's."""
         return self.usual.fingerprint
 
-    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
+    def download_leaderboard(self, slug: str, into: IO[bytes]) -> bool:
         """Ask whoever is in charge."""
-        self.instead.get(slug, self.usual).download_leaderboard(slug, into)
+        return self.instead.get(slug, self.usual).download_leaderboard(slug, into)
 
     def describe(self, slug: str) -> Description:
         """Ask the usual one."""

@@ -54,7 +54,7 @@ def test_states_fit(name: str, problem: str, width: int) -> None:
     """All competitions, and one in full with its runs."""
     each = status("a-competition-whose-slug-is-as-long-as-kaggle-makes-them", name, problem or "a problem " * 20)
     for runs in (None, (RUN, FAILED)):
-        found = Overview(NOW, [WORKER], [each], NOW, NOW + DAY, runs)
+        found = Overview(NOW, [WORKER], [each], NOW, NOW + DAY, "simulator", runs)
         lines = StatusView(found).draw(width, None)
         assert max(cell_len(line.plain) for line in lines) <= width
         assert all(line.plain.isprintable() for line in lines)

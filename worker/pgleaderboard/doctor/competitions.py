@@ -37,6 +37,8 @@ def syncs(connection: Connection) -> Findings:
         yield warning("syncs", f"{len(failing) - SHOWN} more are failing", "SELECT * FROM kaggle.sync_status")
     if not failing:
         yield ok("syncs", "no competition is failing")
+    for source in column(connection, "SELECT source FROM kaggle.board_source"):
+        yield ok("boards", f"they come from {'Kaggle' if source == 'Kaggle' else 'the simulator, which invents them'}")
 
 
 def missing(connection: Connection) -> Findings:

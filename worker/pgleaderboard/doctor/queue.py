@@ -38,7 +38,7 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
         connection,
         """
         SELECT w.id, w.version, w.credential, extract(epoch FROM clock_timestamp() - w.seen_at)::float8 AS silent,
-               a.id IS NOT NULL AS alive, a.problem
+               a.worker_id IS NOT NULL AS alive, a.problem
         FROM kaggle_internal.worker_processes w LEFT JOIN kaggle.workers a ON a.worker_id = w.id ORDER BY w.id
         """,
     )

@@ -17,6 +17,7 @@ from pgleaderboard.kaggle.errors import FAILURES, explain, no_board, status_of
 from pgleaderboard.kaggle.session import Session
 
 _CHUNK = 256 * 1024
+_SIMULATED = "X-Simulated-Kaggle"  # a header of all answers of pgleaderboard.simulator.server
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Kaggle:
         """The credential's fingerprint, empty without a credential."""
         return self.credential.fingerprint if self.credential else ""
 
-    def download_leaderboard(self, slug: str, into: IO[bytes]) -> None:
-        """Write the ZIP of a competition's whole board into an open file.
+    def download_leaderboard(self, slug: str, into: IO[bytes]) -> bool:
+        """Write the ZIP of a competition's whole board into an open file. Returns whether the simulator has sent it.
 
         Raises Transient for what passes by itself, NeedsPerson otherwise; the message says what to do.
         """
@@ -93,6 +94,7 @@ class Kaggle:
                 raise Transient("Kaggle's answer is empty")
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise Transient("Kaggle answered with a web page instead of a leaderboard; it may be under maintenance")
+            return _SIMULATED in response.headers
 
     def describe(self, slug: str) -> Description:
         """Request a competition's title, dates and the like. Raises as `download_leaderboard` does."""

@@ -29,7 +29,7 @@ class Overview:
     """The state of all syncs, or of one. at: the database's clock.
 
     workers, competitions, runs: rows of kaggle.workers, of kaggle.sync_status with the leader, and of kaggle.sync_runs;
-    runs are the last ones of one competition, None for all.
+    runs are the last ones of one competition, None for all. source: of the boards, None before the first sync.
     """
 
     at: datetime
@@ -37,6 +37,7 @@ class Overview:
     competitions: Sequence[Any]
     next_request_at: datetime | None
     blocked_until: datetime | None
+    source: str | None
     runs: Sequence[Any] | None = None
 
 
@@ -58,7 +59,11 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
             """,
             slug=slug,
         )
-        now = row(connection, "SELECT clock_timestamp() AS at, next_request_at, blocked_until FROM kaggle.budget")
+        now = row(
+            connection,
+            "SELECT clock_timestamp() AS at, next_request_at, blocked_until, s.source "
+            "FROM kaggle.budget LEFT JOIN kaggle.board_source s ON true",
+        )
         of_competition: LiteralString = (
             "kaggle.sync_runs r WHERE r.competition_id = kaggle.find_competition(%s) ORDER BY r.id DESC LIMIT %s"
         )
@@ -66,7 +71,7 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
         workers = rows(
             connection, "SELECT worker_id, version, started_at, seen_at, problem FROM kaggle.workers ORDER BY worker_id"
         )
-    return Overview(now.at, workers, competitions, now.next_request_at, now.blocked_until, runs)
+    return Overview(now.at, workers, competitions, now.next_request_at, now.blocked_until, now.source, runs)
 
 
 def failing(connection: Connection) -> list[str]:

@@ -71,6 +71,8 @@ class StatusView:
             parts.append(f"next request to Kaggle in {duration(overview.next_request_at - overview.at)}")
         else:
             parts.append("Kaggle: ready")
+        if overview.source == "simulator":
+            parts.append("SIMULATED boards")
         return " \u00b7 ".join(parts)
 
     def _next(self, row: Any) -> str:
@@ -125,6 +127,7 @@ class StatusView:
             running=sum(row.sync_state == "running" for row in overview.competitions),
             next_request_at=overview.next_request_at,
             blocked_until=overview.blocked_until,
+            source=overview.source,
             **{name: [row._asdict() for row in listed] for name, listed in rows.items() if listed is not None},
         )
 

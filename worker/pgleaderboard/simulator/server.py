@@ -19,6 +19,8 @@ from pgleaderboard.simulator.boards import EPOCH, SimulatedBoards
 
 _log = logging.getLogger(__name__)
 
+SIMULATED: Final = "X-Simulated-Kaggle"  # a header of every answer, by which our client knows it
+
 # `KaggleEnv.TEST` puts /api before it; any prefix will do.
 _RPC: Final = re.compile(r"(?:/.*)?/v1/competitions\.CompetitionApiService/(\w+)")
 _SLUG: Final = re.compile(r"(?!unknown-)[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
@@ -169,6 +171,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response_only(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header(SIMULATED, "boards are invented")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()

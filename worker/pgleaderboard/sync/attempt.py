@@ -78,9 +78,9 @@ class Syncer:
 
     def _fetch_and_apply(self, begun: Begun) -> Applied:
         with tempfile.TemporaryFile(prefix="pgleaderboard-") as archive:  # unlinked: not even SIGKILL leaves it
-            self.kaggle.download_leaderboard(begun.slug, archive)
+            is_simulated = self.kaggle.download_leaderboard(begun.slug, archive)
             read = board.read_zip(archive, self.limit)
-            outcome = self.store.confirm(begun.run_id, read)
+            outcome = self.store.confirm(begun.run_id, read, is_simulated=is_simulated)
             if outcome:
                 return Applied(outcome)
             return self.store.apply(begun.run_id, read, board.zip_chunks(archive, self.limit))

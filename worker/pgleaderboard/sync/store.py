@@ -13,9 +13,11 @@ from threading import Lock
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg.errors import ObjectNotInPrerequisiteState
 from psycopg_pool import ConnectionPool
 
 from pgleaderboard.database.connect import Connection, conninfo, message_of, objects, row, rows, transaction, value
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
 from pgleaderboard.sync.board import Board
@@ -169,11 +171,16 @@ class Store:
                 raise
             return message_of(error)[:300]
 
-    def confirm(self, run_id: int, board: Board) -> str | None:
-        """End the attempt if the file has the bytes that were applied last; None if it has others."""
-        outcome: str | None = self._value(
-            "SELECT kaggle_internal.confirm_board(%s, %s, %s)", run_id, board.kind, board.digest
-        )
+    def confirm(self, run_id: int, board: Board, *, is_simulated: bool = False) -> str | None:
+        """End the attempt if the file has the bytes that were applied last; None if it has others.
+
+        Raises NeedsPerson where the database holds boards from the other source, Kaggle or the simulator.
+        """
+        call: LiteralString = "SELECT kaggle_internal.confirm_board(%s, %s, %s, %s)"
+        try:
+            outcome: str | None = self._value(call, run_id, board.kind, board.digest, is_simulated)
+        except ObjectNotInPrerequisiteState as error:
+            raise NeedsPerson(message_of(error, with_hint=True)) from error
         return outcome
 
     def fail(self, run_id: int, decision: Decision) -> str:
