@@ -36,6 +36,7 @@ DECLARE
     start_is_given boolean;    -- by a person
     end_is_given boolean;
     rest_moves boolean;        -- what dates that nobody gave follow
+    refusal text[];            -- the rule that is broken, how, and what is wanted
 BEGIN
     -- NULL or '' is the default: ORMs send every column.
     NEW.kaggle_competition_id := nullif(NEW.kaggle_competition_id, '');
@@ -114,26 +115,50 @@ BEGIN
     NEW.dates_checked_at := clock_timestamp();
 
     -- The same rules stand as CHECK constraints, for rows that come without triggers; a constraint cannot hint.
-    IF NEW.sync_interval < '1 minute' THEN
-        PERFORM refuse('sync_interval_is_at_least_a_minute',
-            format('sync_interval is %s', NEW.sync_interval),
-            'Kaggle is asked at most once a minute for one competition: give 1 minute or more.');
-    ELSIF NEW.sync_interval > '36525 days' THEN
-        PERFORM refuse('sync_interval_is_at_most_a_century', format('sync_interval is %s', NEW.sync_interval),
-            'Set auto_sync to false to have no sync by the clock.');
-    ELSIF extract(year FROM NEW.sync_interval) <> 0 OR extract(month FROM NEW.sync_interval) <> 0 THEN
-        PERFORM refuse('sync_interval_has_no_months', format('sync_interval is %s', NEW.sync_interval),
-            'The length of a month varies: give days, hours and minutes.');
-    ELSIF extract(year FROM NEW.history_interval) <> 0 OR extract(month FROM NEW.history_interval) <> 0 THEN
-        PERFORM refuse('history_interval_has_no_months', format('history_interval is %s', NEW.history_interval),
-            'The length of a month varies: give days, hours and minutes.');
-    ELSIF NEW.end_date < NEW.start_date THEN
-        PERFORM refuse('competition_does_not_end_before_it_starts',
-            format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
-            'Give an end_date that is not before start_date.');
-    ELSIF NOT (NEW.rating_weight >= 0 AND NEW.rating_weight < 'Infinity') THEN
-        PERFORM refuse('rating_weight_is_not_negative',
-            format('rating_weight is %s', NEW.rating_weight), 'Give 0 or a positive number.');
+    refusal := CASE
+        WHEN NEW.sync_interval < '1 minute' THEN
+            ARRAY['sync_interval_is_at_least_a_minute', format('sync_interval is %s', NEW.sync_interval),
+                  'Kaggle is asked at most once a minute for one competition: give 1 minute or more.']
+        WHEN NEW.sync_interval > '36525 days' THEN
+            ARRAY['sync_interval_is_at_most_a_century', format('sync_interval is %s', NEW.sync_interval),
+                  'Set auto_sync to false to have no sync by the clock.']
+        WHEN extract(year FROM NEW.sync_interval) <> 0 OR extract(month FROM NEW.sync_interval) <> 0 THEN
+            ARRAY['sync_interval_has_no_months', format('sync_interval is %s', NEW.sync_interval),
+                  'The length of a month varies: give days, hours and minutes.']
+        WHEN NEW.history_interval < '0' THEN
+            ARRAY['history_interval_is_not_negative', format('history_interval is %s', NEW.history_interval),
+                  'Give null to keep every board.']
+        WHEN NEW.history_interval > '36525 days' THEN
+            ARRAY['history_interval_is_at_most_a_century', format('history_interval is %s', NEW.history_interval),
+                  'Give days or less.']
+        WHEN extract(year FROM NEW.history_interval) <> 0 OR extract(month FROM NEW.history_interval) <> 0 THEN
+            ARRAY['history_interval_has_no_months', format('history_interval is %s', NEW.history_interval),
+                  'The length of a month varies: give days, hours and minutes.']
+        WHEN NEW.end_date < NEW.start_date THEN
+            ARRAY['competition_does_not_end_before_it_starts',
+                  format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
+                  'Give an end_date that is not before start_date.']
+        WHEN NEW.status NOT IN ('upcoming', 'ongoing', 'completed') THEN
+            ARRAY['status_is_known', format('status is %L', NEW.status),
+                  'Give upcoming, ongoing or completed; null = by the dates.']
+        WHEN NEW.max_submissions_per_day < 0 THEN
+            ARRAY['max_submissions_per_day_is_not_negative', format('max_submissions_per_day is %s', NEW.max_submissions_per_day),
+                  'Give null if it is unknown.']
+        WHEN NOT (NEW.rating_weight >= 0 AND NEW.rating_weight < 'Infinity') THEN
+            ARRAY['rating_weight_is_not_negative', format('rating_weight is %s', NEW.rating_weight),
+                  'Give 0 or a positive number.']
+        WHEN NOT (NEW.points_for_perfect_score >= 0 AND NEW.points_for_perfect_score < 'Infinity') THEN
+            ARRAY['points_for_perfect_score_is_not_negative',
+                  format('points_for_perfect_score is %s', NEW.points_for_perfect_score), 'Give 0 or a positive number.']
+        WHEN (NEW.metric_min_value IS NULL) <> (NEW.metric_max_value IS NULL)
+             OR NOT (NEW.metric_min_value < NEW.metric_max_value
+                     AND NEW.metric_min_value > '-Infinity' AND NEW.metric_max_value < 'Infinity') THEN
+            ARRAY['metric_values_come_together_and_ascend',
+                  format('metric_min_value is %s and metric_max_value %s',
+                         coalesce(NEW.metric_min_value::text, 'null'), coalesce(NEW.metric_max_value::text, 'null')),
+                  'Give both, the lower one first, or neither.'] END;
+    IF refusal IS NOT NULL THEN
+        PERFORM refuse(refusal[1], refusal[2], refusal[3]);
     END IF;
     RETURN NEW;
 END $$;
@@ -173,6 +198,7 @@ CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     is_given_back constant boolean := coalesce(NEW.status, '') = '';        -- the status, to the dates
+    refusal text[];            -- the rule that is broken, how, and what is wanted
 BEGIN
     NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.events', 'id')));
     NEW.status := nullif(NEW.status, '');
@@ -199,14 +225,29 @@ BEGIN
     NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
                           WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
     NEW.dates_checked_at := clock_timestamp();
-    IF NEW.end_date < NEW.start_date THEN
-        PERFORM refuse('event_does_not_end_before_it_starts',
-            format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
-            'Give an end_date that is not before start_date.');
+    refusal := CASE
+        WHEN NEW.end_date < NEW.start_date THEN
+            ARRAY['event_does_not_end_before_it_starts',
+                  format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
+                  'Give an end_date that is not before start_date.']
+        WHEN NOT (NEW.slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(NEW.slug) <= 100) THEN
+            ARRAY['event_slug_is_lower_case_words_joined_by_hyphens', format('slug is %L', left(NEW.slug, 120)),
+                  'Give lower-case words joined by hyphens, e.g. neural-night.']
+        WHEN NEW.status NOT IN ('upcoming', 'ongoing', 'completed') THEN
+            ARRAY['event_status_is_known', format('status is %L', NEW.status),
+                  'Give upcoming, ongoing or completed; null = by the dates.']
+        WHEN NOT (array_ndims(NEW.points_by_place) = 1 AND array_lower(NEW.points_by_place, 1) = 1
+                  AND array_position(NEW.points_by_place, NULL) IS NULL
+                  AND 0 <= ALL (NEW.points_by_place) AND 'Infinity'::numeric > ALL (NEW.points_by_place)) THEN
+            ARRAY['points_by_place_are_a_list_of_numbers_that_are_not_negative',
+                  format('points_by_place is %s', left(NEW.points_by_place::text, 120)),
+                  'Give a list like {10,8,6,5,4,3,2,1}; null = points by score or place.'] END;
+    IF refusal IS NOT NULL THEN
+        PERFORM refuse(refusal[1], refusal[2], refusal[3]);
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults, lets the dates act on the status, and keeps a final event from being moved.';
+COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults, lets the dates act on the status, keeps a final event from being moved, and refuses bad values with a hint.';
 
 CREATE OR REPLACE TRIGGER complete_event BEFORE INSERT OR UPDATE ON kaggle.events
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event();

@@ -65,7 +65,8 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        b.kind AS board, b.teams, b.observed_at AS synced_at,
        clock_timestamp() - b.observed_at AS board_age,
        s.last_attempt_at, s.last_success_at,
-       CASE WHEN runs_by_itself OR failing THEN due.at
+       CASE WHEN runs_by_itself OR failing
+                THEN least(due.at, CASE WHEN c.status = 'ongoing' AND c.end_date > clock_timestamp() THEN c.end_date END)
             WHEN c.status = 'upcoming' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL THEN c.start_date
        END AS next_sync_at,
        pause.blocked_until,
@@ -119,7 +120,7 @@ COMMENT ON COLUMN kaggle.sync_status.synced_at IS 'The board is known to be righ
 COMMENT ON COLUMN kaggle.sync_status.board_age IS 'How long ago that was.';
 COMMENT ON COLUMN kaggle.sync_status.last_attempt_at IS 'When the last attempt began.';
 COMMENT ON COLUMN kaggle.sync_status.last_success_at IS 'When the last successful attempt ended.';
-COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by itself; null = not by itself.';
+COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by itself, at its end at the latest; null = not by itself.';
 COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause of all requests until then.';
 COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';

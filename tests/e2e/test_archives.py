@@ -200,7 +200,7 @@ def test_uninstall_asks(run: Run, db: Connection) -> None:
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
     refused = run("uninstall")
     assert said(refused) == "not a terminal, cannot ask: pass --yes"
-    assert "1 competitions, 0 boards, 0 versions of entries" in refused.stdout
+    assert "1 competition, 0 boards, 0 versions of entries" in refused.stdout
     assert db.execute("SELECT count(*) FROM kaggle.competitions").fetchone() == (1,)
 
 

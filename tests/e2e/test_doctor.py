@@ -109,7 +109,7 @@ BROKEN = [
     ("SELECT 1", "workers", "warning", "nothing waits", "pgleaderboard work"),
     (
         "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')",
-        "workers", "problem", "1 competitions wait for one", "pgleaderboard work",
+        "workers", "problem", "1 competition waits for one", "pgleaderboard work",
     ),
     (
         "INSERT INTO kaggle_internal.worker_processes (version, credential, requests_per_minute, seen_at) "
@@ -267,7 +267,7 @@ def test_a_worker_that_does_not_get_on(check_all: Check, db: Connection) -> None
     db.execute("UPDATE kaggle_internal.sync_requests SET asked_at = clock_timestamp() - interval '1 hour'")
     found = check_all()
     assert named(found, "workers", "warning", "is pgleaderboard 0.0.9", "restart it")
-    assert named(found, "jobs", "problem", "1 competitions wait for a sync, the oldest for 60 minutes", "the budget")
+    assert named(found, "jobs", "problem", "1 competition waits for a sync, the oldest for 60 minutes", "the budget")
     db.execute("UPDATE kaggle_internal.worker_processes SET version = %s", (__version__,))
     assert named(check_all(), "workers", "warning", "another Kaggle credential", "restart it")
 

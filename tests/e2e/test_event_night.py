@@ -385,9 +385,13 @@ def test_an_event_at_the_command_line(run: Run, db: Connection, compete: Callabl
     assert run("event", "unfreeze", "night").stdout == "night: there was no freeze\n"
     assert "The Night · ongoing · live, boards at most " in run("standings", "night").stdout
     assert run("event", "freeze", "night", "--at", "2999-01-01 20:00").stdout == (
-        "night: readers see the standing of 2999-01-01 20:00:00 UTC from then on\n"
+        "night: a freeze is planned for 2999-01-01 20:00:00 UTC\n"
     )
-    assert "· live, " in run("standings", "night").stdout
+    shown = run("standings", "night").stdout.splitlines()
+    assert "· live, " in shown[0]
+    assert shown[1] == "a freeze is planned for 2999-01-01 20:00:00 UTC"
+    ahead = run("standings", "night", "--at", "2999-01-01")
+    assert (ahead.returncode, "2999-01-01 lies in the future" in ahead.stderr) == (2, True)
     run("event", "unfreeze", "night")
     assert "has not ended: it has no end_date" in said(run("event", "finalize", "night"))
     db.execute("UPDATE kaggle.events SET end_date = clock_timestamp()")

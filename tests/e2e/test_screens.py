@@ -377,7 +377,7 @@ def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker
             db.execute("SELECT kaggle.wait_for_sync(%s)", (slug,))
         shown = run("status", COLUMNS="80").stdout
         assert cells(shown) <= 80
-        told = "1 worker · 2 competitions · 0 queued · 0 running · 1 failing · Kaggle: ready · SIMULATED boards COMPETITION"
+        told = "1 worker · 2 competitions · 0 queued · 0 running · 1 failing · Kaggle: ready · SIMULATED boards"
         assert " ".join(shown.split()).startswith(told)
         assert shown.index("unknown-challenge-of-some-length") < shown.index("titanic")  # what fails goes first
         assert re.search(r"^titanic +idle +1744 +\S.* +\d+ s +in \d", shown, re.M), shown

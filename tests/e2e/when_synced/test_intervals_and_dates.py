@@ -305,3 +305,15 @@ def test_both_dates_passed_while_nobody_looked(db: Connection, worker: MakeWorke
         eventually(db, "completed", "SELECT status FROM kaggle.competitions WHERE id = %s", competition_id)
         assert synced(db) == ("completed", "changed")
         assert_nothing_is_wanted(db, competition_id, before=1)
+
+
+def test_an_end_that_comes_before_the_next_sync_is_the_next_sync(db: Connection, worker: MakeWorker) -> None:
+    """sync_status shows the end; a later one changes nothing."""
+    with worker():
+        insert(db)
+        synced(db)
+    due = status(db, "next_sync_at")
+    db.execute("UPDATE kaggle.competitions SET end_date = now() + interval '2 minutes'")
+    assert status(db, "next_sync_at") == value(db, "SELECT end_date FROM kaggle.competitions") < due
+    db.execute("UPDATE kaggle.competitions SET end_date = now() + interval '2 hours'")
+    assert status(db, "next_sync_at") == due

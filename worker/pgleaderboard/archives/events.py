@@ -8,22 +8,22 @@ from typing import Any
 
 from psycopg.errors import NoDataFound, ObjectNotInPrerequisiteState
 
-from pgleaderboard.database.connect import Connection, message_of, rows, value
+from pgleaderboard.database.connect import Connection, message_of, row, rows
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.names import known_event
 
 
-def freeze(connection: Connection, event: str, at: datetime | None) -> datetime:
-    """Have readers see the standing as of a moment, None = now. Returns the moment. One ahead is a planned freeze."""
+def freeze(connection: Connection, event: str, at: datetime | None) -> tuple[datetime, bool]:
+    """Have readers see the standing as of a moment, None = now. Returns it, and whether it has come or is planned."""
     event_id, _ = known_event(connection, event)
-    frozen_at: datetime = value(
+    frozen_at, has_come = row(
         connection,
         "UPDATE kaggle.events SET frozen_at = coalesce(%s::timestamptz, clock_timestamp()) WHERE id = %s "
-        "RETURNING frozen_at",
+        "RETURNING frozen_at, frozen_at <= clock_timestamp()",
         at,
         event_id,
     )
-    return frozen_at
+    return frozen_at, has_come
 
 
 def unfreeze(connection: Connection, event: str) -> bool:

@@ -197,12 +197,14 @@ def uninstall_(
     Example: pgleaderboard uninstall
     """
     from pgleaderboard.database import uninstall
+    from pgleaderboard.screens.table import counted
 
     with session(verbose, direct=True) as connection:
         there = uninstall.look(connection)
         say(
             f'schemas kaggle, kaggle_internal and procrastinate of database "{connection.info.dbname}": '
-            f"{there.competitions} competitions, {there.boards} boards, {there.versions} versions of entries"
+            f"{counted(there.competitions, 'competition')}, {counted(there.boards, 'board')}, "
+            f"{counted(there.versions, 'version')} of entries"
         )
         if not yes:
             if not sys.stdin.isatty():

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +41,10 @@ def _moment(at: str | None, *, watch: bool) -> datetime | None:
         raise typer.BadParameter("--at and --watch cannot be combined: the past does not change")
     from pgleaderboard.archives.files import moment_of
 
-    return moment_of(at)
+    moment = moment_of(at)
+    if moment > datetime.now(UTC):
+        raise typer.BadParameter(f"{at} lies in the future", param_hint="--at")
+    return moment
 
 
 def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:

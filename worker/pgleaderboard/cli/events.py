@@ -35,8 +35,9 @@ def freeze(
     from pgleaderboard.screens.table import moment
 
     with session(verbose, check=True) as connection:
-        frozen_at = events.freeze(connection, slug, moment_of(at) if at else None)
-    say(f"{slug}: readers see the standing of {moment(frozen_at, seconds=True)} UTC from then on")
+        frozen_at, has_come = events.freeze(connection, slug, moment_of(at) if at else None)
+    when = f"{moment(frozen_at, seconds=True)} UTC"
+    say(f"{slug}: {f'readers see the standing of {when}' if has_come else f'a freeze is planned for {when}'}")
 
 
 @event.command()

@@ -61,7 +61,7 @@ def workers(connection: Connection, fingerprint: str) -> Findings:
         yield ok("workers", f"{len(silent)} running, last heartbeat {min(silent):.0f} s ago")
         return
     waiting = value(connection, "SELECT count(DISTINCT competition_id) FROM kaggle_internal.wanted(NULL, true)")
-    message = f"no worker is running; {f'{waiting} competitions wait' if waiting else 'nothing waits'} for one"
+    message = f"no worker is running; {_waiting(waiting) if waiting else 'nothing waits'} for one"
     finding = problem if waiting else warning
     yield finding("workers", message, "start one: pgleaderboard work (or work --once, from cron)")
 
@@ -102,7 +102,7 @@ def _long_waits(connection: Connection, fingerprint: str) -> Findings:
     if waiting:
         yield problem(
             "jobs",
-            f"{waiting} competitions wait for a sync, the oldest for {minutes} minutes, though a worker is running",
+            f"{_waiting(waiting)} for a sync, the oldest for {minutes} minutes, though a worker is running",
             "raise PGLEADERBOARD_REQUESTS_PER_MINUTE or sync_interval if the budget is too small for so many boards; "
             "else restart the worker and report its log",
         )
@@ -117,3 +117,7 @@ def _lost_jobs(connection: Connection) -> Findings:
     )
     if lost:
         yield warning("jobs", f"jobs held by a worker that is gone: {lost}", "nothing: the next worker takes them over")
+
+
+def _waiting(count: int) -> str:
+    return f"{count} competition{' waits' if count == 1 else 's wait'}"

@@ -17,7 +17,7 @@ from pgleaderboard.reading.names import known_event, nearest
 class Shown:
     """What is shown of an event. at: the moment that was asked for, None = what readers see. now: the database's clock.
 
-    state, as_of: as in kaggle.event_states. changes_at: the moments ahead at which the state changes by itself.
+    state, as_of: as in kaggle.event_states. end_date, freeze_at: those that lie ahead, else None.
     changed: the competitions whose board has changed since the standing was final.
     late: why the boards of competitions are not current, by competition; of a live standing.
     """
@@ -29,7 +29,8 @@ class Shown:
     at: datetime | None
     state: str
     as_of: datetime | None
-    changes_at: Sequence[datetime]
+    end_date: datetime | None
+    freeze_at: datetime | None
     changed: Sequence[str]
     late: Sequence[tuple[str, str]]
     competition_ids: Collection[int]
@@ -118,8 +119,8 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
                    CASE WHEN %(at)s::timestamptz IS NULL THEN s.state
                         WHEN e.end_date <= least(%(at)s, now()) THEN 'provisional' ELSE 'live' END AS state,
                    CASE WHEN %(at)s IS NULL THEN s.as_of END AS as_of,
-                   array_remove(ARRAY[CASE WHEN e.end_date > now() THEN e.end_date END,
-                                      CASE WHEN e.frozen_at > now() THEN e.frozen_at END], NULL) AS changes_at,
+                   CASE WHEN e.end_date > now() THEN e.end_date END AS end_date,
+                   CASE WHEN e.frozen_at > now() THEN e.frozen_at END AS freeze_at,
                    CASE WHEN %(at)s IS NULL THEN s.problem END AS problem,
                    coalesce(s.changed_since_final, '{}') AS changed,
                    ARRAY(SELECT competition_id FROM kaggle.event_competitions WHERE event_id = e.id) AS competition_ids

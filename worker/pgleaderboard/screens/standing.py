@@ -22,7 +22,7 @@ class StandingView:
     def wake_in(self) -> float | None:
         """Until the event ends, or a planned freeze begins; a minute at most, for the age."""
         event = self.standing.event
-        return min([60.0, *((at - event.now).total_seconds() for at in event.changes_at)])
+        return min([60.0, *((at - event.now).total_seconds() for at in (event.end_date, event.freeze_at) if at)])
 
     def concerns(self, news: dict[str, Any]) -> bool:
         """A sync of a board that counts in the event, and any edit: a freeze, a roster, a weight, a name."""
@@ -36,6 +36,8 @@ class StandingView:
         count = counted(len(event.competition_ids), "competition")
         title = " \u00b7 ".join((foreign(event.title), event.status, _when(event), count))
         lines = wrapped(title, width, "bold")
+        if event.freeze_at and event.at is None:
+            lines += wrapped(f"a freeze is planned for {moment(event.freeze_at, seconds=True)} UTC", width, "dim")
         if event.changed:
             changed = f"boards have changed since: {', '.join(event.changed)}"
             lines += wrapped(f"{changed}; pgleaderboard event reopen {event.slug} counts them", width, "yellow")
