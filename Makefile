@@ -69,7 +69,7 @@ $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/pip
 	@touch $@ $(VENV)/runtime
 
 define install
-	echo 'installing from $(1) …'; \
+	echo 'installing the packages of $(1) into $(VENV), once (about half a minute) …'; \
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef

@@ -86,6 +86,7 @@ CREATE TABLE kaggle.competitions (
     metric_max_value         numeric,
     points_for_perfect_score numeric     NOT NULL DEFAULT 100,
     evaluation_metric        text,
+    category                 text,
     filled_by_kaggle         text        NOT NULL DEFAULT '',
     link_revision            bigint      NOT NULL DEFAULT 0,
     dates_checked_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -145,6 +146,7 @@ COMMENT ON COLUMN kaggle.competitions.metric_min_value IS 'Lowest value of the m
 COMMENT ON COLUMN kaggle.competitions.metric_max_value IS 'Highest value of the metric, for points; together with metric_min_value.';
 COMMENT ON COLUMN kaggle.competitions.points_for_perfect_score IS 'Points of the best possible result, before rating_weight.';
 COMMENT ON COLUMN kaggle.competitions.evaluation_metric IS 'Name of the metric; filled from Kaggle where null.';
+COMMENT ON COLUMN kaggle.competitions.category IS 'Kaggle''s category, e.g. Featured or Getting Started; filled from Kaggle where null. Some give no medals.';
 COMMENT ON COLUMN kaggle.competitions.filled_by_kaggle IS 'Names of the columns whose value came from Kaggle and follows it, joined by commas; a column that a user edits leaves the list.';
 COMMENT ON COLUMN kaggle.competitions.link_revision IS 'Counts changes to another Kaggle competition; a download begun under an older one is discarded.';
 COMMENT ON COLUMN kaggle.competitions.dates_checked_at IS 'Dates up to this moment have acted on the status, or were past when they were written.';

@@ -65,7 +65,7 @@ COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS 'Begins as
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fill_from_kaggle(
     competition_id bigint, link_revision bigint, title text, description text, enabled_date timestamptz,
-    deadline timestamptz, evaluation_metric text, max_daily_submissions integer)
+    deadline timestamptz, evaluation_metric text, max_daily_submissions integer, category text DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -88,7 +88,7 @@ BEGIN
     SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO filling
     FROM jsonb_each(jsonb_strip_nulls(jsonb_build_object(
         'title', replace(nullif(title, ''), chr(65533), ''), 'description', nullif(description, ''),
-        'evaluation_metric', nullif(evaluation_metric, ''),
+        'evaluation_metric', nullif(evaluation_metric, ''), 'category', nullif(category, ''),
         'max_submissions_per_day', CASE WHEN max_daily_submissions > 0 THEN max_daily_submissions END)))
     WHERE key = ANY (string_to_array(c.filled_by_kaggle, ',')) OR to_jsonb(c) -> key = 'null';
     c := jsonb_populate_record(c, filling);
@@ -96,12 +96,13 @@ BEGIN
         ARRAY(SELECT jsonb_object_keys(filling) UNION SELECT unnest(string_to_array(c.filled_by_kaggle, ',')) ORDER BY 1), ',');
     PERFORM set_config('kaggle.filling', 'on', true);
     UPDATE competitions p
-    SET title = c.title, description = c.description, evaluation_metric = c.evaluation_metric,
+    SET title = c.title, description = c.description, evaluation_metric = c.evaluation_metric, category = c.category,
         max_submissions_per_day = c.max_submissions_per_day, filled_by_kaggle = filled,
         kaggle_start = coalesce(enabled_date, p.kaggle_start), kaggle_deadline = coalesce(deadline, p.kaggle_deadline)
     WHERE p.id = c.id
-      AND (p.title, p.description, p.evaluation_metric, p.max_submissions_per_day, p.kaggle_start, p.kaggle_deadline)
-          IS DISTINCT FROM (c.title, c.description, c.evaluation_metric, c.max_submissions_per_day,
+      AND (p.title, p.description, p.evaluation_metric, p.category, p.max_submissions_per_day, p.kaggle_start,
+           p.kaggle_deadline)
+          IS DISTINCT FROM (c.title, c.description, c.evaluation_metric, c.category, c.max_submissions_per_day,
                             coalesce(enabled_date, p.kaggle_start), coalesce(deadline, p.kaggle_deadline));
     PERFORM set_config('kaggle.filling', 'off', true);
     -- One that came as completed is followed as after an end, now that the end is known, unless that was long ago.
@@ -116,4 +117,4 @@ BEGIN
     WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). Dates that nobody gave follow (kaggle_internal.complete_competition).';
+COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer, text) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). Dates that nobody gave follow (kaggle_internal.complete_competition).';

@@ -468,6 +468,13 @@ RETURN CASE
 END;
 COMMENT ON FUNCTION kaggle.medal(bigint, bigint) IS 'gold, silver, bronze or null for a rank among so many teams, by the cut-offs Kaggle publishes (https://www.kaggle.com/progression). What Kaggle does with fractions is not published: here a rank must lie within the share, so that of 15 teams the top 10 % is one. On a public board it is only an indication.';
 
+CREATE OR REPLACE FUNCTION kaggle.medal(rank bigint, teams bigint, category text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN lower(regexp_replace(category, '[^A-Za-z]', '', 'g') COLLATE "C")
+                 IN ('gettingstarted', 'playground', 'community', 'inclass') THEN NULL
+            ELSE kaggle.medal(rank, teams) END;
+COMMENT ON FUNCTION kaggle.medal(bigint, bigint, text) IS 'As medal(rank, teams); null in the categories in which Kaggle gives no medals: Getting Started, Playground, Community, InClass.';
+
 CREATE OR REPLACE FUNCTION kaggle.shakeup(kaggle_competition_id text)
 RETURNS TABLE (team_id bigint, team_name text, public_rank bigint, private_rank bigint, places_climbed bigint,
                public_score numeric, private_score numeric)

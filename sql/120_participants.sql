@@ -69,7 +69,8 @@ COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS 'T
 -- ORDER BY keeps the subquery as it stands: first the two indexes are asked for a name, then the few entries joined.
 CREATE OR REPLACE VIEW kaggle.participant_entries AS
 SELECT e.kaggle_username, e.display_name, b.competition_id, c.kaggle_competition_id, e.board_id, e.team_id, e.order_key,
-       e.valid_from, e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames
+       e.valid_from, e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames,
+       c.category
 FROM (SELECT p.kaggle_username, p.display_name, l.*
       FROM kaggle.participants p
       JOIN kaggle.leaderboard_entries l
@@ -102,6 +103,7 @@ COMMENT ON COLUMN kaggle.participant_entries.is_benchmark IS 'As in kaggle.leade
 COMMENT ON COLUMN kaggle.participant_entries.score IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.team_name IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.leaderboard_entries.';
+COMMENT ON COLUMN kaggle.participant_entries.category IS 'As in kaggle.competitions.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ranks_a_day_ago(board_id bigint) RETURNS TABLE (team_id bigint, rank bigint)
 LANGUAGE sql STABLE ROWS 1000 SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
@@ -118,7 +120,7 @@ COMMENT ON FUNCTION kaggle_internal.ranks_a_day_ago(bigint) IS 'The ranked teams
 CREATE OR REPLACE VIEW kaggle.participant_results AS
 SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition_id,
        width_bucket(m.order_key, n.keys)::bigint AS rank, b.teams, m.team_id, m.team_name, m.score,
-       kaggle.medal(width_bucket(m.order_key, n.keys)::bigint, b.teams) AS medal_zone,
+       kaggle.medal(width_bucket(m.order_key, n.keys)::bigint, b.teams, m.category) AS medal_zone,
        CASE WHEN d.team_ids[width_bucket(m.team_id, d.team_ids)] = m.team_id
             THEN d.ranks[width_bucket(m.team_id, d.team_ids)] - width_bucket(m.order_key, n.keys)::bigint END AS movement,
        m.submission_count, m.last_submission_at, m.member_usernames, b.kind AS board, b.observed_at AS synced_at
@@ -140,7 +142,7 @@ COMMENT ON COLUMN kaggle.participant_results.teams IS 'Ranked teams on the board
 COMMENT ON COLUMN kaggle.participant_results.team_id IS 'Kaggle''s TeamId.';
 COMMENT ON COLUMN kaggle.participant_results.team_name IS 'The team''s name.';
 COMMENT ON COLUMN kaggle.participant_results.score IS 'The team''s score.';
-COMMENT ON COLUMN kaggle.participant_results.medal_zone IS 'gold, silver, bronze or null: the zone of this rank, see kaggle.medal.';
+COMMENT ON COLUMN kaggle.participant_results.medal_zone IS 'gold, silver, bronze or null: the zone of this rank, see kaggle.medal; null also where the competition gives no medals.';
 COMMENT ON COLUMN kaggle.participant_results.movement IS 'Places the team climbed over the last 24 hours, negative downwards; null where it, or the board, was not there then.';
 COMMENT ON COLUMN kaggle.participant_results.submission_count IS 'How often the team has submitted.';
 COMMENT ON COLUMN kaggle.participant_results.last_submission_at IS 'When it submitted last.';
@@ -149,7 +151,8 @@ COMMENT ON COLUMN kaggle.participant_results.board IS 'public or private.';
 COMMENT ON COLUMN kaggle.participant_results.synced_at IS 'The board is known to be right as of then.';
 
 CREATE OR REPLACE VIEW kaggle.unmatched_participants AS
-SELECT v.id AS event_id, v.slug AS event_slug, r.kaggle_username, p.display_name, r.note
+SELECT v.id AS event_id, v.slug AS event_slug, r.kaggle_username, p.display_name, r.note,
+       EXISTS (SELECT FROM kaggle.participant_entries e WHERE e.kaggle_username = r.kaggle_username) AS is_seen
 FROM kaggle.event_participants r
 JOIN kaggle.events v ON v.id = r.event_id
 JOIN kaggle.participants p USING (kaggle_username)
@@ -158,7 +161,7 @@ WHERE NOT r.excluded
                   JOIN kaggle.event_competitions c USING (competition_id)
                   WHERE e.kaggle_username = r.kaggle_username AND c.event_id = r.event_id)
 UNION ALL
-SELECT NULL, NULL, p.kaggle_username, p.display_name, NULL
+SELECT NULL, NULL, p.kaggle_username, p.display_name, NULL, false
 FROM kaggle.participants p
 WHERE NOT EXISTS (SELECT FROM kaggle.event_participants r WHERE r.kaggle_username = p.kaggle_username)
   AND NOT EXISTS (SELECT FROM kaggle.participant_entries e WHERE e.kaggle_username = p.kaggle_username);
@@ -168,3 +171,4 @@ COMMENT ON COLUMN kaggle.unmatched_participants.event_slug IS 'Its slug.';
 COMMENT ON COLUMN kaggle.unmatched_participants.kaggle_username IS 'The name that stands on no board.';
 COMMENT ON COLUMN kaggle.unmatched_participants.display_name IS 'Name for people.';
 COMMENT ON COLUMN kaggle.unmatched_participants.note IS 'The note of the registration.';
+COMMENT ON COLUMN kaggle.unmatched_participants.is_seen IS 'True: the name stands on another board, so it is right, and has not submitted yet. False: on none, so it may be misspelt.';

@@ -176,8 +176,11 @@ def test_up_runs_the_whole_job_on_an_embedded_server(start: Start, home: Path) -
     """`up` says which database and which Kaggle; an INSERT through `psql` brings the board; Ctrl-C ends it with 0."""
     given = {"PGLEADERBOARD_HOME": str(home)}
     up = start("up", **given)
-    read_until(up, r"embedded PostgreSQL 18\.\d+, database simulated")
+    assert re.search(
+        r"^migrated to \S+ \(\d\d files\)$", read_until(up, r"embedded PostgreSQL 18\.\d+, database simulated"), re.M
+    )
     read_until(up, r"no Kaggle credential found: using the built-in SIMULATOR")
+    read_until(up, rf"in another terminal: {re.escape(sys.executable)} -m pgleaderboard psql")
     read_until(up, r"worker ready")
     inserted = run(
         "psql", "-X", "-c", "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')", **given

@@ -81,6 +81,31 @@ def test_a_board_is_aligned_and_harmless_at_80_columns(run: Run, db: Connection,
     assert "long " * 19 in run("board", "a-board").stdout  # nobody's window: nothing is cut
 
 
+def test_what_a_reader_wants_to_know_of_a_board(run: Run, url: str, db: Connection, syncs: Syncs) -> None:
+    """Benchmarks apart, local time beside UTC, and on a screen that is too small how many more there are."""
+    syncs.sync(zip_of([*teams(*range(1, 1762)), *(Entry(9000 + n, "base", is_benchmark=True) for n in range(3))]))
+    title = run("board", "a-board", TZ="Europe/Berlin").stdout.splitlines()[0]
+    assert "1,761 teams and 3 benchmarks" in title
+    assert re.search(r"\d\d:\d\d:\d\d UTC \(\d\d:\d\d CES?T\)", title)
+    assert " UTC (" not in run("board", "a-board", "--at", "2999-01-01", TZ="UTC").stdout
+    with Terminal("board", "a-board", "--watch", url=url, lines=12) as shown:
+        shown.until("1,757 more: pgleaderboard board a-board")
+        shown.resize(80, 14)
+        shown.until("1,755 more: pgleaderboard board a-board")
+
+
+def test_a_competition_that_gives_no_medals(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Getting started, playground, community: no zone is shown, neither on the board nor for a person."""
+    syncs.sync(zip_of(teams(*range(1, 21))))
+    db.execute("INSERT INTO kaggle.participants VALUES ('user1')")
+    zones = "SELECT medal_zone FROM kaggle.participant_results"
+    assert " gold " in run("board", "a-board").stdout
+    assert db.execute(zones).fetchone() == ("gold",)
+    db.execute("UPDATE kaggle.competitions SET category = 'Getting Started'")
+    assert " gold " not in run("board", "a-board").stdout
+    assert db.execute(zones).fetchone() == (None,)
+
+
 def test_movement_and_medals(run: Run, db: Connection, syncs: Syncs) -> None:
     """Who climbed, fell and is new since the first board of the last day; the zones are kaggle.medal's."""
     syncs.sync(zip_of(teams(*range(1, 21))))

@@ -281,3 +281,6 @@ def test_medals(db: Connection, teams: int, gold: int, silver: int, bronze: int)
     )
     nobody = "SELECT kaggle.medal(NULL, %s), kaggle.medal(0, %s), kaggle.medal(%s, %s), kaggle.medal(1, NULL)"
     assert rows(db, nobody, teams, teams, teams + 1, teams) == [(None, None, None, None)]
+    for category, medal in (("Featured", "gold"), ("Research", "gold"), (None, "gold"), ("Getting Started", None),
+                            ("gettingStarted", None), ("Playground", None), ("COMMUNITY", None)):  # fmt: skip
+        assert rows(db, "SELECT kaggle.medal(1, 1000, %s)", category) == [(medal,)]

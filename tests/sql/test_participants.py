@@ -211,9 +211,9 @@ def test_who_appears_nowhere(db: Connection, compete: Callable[..., Syncs]) -> N
         "(1, 'user1', false, NULL), (1, 'usr2', false, 'check'), (1, 'user3', false, NULL), (1, 'absent', true, NULL)"
     )
     assert db.execute("SELECT * FROM kaggle.unmatched_participants ORDER BY event_id, kaggle_username").fetchall() == [
-        (1, "night", "user3", None, None),  # on a board, but of no competition of the event
-        (1, "night", "usr2", "Mistyped", "check"),
-        (None, None, "nobody", None, None),
+        (1, "night", "user3", None, None, True),  # on a board, but of no competition of the event
+        (1, "night", "usr2", "Mistyped", "check", False),
+        (None, None, "nobody", None, None, False),
     ]
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -95,16 +97,30 @@ def up(
     Example: pgleaderboard up --port 5433
     """
     from pgleaderboard import app
-    from pgleaderboard.database.migrate import migrate
+    from pgleaderboard.database.migrate import applies, migrate
+    from pgleaderboard.screens.table import counted
 
     with app.worker(settings_for(verbose), simulate=simulate, port=port) as worker:
-        migrate(worker.database.direct_url)
+        files: list[str] = []
+        if migrate(worker.database.direct_url, report=lambda line: (files.append if applies(line) else say)(line)):
+            say(f"migrated to {__version__} ({counted(len(files), 'file')})")
         for line in (worker.database.description, worker.which_kaggle):
             typer.secho(logs.harmless(line), bold=True)
         if worker.database.server:
             say(f"connect: {worker.database.tcp_url or worker.database.url}")
-        say("in another terminal: pgleaderboard psql     Ctrl-C to quit")
+        say(f"in another terminal: {_program()} psql     Ctrl-C to quit")
         worker.run()
+
+
+def _program() -> str:
+    """What a user types to run this program: its name where PATH has it, else the path from here."""
+    name = Path(sys.argv[0])
+    if name.name == "__main__.py":
+        return f"{sys.executable} -m pgleaderboard"
+    on_path = shutil.which(name.name)
+    if on_path and Path(on_path).resolve() == name.resolve():
+        return name.name
+    return os.path.relpath(name) if name.is_relative_to(Path.cwd()) else str(name)
 
 
 @cli.command()

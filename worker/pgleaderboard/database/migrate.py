@@ -94,6 +94,7 @@ COMMENT ON COLUMN kaggle_internal.applied_files.objects IS
     'For pgleaderboard: what migrations and sql made in our schemas, and granted to our roles; else null.';
 """
 
+_APPLIES = "to apply: "
 _LOG = logging.getLogger(__name__)
 
 Report = Callable[[str], None]
@@ -180,6 +181,11 @@ def _take_turn(connection: Connection) -> None:
         raise Transient(f"another migration of {name_of(connection)} is running (server process {pid})")
 
 
+def applies(line: str) -> bool:
+    """Whether a line of the report names a file that is applied; the others are for people."""
+    return line.startswith(_APPLIES)
+
+
 def _retried(action: Callable[[], None], deadline: float, report: Report) -> None:
     """Take an action; again, until `deadline`, where another session's lock is in the way."""
     until, is_reported = time.monotonic() + deadline, False
@@ -209,7 +215,7 @@ def _bring_up(connection: Connection, release: Release, deadline: float, report:
         return False
     _refuse_rights(connection, existing)
     for name in waiting:
-        report(f"to apply: {name}")
+        report(_APPLIES + name)
     if of_folder(recorded, "procrastinate"):
         for file in release.queue:
             if file.name in waiting:

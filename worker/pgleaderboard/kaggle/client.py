@@ -30,6 +30,7 @@ class Description:
     deadline: datetime | None
     evaluation_metric: str | None
     max_daily_submissions: int | None
+    category: str | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Kaggle:
                 deadline=_utc(answer.deadline),
                 evaluation_metric=_text(answer.evaluation_metric),
                 max_daily_submissions=answer.max_daily_submissions or None,
+                category=_text(answer.category),
             )
 
     def search(self, text: str) -> tuple[list[Hit], bool]:

@@ -57,7 +57,9 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             connection,
             """
             SELECT n.rank, n.team_id, n.team_name, n.score, n.submission_count, n.last_submission_at,
-                   n.member_usernames, n.is_benchmark, t.rank AS rank_then, kaggle.medal(n.rank, n.teams),
+                   n.member_usernames, n.is_benchmark, t.rank AS rank_then,
+                   kaggle.medal(n.rank, n.teams,
+                                (SELECT c.category FROM kaggle.competitions c WHERE c.id = %(competition_id)s)),
                    ARRAY(SELECT coalesce(p.display_name, p.kaggle_username)
                          FROM unnest(n.member_usernames) WITH ORDINALITY m (name, place)
                          JOIN kaggle.participants p
@@ -74,6 +76,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             """,
             slug=slug,
             at=at,
+            competition_id=competition_id,
             since=since,
             top=top if roster is None else None,
         )

@@ -9,7 +9,19 @@ from rich.text import Text
 
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.screens.files import as_json, csv_line
-from pgleaderboard.screens.table import Column, duration, foreign, moment, number, table, wrapped
+from pgleaderboard.screens.table import (
+    Column,
+    counted,
+    duration,
+    fitting,
+    foreign,
+    moment,
+    moment_here,
+    more,
+    number,
+    table,
+    wrapped,
+)
 
 _MEDALS = {None: "", "gold": "bold yellow", "silver": "bold white", "bronze": "red"}
 _OF_THE_BOARD = ("board", "synced_at", "teams")  # the same in each entry
@@ -33,10 +45,13 @@ class BoardView:
         if board.kind is None:
             problem = f": {foreign(board.problem)}" if board.problem else ""
             return wrapped(f"{board.slug} has no board yet{problem}", width)
-        synced_at = f"{moment(board.synced_at, seconds=True)} UTC"
+        synced_at = moment_here(board.synced_at) if board.synced_at else ""
         if board.now and board.synced_at:
             synced_at += f" ({duration(board.now - board.synced_at)} ago)"
-        title = " \u00b7 ".join((board.slug, f"{board.kind} board", f"{board.teams} teams", synced_at))
+        size = counted(board.teams, "team")
+        if benchmarks := sum(entry.is_benchmark for entry in board.entries):
+            size += f" and {counted(benchmarks, 'benchmark')}"
+        title = " \u00b7 ".join((board.slug, f"{board.kind} board", size, synced_at))
         lines = wrapped(title, width, "bold")
         if board.problem:
             lines += wrapped(foreign(board.problem), width, "red")
@@ -53,8 +68,12 @@ class BoardView:
             Column("SUBS", lambda e: number(e.submission_count), right=True, optional=True),
             Column("LAST (UTC)", lambda e: (moment(e.last_submission_at), "dim"), optional=True),
         )
-        entries = board.entries if height is None else board.entries[: max(0, height - len(lines) - 1)]
-        return [*lines, *table(columns, entries, width)]
+        entries = fitting(board.entries, height, len(lines))
+        return [
+            *lines,
+            *table(columns, entries, width),
+            *more(board.entries, entries, f"pgleaderboard board {board.slug}"),
+        ]
 
     def csv(self) -> str:
         """Kaggle's own file."""

@@ -9,7 +9,19 @@ from rich.text import Text
 
 from pgleaderboard.reading.events import Explanation, Shown, Standing
 from pgleaderboard.screens.files import as_json, csv_line, markdown
-from pgleaderboard.screens.table import Column, counted, duration, foreign, moment, number, table, wrapped
+from pgleaderboard.screens.table import (
+    Column,
+    counted,
+    duration,
+    fitting,
+    foreign,
+    moment,
+    moment_here,
+    more,
+    number,
+    table,
+    wrapped,
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class StandingView:
         title = " \u00b7 ".join((foreign(event.title), event.status, _when(event), count))
         lines = wrapped(title, width, "bold")
         if event.freeze_at and event.at is None:
-            lines += wrapped(f"a freeze is planned for {moment(event.freeze_at, seconds=True)} UTC", width, "dim")
+            lines += wrapped(f"a freeze is planned for {moment_here(event.freeze_at)}", width, "dim")
         if event.changed:
             changed = f"boards have changed since: {', '.join(event.changed)}"
             lines += wrapped(f"{changed}; pgleaderboard event reopen {event.slug} counts them", width, "yellow")
@@ -53,8 +65,9 @@ class StandingView:
             Column("USER", lambda p: (foreign(p.kaggle_username), "dim"), flexible=10, optional=True),
             Column("LAST (UTC)", lambda p: (moment(p.last_submission_at), "dim"), optional=True),
         )
-        places = self.standing.places[: None if height is None else max(0, height - len(lines) - 1)]
-        return [*lines, *table(columns, places, width)]
+        places = fitting(self.standing.places, height, len(lines))
+        rest = more(self.standing.places, places, f"pgleaderboard standings {event.slug}")
+        return [*lines, *table(columns, places, width), *rest]
 
     def csv(self) -> str:
         """A line for each person."""
@@ -150,14 +163,14 @@ def _name(place: Any) -> str:
 
 def _when(event: Shown) -> str:
     if event.at:
-        return f"{'' if event.state == 'live' else f'{event.state}, '}as of {moment(event.at, seconds=True)} UTC"
+        return f"{'' if event.state == 'live' else f'{event.state}, '}as of {moment_here(event.at)}"
     if event.state == "live":
         return f"live, boards at most {duration(event.now - event.as_of)} old" if event.as_of else "live, no board yet"
     if event.as_of is None:
         return f"{event.state}, no board yet"
     if event.state == "provisional":
-        return f"provisional, boards since {moment(event.as_of, seconds=True)} UTC"
-    return f"{event.state} {'as of' if event.state == 'frozen' else 'since'} {moment(event.as_of, seconds=True)} UTC"
+        return f"provisional, boards since {moment_here(event.as_of)}"
+    return f"{event.state} {'as of' if event.state == 'frozen' else 'since'} {moment_here(event.as_of)}"
 
 
 def _moments(event: Shown) -> dict[str, Any]:

@@ -96,6 +96,24 @@ def moment(at: datetime | None, *, seconds: bool = False) -> str:
     return "" if at is None else f"{at.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}"
 
 
+def moment_here(at: datetime) -> str:
+    """A moment in UTC, to the second, with the time of day where the program runs if that is another."""
+    here = at.astimezone()
+    return f"{moment(at, seconds=True)} UTC" + (f" ({here:%H:%M} {here:%Z})" if here.utcoffset() else "")
+
+
+def fitting(rows: Sequence[Any], height: int | None, above: int) -> Sequence[Any]:
+    """The first rows that fit below so many lines and a header, with a line for `more` where not all do."""
+    room = len(rows) if height is None else max(0, height - above - 1)
+    return rows if len(rows) <= room else rows[: max(0, room - 1)]
+
+
+def more(rows: Sequence[Any], shown: Sequence[Any], command: str) -> list[Text]:
+    """A line that says how many rows do not fit into the window, and what shows them; none where all do."""
+    left = len(rows) - len(shown)
+    return [Text(f"{left:,} more: {command}", "dim")] if left else []
+
+
 def duration(length: timedelta) -> str:
     """A length of time in its largest unit."""
     seconds = max(0, round(length.total_seconds()))
@@ -112,4 +130,4 @@ def number(value: Decimal | int | str | None) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A number and its noun, in the plural unless it is 1."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -16,6 +16,7 @@ _SLUGS: Final = str.split(
     "reading-ease-scoring protein-folding-lite retina-vessel-segmentation asteroid-light-curves crater-counting "
     "playground-series-s6e1 playground-series-s6e2 Robot-Arena-2026 Stat101-Spring2026"
 )
+_GETTING_STARTED: Final = frozenset(_SLUGS[:4])
 _COMMUNITY: Final = frozenset({"Stat101-Spring2026"})  # the general list leaves it out
 _PAGE: Final = 20
 
@@ -34,7 +35,16 @@ def competition(slug: str) -> dict[str, Any]:
         "teamCount": profile.teams,
         "maxDailySubmissions": 5,
         "evaluationMetric": profile.metric.name,
+        "category": _category(slug),
     }
+
+
+def _category(slug: str) -> str:
+    if slug in _GETTING_STARTED:
+        return "Getting Started"
+    if slug in _COMMUNITY:
+        return "Community"
+    return "Playground" if slug.startswith("playground-series-") else "Featured"
 
 
 def search(text: str, group: str) -> dict[str, Any]:

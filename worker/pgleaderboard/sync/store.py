@@ -241,7 +241,7 @@ class Store:
     def fill_from_kaggle(self, competition_id: int, link_revision: int, description: Description) -> str:
         """Write what Kaggle says into the columns that follow it. Returns filled or later."""
         outcome: str = self._value(
-            "SELECT kaggle_internal.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s)",
+            "SELECT kaggle_internal.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             competition_id,
             link_revision,
             description.title,
@@ -250,6 +250,7 @@ class Store:
             description.deadline,
             description.evaluation_metric,
             description.max_daily_submissions,
+            description.category,
         )
         return outcome
 
