@@ -89,9 +89,9 @@ def test_what_a_reader_wants_to_know_of_a_board(run: Run, url: str, db: Connecti
     assert re.search(r"\d\d:\d\d:\d\d UTC \(\d\d:\d\d CES?T\)", title)
     assert " UTC (" not in run("board", "a-board", "--at", "2999-01-01", TZ="UTC").stdout
     with Terminal("board", "a-board", "--watch", url=url, lines=12) as shown:
-        shown.until("1,757 more: pgleaderboard board a-board")
+        shown.until("1,759 more: pgleaderboard board a-board")
         shown.resize(80, 14)
-        shown.until("1,755 more: pgleaderboard board a-board")
+        shown.until("1,757 more: pgleaderboard board a-board")
 
 
 def test_a_competition_that_gives_no_medals(run: Run, db: Connection, syncs: Syncs) -> None:
