@@ -1,13 +1,76 @@
-"""Labels of a plot."""
+"""Labels, colours and limits of a plot."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgleaderboard.screens.plot import spread
+from pgleaderboard.screens.plot import Line, Picture, file, spread, terminal
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def line(label: str, *values: float) -> Line:
+    """A line with a value each hour."""
+    hours = [START + timedelta(hours=n) for n in range(len(values) + 1)]
+    piece = [(at, v) for n, v in enumerate(values) for at in (hours[n], hours[n + 1])]
+    return Line(label, [piece], f"{values[-1]:g}")
+
+
+def picture(*lines: Line, by_score: bool = False, ascends: bool = False) -> Picture:
+    """A picture of lines."""
+    return Picture("a board", lines, by_score, ascends)
+
+
+def test_one_newcomer_flattens_no_other(tmp_path: Path) -> None:
+    """Who comes from rank 1,533 is cut off, and it is said; what most of the time is spent at is not."""
+    steady = [line(f"team {n}", *[float(n)] * 40) for n in range(1, 11)]
+    ranks = picture(*steady, line("newcomer", 1533, *[4.0] * 39))
+    assert ranks.limit() == 11
+    assert ranks.note() == "cut off at 11: lines reach 1,533"
+    file(tmp_path / "ranks.svg", ranks)
+    assert "cut off at 11: lines reach 1,533" in (tmp_path / "ranks.svg").read_text()
+    assert terminal(ranks, width=80, height=20, colours=False)[1][-1].plain == ranks.note()
+    assert picture(*steady).limit() is None
+    assert picture(*steady, line("last", *[1533.0] * 40)).limit() is None  # it ends there
+    scores = picture(line("a", *[0.9] * 40), line("b", *[0.8] * 40), line("c", -7.0, *[0.85] * 39),
+                     by_score=True, ascends=True)  # fmt: skip
+    assert scores.limit() == pytest.approx(0.79)
+    assert scores.note() == "cut off at 0.79: lines reach -7"
+    assert picture(line("only", 3.0)).limit() is None
+
+
+@pytest.mark.parametrize("ascends", [False, True])
+def test_the_best_stands_above(tmp_path: Path, ascends: bool) -> None:
+    """Of scores, too: where lower is better the lowest one; its label is whole."""
+    scores = picture(line("low", 0.118175, 0.118174), line("high", 0.2, 0.2), by_score=True, ascends=ascends)
+    file(tmp_path / "scores.svg", scores)
+    svg = (tmp_path / "scores.svg").read_text()
+    found = re.findall(r' y="([\d.]+)" transform="[^"]*">[\d.]+ +(low|high)<', svg)
+    height = {name: float(y) for y, name in found}
+    assert (height["high"] < height["low"]) == ascends
+    lefts = [float(x) for x in re.findall(r'text-anchor: end"[^>]*x="([\d.]+)"', svg)]
+    assert all(x > 40 for x in lefts)
+    legend = terminal(scores, width=80, height=20, colours=False)[1]
+    assert ("high" in legend[0].plain.split("\u2501")[1]) == ascends
+
+
+def test_fifty_lines_are_told_apart() -> None:
+    """No colour comes twice among the first twenty in a terminal; no entry of the legend is broken."""
+    many = picture(*(line(f"a team called {n}", float(n), float(n)) for n in range(1, 51)))
+    drawn, legend = terminal(many, width=60, height=20, colours=True)
+    assert drawn
+    assert all(entries.cell_len <= 60 for entries in legend)
+    entries = [entry for entries in legend for entry in entries.plain.split("   ")]
+    assert entries == [f"\u2501 {n} a team called {n}" for n in range(1, 51)]
+    colours = [str(span.style) for entries in legend for span in entries.spans]
+    assert len(set(colours[:20])) == 20
 
 
 @given(st.lists(st.floats(0, 1), max_size=50))

@@ -41,24 +41,26 @@ def plot(
         fail("not a terminal, cannot draw: pass -o FILE.png or -o FILE.svg")
     with session(verbose) as connection:
         slug = names.known_slug(connection, slug)
-        until, histories = boards.rank_histories(connection, slug, team or [], participant or [], top)
+        until, is_higher_better, histories = boards.rank_histories(connection, slug, team or [], participant or [], top)
     lines = []
     for label, steps in histories:
-        line = plot.line_of(label, steps, until, by_score=score)
-        if line is None:
+        drawn_line = plot.line_of(label, steps, until, by_score=score)
+        if drawn_line is None:
             fail(f"{label!r} has never been on the {slug} board{' with a score' if score and steps else ''}")
-        lines.append(line)
+        lines.append(drawn_line)
     title = f"{slug}: {'scores' if score else 'ranks'}"
+    picture = plot.Picture(title, lines, by_score=score, ascends=score and is_higher_better)
     try:
         if output is not None:
-            plot.file(output, title, lines, by_score=score)
+            plot.file(output, picture)
             say(f"{counted(len(lines), 'line')} drawn into {output}")
         else:
             width, height = console.size
             room = max(10, height - 3 - len(lines) // 3)
             colours = console.color_system is not None
-            drawn, legend = plot.terminal(title, lines, by_score=score, width=width, height=room, colours=colours)
+            drawn, legend = plot.terminal(picture, width=width, height=room, colours=colours)
             console.out(drawn, highlight=False)
-            console.print(legend)
+            for entries in legend:
+                console.print(entries, soft_wrap=True)
     except ImportError:
         fail("plots need more packages: pip install 'pgleaderboard[plot]'")

@@ -120,8 +120,8 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
 
 def rank_histories(
     connection: Connection, slug: str, teams: Sequence[str], users: Sequence[str], top: int | None
-) -> tuple[datetime, list[tuple[str, list[Any]]]]:
-    """The ranks of teams and users through time, and the moment until which they are known.
+) -> tuple[datetime, bool, list[tuple[str, list[Any]]]]:
+    """The moment until which ranks are known, whether higher scores are better, and the ranks through time.
 
     teams: names or TeamIds; without teams and users the first teams. Returns a label and its steps for each of them:
     rows of kaggle.rank_history, and a row without rank and score where a team vanished, perhaps to come back.
@@ -144,7 +144,16 @@ def rank_histories(
         steps = _steps(connection, slug, team_ids)
         of_teams = {team_id: [step for step in steps if step.team_id == team_id] for team_id in team_ids}
         histories = [(own[-1].team_name if own else str(team_id), own) for team_id, own in of_teams.items()]
-        return synced_at, histories + [(user, _steps(connection, slug, user)) for user in users]
+        is_higher_better = value(
+            connection,
+            """
+            SELECT coalesce(c.higher_is_better, b.higher_is_better, true)
+            FROM kaggle.competitions c JOIN kaggle.boards b ON b.competition_id = c.id
+            WHERE c.kaggle_competition_id = %s ORDER BY b.observed_at DESC LIMIT 1
+            """,
+            slug,
+        )
+        return synced_at, is_higher_better, histories + [(user, _steps(connection, slug, user)) for user in users]
 
 
 def _steps(connection: Connection, slug: str, who: str | Sequence[int]) -> list[Any]:

@@ -5,12 +5,14 @@ Lines are steps: a team keeps its place until a sync sees it elsewhere. The line
 
 from __future__ import annotations
 
+import colorsys
 import logging
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from pgleaderboard.screens.table import foreign
 
 SUFFIXES = (".png", ".svg")
 _LONGEST_LABEL = 24  # cells
-_COLOURS = (33, 208, 40, 196, 201, 51, 226, 245, 99, 130)  # of the 256 of a terminal
-_NO_BREAK = "\u00a0"
+_GOLDEN = 0.618034  # of a turn: hues in these steps lie apart, however many there are
+_BULK = 0.95  # of the time that all lines cover
+_FLATTENED = 3  # times the range of the bulk, from which on the rest is cut off
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,53 @@ class Line:
     def end(self) -> float:
         """The last value."""
         return self.pieces[-1][-1][1]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is drawn. ascends: greater values are better, and stand above."""
+
+    title: str
+    lines: Sequence[Line]
+    by_score: bool
+    ascends: bool
+
+    @property
+    def corners(self) -> list[tuple[datetime, float]]:
+        """All corners of all lines."""
+        return [corner for line in self.lines for piece in line.pieces for corner in piece]
+
+    def limit(self) -> float | None:
+        """The worst value that is shown, None = all are: a few outliers would flatten all other lines."""
+        sign = -1 if self.ascends else 1
+        held = sorted(
+            (sign * value, (until - at).total_seconds())
+            for line in self.lines
+            for piece in line.pieces
+            for (at, value), (until, _) in pairwise(piece)
+        )
+        values = [sign * value for _, value in self.corners]
+        best, worst = min(values), max(values)
+        rest = _BULK * sum(seconds for _, seconds in held)
+        bulk = best
+        for value, seconds in held:
+            bulk = value
+            rest -= seconds
+            if rest <= 0:
+                break
+        bulk = max([bulk, *(sign * line.end for line in self.lines)])
+        if bulk == best or worst - best <= _FLATTENED * (bulk - best):
+            return None
+        limit = sign * (bulk + (bulk - best) / 10)
+        return limit if self.by_score else math.ceil(limit)
+
+    def note(self) -> str:
+        """What is cut off, in words; empty = nothing."""
+        limit = self.limit()
+        if limit is None:
+            return ""
+        worst = (min if self.ascends else max)(value for _, value in self.corners)
+        return f"cut off at {limit:,.6g}: lines reach {worst:,.6g}"
 
 
 def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool) -> Line | None:
@@ -67,7 +117,21 @@ def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool
     return Line(shown, pieces, last) if pieces else None
 
 
-def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> None:
+def _colours(count: int) -> list[tuple[float, float, float]]:
+    """So many colours, red, green and blue from 0 to 1, none twice."""
+    return [colorsys.hsv_to_rgb((0.58 + n * _GOLDEN) % 1, 0.85, (0.85, 0.6)[n % 2]) for n in range(count)]
+
+
+def _terminal_colours(count: int) -> list[int]:
+    """The same of the 216 of a terminal, none twice as far as they reach."""
+    codes = [
+        16 + sum(round(5 * part) * by for part, by in zip(c, (36, 6, 1), strict=True)) for c in _colours(20 * count)
+    ]
+    distinct = list(dict.fromkeys(codes))
+    return [distinct[n % len(distinct)] for n in range(count)]
+
+
+def file(path: Path, picture: Picture) -> None:
     """Write a PNG or an SVG, by the path's suffix: the same bytes for the same lines.
 
     Raises ImportError where matplotlib is not installed, NeedsPerson where the file cannot be written.
@@ -84,7 +148,8 @@ def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> No
         figure = Figure(figsize=(9, 5), dpi=110)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        colours = [f"C{n % 10}" for n in range(len(lines))]
+        lines = picture.lines
+        colours = _colours(len(lines))
         for line, colour in zip(lines, colours, strict=True):
             for piece in line.pieces:
                 axes.plot(*zip(*piece, strict=True), color=colour, linewidth=1.6)
@@ -93,21 +158,29 @@ def file(path: Path, title: str, lines: Sequence[Line], *, by_score: bool) -> No
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
         axes.set_xlabel("UTC")
-        axes.set_ylabel("score" if by_score else "rank")
-        if not by_score:
+        axes.set_ylabel("score" if picture.by_score else "rank")
+        limit = picture.limit()
+        if limit is not None:
+            best = (max if picture.ascends else min)(value for _, value in picture.corners)
+            axes.set_ylim(*sorted((limit, best + (best - limit) / 20)))
+        if not picture.by_score:
             ticks = MaxNLocator(integer=True).tick_values(*axes.get_ylim())
             axes.set_yticks(sorted({max(1, round(tick)) for tick in ticks if tick < axes.get_ylim()[1]}))
+        if not picture.ascends:
             axes.invert_yaxis()
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
+        title = f"{picture.title}  ({note})" if (note := picture.note()) else picture.title
         axes.set_title(harmless(title), parse_math=False, loc="left", fontsize=11)
         bottom, top = axes.get_ylim()
-        heights = spread([(line.end - bottom) / (top - bottom) for line in lines], 0.045)
+        heights = spread([min(1.0, max(0.0, (line.end - bottom) / (top - bottom))) for line in lines], 0.045)
         for line, colour, height in zip(lines, colours, heights, strict=True):
             text = f"{line.last}  {line.label}"
             style: dict[str, Any] = {"color": colour, "va": "center", "fontsize": 8, "parse_math": False}
             axes.text(1.01, height, text, transform=axes.transAxes, **style)
-        figure.subplots_adjust(left=0.08, right=0.78, top=0.92, bottom=0.12)
+        figure.canvas.draw()
+        widest = max(len(label.get_text()) for label in axes.get_yticklabels())
+        figure.subplots_adjust(left=0.05 + 0.009 * widest, right=0.78, top=0.92, bottom=0.12)
         kind = path.suffix.lower().removeprefix(".")
         try:
             figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
@@ -130,35 +203,41 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return placed
 
 
-def terminal(
-    title: str, lines: Sequence[Line], *, by_score: bool, width: int, height: int, colours: bool
-) -> tuple[str, Text]:
-    """The plot in characters, and its legend. Raises ImportError where plotext is not installed."""
+def terminal(picture: Picture, *, width: int, height: int, colours: bool) -> tuple[str, list[Text]]:
+    """The plot in characters, and the lines of its legend. Raises ImportError where plotext is not installed."""
     import plotext
 
-    of_line = [_COLOURS[n % len(_COLOURS)] for n in range(len(lines))]
+    lines = picture.lines
+    of_line = _terminal_colours(len(lines))
     # The legend holds the last values, best first: they tell the lines apart without colours, too.
-    legend = Text()
-    for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=by_score):
-        entry = f"\u2501 {line.last} {foreign(line.label)}".replace(" ", _NO_BREAK)
-        legend.append("   " if legend else "").append(entry, f"color({colour})")
+    legend = [Text()]
+    for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=picture.ascends):
+        entry = Text(f"\u2501 {line.last} {foreign(line.label)}", f"color({colour})")
+        if legend[-1] and legend[-1].cell_len + 3 + entry.cell_len > width:
+            legend.append(Text())
+        legend[-1].append("   " if legend[-1] else "").append(entry)
+    if note := picture.note():
+        legend.append(Text(note, "dim"))
     plotext.clear_figure()
     plotext.plotsize(width, height)
     plotext.theme("clear")
+    limit = picture.limit()
     for line, colour in zip(lines, of_line, strict=True):
         for piece in line.pieces:
-            plotext.plot([at.timestamp() for at, _ in piece], [v for _, v in piece], color=colour, marker="braille")
-    corners = [corner for line in lines for piece in line.pieces for corner in piece]
+            shown = [(at, v if limit is None else (max if picture.ascends else min)(v, limit)) for at, v in piece]
+            plotext.plot([at.timestamp() for at, _ in shown], [v for _, v in shown], color=colour, marker="braille")
+    corners = picture.corners
     first, last = min(corners)[0], max(corners)[0]
     pattern = "%H:%M:%S" if last - first < timedelta(minutes=10) else "%m-%d %H:%M"
     count = max(2, width // 20)
     ticks = [first + (last - first) * n / (count - 1) for n in range(count)]
     plotext.xticks([tick.timestamp() for tick in ticks], [f"{tick.astimezone(UTC):{pattern}}" for tick in ticks])
-    if not by_score:
-        ranks = [int(value) for _, value in corners]
+    if not picture.by_score:
+        ranks = [int(value if limit is None else min(value, limit)) for _, value in corners]
         step = max(1, -(-(max(ranks) - min(ranks)) // max(1, height // 3)))
         plotext.yticks(list(range(min(ranks), max(ranks) + 1, step)))
+    if not picture.ascends:
         plotext.yreverse(True)
-    plotext.title(harmless(title))
+    plotext.title(harmless(picture.title))
     drawn = str(plotext.build())
     return (drawn if colours else str(plotext.uncolorize(drawn))), legend
