@@ -99,6 +99,18 @@ def test_the_docs_commands_print_what_is_shown(db: Connection, url: str, tmp_pat
     assert migrate.migrate(url)  # and it can be had again
 
 
+def test_a_folder_is_read_by_its_board_files(run: Run, db: Connection, tmp_path: Path) -> None:
+    """What is no board is left alone; a folder without one is told."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('titanic', false)")
+    (folder := tmp_path / "boards").mkdir()
+    assert said(run("backfill", "titanic", folder)) == f"no ZIP, CSV or CSV.gz in {folder}"
+    for day, suffix, content in ((1, ".csv", csv_of(teams(1))), (2, ".csv.gz", gzip.compress(csv_of(teams(2))))):
+        (folder / f"titanic-publicleaderboard-2026-05-0{day}T00_00_00{suffix}").write_bytes(content)
+    (folder / "notes.txt").write_text("mine")
+    done = run("backfill", "titanic", folder)
+    assert (done.returncode, done.stdout.count(": changed, 1 teams")) == (0, 2), done.stderr
+
+
 def test_what_is_wrong_is_said_in_a_line(run: Run, db: Connection, tmp_path: Path) -> None:
     """An unknown competition or event, an unreadable file, a moment that is none: status 1; --at with two files: 2."""
     (file := tmp_path / "titanic-publicleaderboard-2026-05-05T15_36_33.csv").write_bytes(csv_of(teams(1)))

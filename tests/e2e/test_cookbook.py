@@ -19,7 +19,7 @@ from tests.support.asking import move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
 from tests.support.faults import Simulator, Zipped
 from tests.support.kaggle import make_kaggle
-from tests.support.pages import check, files
+from tests.support.pages import check, check_console, files
 from tests.support.past import time_passes
 
 BOARDS = ("titanic", "spaceship-titanic", "digit-recognizer")
@@ -99,3 +99,9 @@ def test_the_standing_is_what_its_rules_give(url: str, worker: MakeWorker, tmp_p
         (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
     with Simulator(speed=0, boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
         check("standings.md", url, tmp_path)
+
+
+def test_an_event_runs_as_its_page_says(url: str, worker: MakeWorker, tmp_path: Path) -> None:
+    """docs/running-an-event.md, command by command, from the first link to the ceremony."""
+    with worker():
+        check_console("running-an-event.md", url, tmp_path)

@@ -145,6 +145,16 @@ def _rows(file: Path, limit: int) -> Iterator[bytes]:
         yield from board.cleaned(chunks)
 
 
+def in_folder(path: Path) -> list[Path]:
+    """The board files in a folder, by name; a file itself. Raises NeedsPerson where a folder has none."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith((".zip", ".csv", ".csv.gz")))
+    if not files:
+        raise NeedsPerson(f"no ZIP, CSV or CSV.gz in {path}")
+    return files
+
+
 def moment_of(text: str) -> datetime:
     """Read a time in ISO 8601, in UTC unless it has a zone. Raises NeedsPerson if it is not a time."""
     try:

@@ -39,7 +39,7 @@ _LONGEST_WAIT_FOR_BUDGET = timedelta(minutes=1)  # by search
 def backfill(
     slug: Slug,
     files: Annotated[
-        list[Path] | None, typer.Argument(exists=True, dir_okay=False, help="Boards: Kaggle's ZIPs, CSV or CSV.gz.")
+        list[Path] | None, typer.Argument(exists=True, help="Boards: Kaggle's ZIPs, CSV or CSV.gz, or folders of them.")
     ] = None,
     at: Annotated[
         str | None, typer.Option(help="Time of the board, if not in the file name (UTC without a zone).")
@@ -69,6 +69,7 @@ def backfill(
         return
     if not files:
         raise typer.BadParameter("missing", param_hint="FILES")
+    files = [file for path in files for file in board_files.in_folder(path)]
     if at is not None and len(files) != 1:
         raise typer.BadParameter("only for a single file", param_hint="--at")
 
