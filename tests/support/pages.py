@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tests.support.psql import printed
 
+BASH = shutil.which("bash") or "/bin/sh"
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 REWRITE = "REWRITE_DOCS"
 
@@ -89,7 +91,7 @@ def check_console(page: str, url: str, folder: Path) -> None:
         told = ""
         for command in re.findall(r"^\$ (.*)$", part["session"], re.MULTILINE):
             done = subprocess.run(
-                ["bash", "-c", command], capture_output=True, text=True, check=False, env=shell, cwd=folder, timeout=60
+                [BASH, "-c", command], capture_output=True, text=True, check=False, env=shell, cwd=folder, timeout=60
             )
             assert done.returncode == 0, (command, done.stdout, done.stderr)
             printed = done.stdout
