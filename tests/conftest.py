@@ -107,7 +107,7 @@ def connect(url: str) -> Iterator[Connect]:
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     """Kaggle's side of the socket; its boards stand still until they are advanced."""
-    with Simulator(speed=0) as running_simulator:
+    with Simulator() as running_simulator:
         yield running_simulator
 
 

@@ -41,7 +41,7 @@ class Folder(SimulatedBoards):
 
 def main() -> None:
     """Serve until killed."""
-    with Simulator(speed=0) as simulator:
+    with Simulator() as simulator:
         simulator.boards = Folder(Path(sys.argv[1]))
         print(f"serving {simulator.url}", flush=True)
         threading.Event().wait()

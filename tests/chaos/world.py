@@ -58,7 +58,7 @@ class World:
         self._home = self._folder / "postgres"
         self._temporary = self._folder / "tmp"
         self._temporary.mkdir()
-        self.simulator = Simulator(speed=0)
+        self.simulator = Simulator()
         self.workers: list[Worker] = []
         self._started: list[Worker] = []
         self._connection: psycopg.Connection[Any] | None = None

@@ -30,7 +30,7 @@ def stage(template: str, server_url: str) -> Iterator[Stage]:
     """A database, a simulated Kaggle and a worker between them."""
     with (
         copy_of(template, server_url) as url,
-        Simulator(speed=0) as simulator,
+        Simulator() as simulator,
         socket.socket() as closed,  # bound, and listening to nobody
         Connection.connect(url, autocommit=True) as db,
     ):

@@ -97,7 +97,7 @@ def test_the_standing_is_what_its_rules_give(url: str, worker: MakeWorker, tmp_p
     boards.mkdir()
     for name, content in files("standings.md").items():
         (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
-    with Simulator(speed=0, boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
+    with Simulator(boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
         check("standings.md", url, tmp_path)
 
 

@@ -333,7 +333,7 @@ def test_an_unknown_slug_is_mended_in_its_row(stage: Stage) -> None:
 def test_a_redirect_to_storage_is_followed_without_the_credential(stage: Stage) -> None:
     """As Kaggle does it for downloads: the board comes from another host, which never learns the token."""
     slug = stage.competition()
-    with Simulator(speed=0) as storage, stage.fault(slug, lambda: Redirect(storage.signed_url(slug))):
+    with Simulator() as storage, stage.fault(slug, lambda: Redirect(storage.signed_url(slug))):
         assert stage.synced(slug).outcome == "unchanged"
         (request,) = storage.requests
     assert request.method == "GET"

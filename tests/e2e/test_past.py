@@ -30,7 +30,7 @@ def serve(worker: MakeWorker) -> Callable[..., Any]:
 
     @contextmanager
     def make(folder: Path, *, replay: bool) -> Iterator[None]:
-        with Simulator(boards_dir=folder, replay=replay, speed=0) as kaggle_side:
+        with Simulator(boards_dir=folder, replay=replay) as kaggle_side:
             kaggle = make_kaggle(kaggle_side.url)
             with worker(kaggle=kaggle):
                 yield

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from email.utils import formatdate
 from functools import partial
 from http.client import responses
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from pgleaderboard.simulator import server
-from pgleaderboard.simulator.boards import zip_board
+from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, zip_board
 from tests.support.folder import FolderBoards
 
 _F = TypeVar("_F", bound="Fault")
@@ -69,7 +70,7 @@ class Simulator(server.Simulator):
     """A simulator with a queue of faults: a request plays the first fault that matches it.
 
     auth_required: the only value of Authorization that is accepted, None = any. boards_dir, replay: as for
-    `FolderBoards`. requests: a log of all requests.
+    `FolderBoards`. requests: a log of all requests. Its boards stand still until they are advanced.
     """
 
     def __init__(
@@ -79,13 +80,13 @@ class Simulator(server.Simulator):
         replay: bool = False,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        self._advanced = 0
+        super().__init__(**{"clock": self._still} | options)
         if boards_dir is not None:
             self.boards = FolderBoards(boards_dir, replay=replay)
         self.auth_required = auth_required
         self.faults = Faults()
         self.requests: list[Request] = []
-        self._advanced = 0
         self._connections: WeakKeyDictionary[socket.socket, threading.Thread] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -109,10 +110,9 @@ class Simulator(server.Simulator):
         for thread in connections.values():
             thread.join(max(0.0, until - time.monotonic()))
 
-    @property
-    def step(self) -> int:
-        """As above, and the steps of `advance`."""
-        return super().step + self._advanced
+    def _still(self) -> datetime:
+        """A clock that stands but for `advance`."""
+        return EPOCH + timedelta(seconds=self._advanced * STEP_SECONDS)
 
     def advance(self, steps: int = 1) -> None:
         """Move all boards."""

@@ -19,11 +19,11 @@ SERVICE = "/v1/competitions.CompetitionApiService/"
 
 SMALL_BOARD = (
     HEADER,
-    '1,8680210366022,"Shallow Hedgehogs","2026-01-01 00:00:40",4.378,15,"del=422ba3554a9a823d,metivoti806"',
-    '0,8680218309663,"Sample Submission Benchmark","2025-11-01 23:59:59",5.045,1,',
-    '0,8680214196963,benchmark.csv,"2025-11-01 23:59:59",6.025,1,SimulatedHost',
-    '2,8680212140613,ConvexKernels71,"2026-01-01 00:00:56",6.746,9,dimilibo',
-    '0,8680216253313,"Host Baseline","2025-11-01 23:59:59",10.150,1,',
+    '0,8680210647781,benchmark.csv,"2025-11-02 00:00:00",4.260,1,SimulatedHost',
+    '1,8680212422372,radirani875,"2026-01-01 00:00:42",4.337,1498,radirani875',
+    '0,8680216535072,"Sample Submission Benchmark","2025-11-02 00:00:00",4.337,1,',
+    '0,8680218591422,"Host Baseline","2025-11-02 00:00:00",4.503,1,',
+    '2,8680214478722,Suridedi,"2026-01-01 00:00:30",239426808406486000.000,1498,Suridedi',
     "",
 )
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pgleaderboard.database.connect import parts_of
@@ -126,11 +126,6 @@ def reachable_url(settings: Settings) -> str | None:
     return server.url(SIMULATED_DATABASE if is_simulated(settings, False) else EMBEDDED_DATABASE) if server else None
 
 
-def today() -> datetime:
-    """The beginning of the simulator's calendar, so that its submissions look current."""
-    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-
-
 def client(settings: Settings, url: str, credential: Credential | None, metrics: Metrics | None = None) -> Kaggle:
     """A client of Kaggle at a URL."""
     from pgleaderboard.kaggle.client import Kaggle
@@ -155,7 +150,7 @@ def kaggle(settings: Settings, *, simulated: bool, metrics: Metrics | None = Non
         if simulated:
             from pgleaderboard.simulator.server import Simulator
 
-            url = stack.enter_context(Simulator(epoch=today())).url
+            url = stack.enter_context(Simulator()).url
             which = "" if credential else "no Kaggle credential found: using "
             which += f"the built-in SIMULATOR at {url} (boards are invented)"
             credential = Credential("the simulator", token="simulated")  # noqa: S106 - opens nothing

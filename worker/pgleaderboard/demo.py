@@ -7,6 +7,7 @@ import tempfile
 import textwrap
 import zipfile
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -62,9 +63,10 @@ def run_demo(settings: Settings, out: Console) -> bool:
     """Run the story and print the boards. Returns whether every board equals the simulator's file."""
     with tempfile.TemporaryDirectory(prefix="pgleaderboard-demo-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
+        now = datetime.now(UTC).replace(tzinfo=None)  # the boards stand still
         with (
             embedded.running(Path(home), bin_dir=settings.postgres_bin, extra_options={"fsync": "off"}) as server,
-            Simulator(epoch=app.today(), speed=0) as simulator,
+            Simulator(clock=lambda: now) as simulator,
         ):
             migrate.migrate(server.url())
             out.print(f"embedded PostgreSQL {server.version}; the simulator stands for Kaggle: boards are invented\n")

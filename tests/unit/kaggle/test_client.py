@@ -41,7 +41,7 @@ def test_a_redirect_to_another_host_never_carries_the_credential(
     simulator: Simulator, credential: Credential, header: str, status: int
 ) -> None:
     """Kaggle redirects downloads to storage elsewhere: the board comes, the credential stays."""
-    with Simulator(speed=0) as storage:
+    with Simulator() as storage:
         target = storage.signed_url("titanic") if status < 307 else storage.url + METHOD  # 307 and 308 keep the POST
         simulator.faults.put("titanic", Redirect(target, status))
         kaggle = make_kaggle(simulator.url, credential=credential)

@@ -14,7 +14,7 @@ from tests.support.faults import Simulator
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     """A frozen simulator."""
-    with Simulator(speed=0) as running:
+    with Simulator() as running:
         yield running
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import cProfile
 import csv
 import io
+import json
 import re
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
-from datetime import datetime
-from types import SimpleNamespace
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from pgleaderboard.simulator.boards import SimulatedBoards
+from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
 from tests.support.faults import Simulator
 from tests.support.simulators import SMALL_BOARD, ask, rows, unzip
 
@@ -144,7 +147,7 @@ class TestMovement:
 
     def test_the_same_step_is_the_same_bytes(self) -> None:
         """A slug and a step decide every byte, whichever server is asked, in whichever order."""
-        with Simulator(speed=0) as one, Simulator(speed=0) as other:
+        with Simulator() as one, Simulator() as other:
             start = ask(one).content
             assert ask(one).content == start == ask(other).content
             for _ in range(7):
@@ -170,20 +173,46 @@ class TestMovement:
         assert name.startswith("TITANIC-publicleaderboard-")
         assert content == unzip(ask(simulator).content)[1]
 
-    def test_time_moves_the_boards(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Every `speed` seconds of the clock is a step."""
-        now = 1000.0
-        monkeypatch.setattr("pgleaderboard.simulator.server.time", SimpleNamespace(monotonic=lambda: now))
-        with Simulator(speed=20) as simulator:
+    def test_time_moves_the_boards(self) -> None:
+        """Every 20 seconds of the clock are a step, since an epoch that is the same for all."""
+        now = EPOCH + timedelta(seconds=19)
+        with Simulator(clock=lambda: now) as simulator:
             first = ask(simulator).content
-            now += 19
-            assert (simulator.step, ask(simulator).content) == (0, first)
-            now += 1
+            assert (simulator.step, first) == (0, SimulatedBoards().download("titanic", 0))
+            now += timedelta(seconds=1)
             second = ask(simulator).content
-            now += 200
+            now += timedelta(seconds=200)
             assert simulator.step == 11
         assert unzip(first)[0] < unzip(second)[0]
         assert second == SimulatedBoards().download("titanic", 1)
+
+    def test_two_processes_and_a_restart_tell_one_story(self) -> None:
+        """What one shows step by step, another shows that is asked for the last moment only; after a year, too."""
+        code = (
+            "import sys, zlib; from pgleaderboard.simulator.boards import SimulatedBoards as Boards; boards = Boards()\n"
+            "print([zlib.crc32(boards.download('titanic', int(step))) for step in sys.argv[1:]])"
+        )
+
+        def told(*steps: int) -> list[int]:
+            done = subprocess.run(
+                [sys.executable, "-c", code, *map(str, steps)], capture_output=True, text=True, check=True
+            )
+            return list(json.loads(done.stdout))
+
+        year = 365 * 86400 // STEP_SECONDS
+        whole = told(*range(40), year, year + 1)
+        assert [*told(20, 39, year), *told(year + 1)] == [whole[20], whole[39], whole[40], whole[41]]
+
+    def test_nothing_jumps(self) -> None:
+        """From step to step, over days, only a few teams come and go, and the number of teams stays."""
+        boards = SimulatedBoards()
+        for start in (0, 4315, 1_400_000):
+            ids = [
+                {row["TeamId"] for row in rows(boards.download("titanic", start + step)) if row["Rank"] != "0"}
+                for step in range(0, 30, 3)
+            ]
+            assert {len(each) for each in ids} == {1744}
+            assert max(len(b - a) for a, b in pairwise(ids)) < 40
 
     def test_every_step_changes_something(self) -> None:
         """Also the smallest board moves with each step."""
@@ -201,11 +230,13 @@ class TestMovement:
             after.keys() - before.keys(),
             before.keys() & after.keys(),
         )
-        users_after = {user for row in after.values() for user in row["TeamMemberUserNames"].split(",")}
+        users = {user: id for id, row in after.items() for user in row["TeamMemberUserNames"].split(",")}
 
         assert new
         assert gone
-        assert {user for id in gone for user in before[id]["TeamMemberUserNames"].split(",")} <= users_after
+        assert any(
+            {users.get(user) for user in before[id]["TeamMemberUserNames"].split(",")} & stayed for id in gone
+        )  # who was in it is in another team
         assert any(float(after[id]["Score"]) > float(before[id]["Score"]) for id in stayed)
         assert not any(float(after[id]["Score"]) < float(before[id]["Score"]) for id in stayed)
         assert any(after[id]["TeamName"] != before[id]["TeamName"] for id in stayed)
@@ -223,10 +254,10 @@ class TestMovement:
 
         assert min(changes) < 0 < max(changes)
 
-    def test_the_calendar_can_start_elsewhere(self) -> None:
-        """`epoch` is what step 0 shows, so that dates can be today's."""
-        with Simulator(speed=0, epoch=datetime(2030, 5, 1, 12)) as simulator:
+    def test_dates_are_those_of_the_clock(self) -> None:
+        """So that submissions look current."""
+        with Simulator(clock=lambda: datetime(2030, 5, 1, 12)) as simulator:
             answer = ask(simulator).content
 
         assert unzip(answer)[0] == "titanic-publicleaderboard-2030-05-01T12:00:00.csv"
-        assert max(row["LastSubmissionDate"] for row in rows(answer)) < "2030-05-01 12:00:00"
+        assert "2030-05-01 11:50" < max(row["LastSubmissionDate"] for row in rows(answer)) < "2030-05-01 12:00:00"

@@ -73,7 +73,7 @@ class TestFaults:
 
     def test_a_redirect_to_signed_storage(self, simulator: Simulator) -> None:
         """The signed URL needs no credential, and its log shows which came along."""
-        with Simulator(speed=0, auth_required="Bearer never") as storage:
+        with Simulator(auth_required="Bearer never") as storage:
             simulator.faults.put("titanic", Redirect(storage.signed_url("titanic") + "?signature=x"))
             answer = ask(simulator, headers={"Authorization": "Bearer secret"})
 

@@ -144,7 +144,7 @@ class TestLife:
     @pytest.mark.parametrize("fault", [Silent(), Drip(3600), Drip(3600, headers=True)])
     def test_stop_ends_what_hangs(self, fault: Fault, background: Callable[..., Future[Any]]) -> None:
         """Stopping does not wait for a client that waits for an answer, or for others' idle connections."""
-        simulator = Simulator(speed=0)
+        simulator = Simulator()
         simulator.start()
         with requests.Session() as idle:
             idle.post(simulator.url + SERVICE + "GetCompetition", json={"competitionName": "titanic"})
@@ -157,7 +157,7 @@ class TestLife:
 
     def test_a_held_answer_is_never_given_after_stop(self, background: Callable[..., Future[Any]]) -> None:
         """Stopping does not open a gate."""
-        with Simulator(speed=0) as simulator:
+        with Simulator() as simulator:
             gate = simulator.faults.hold()
             asked = background(ask, simulator)
             assert gate.arrived.wait(5)
@@ -166,7 +166,7 @@ class TestLife:
 
     def test_down_and_up_again(self) -> None:
         """Stopped, it refuses connections; started again, it goes on where it was, at the same address."""
-        simulator = Simulator(speed=0)
+        simulator = Simulator()
         with simulator:
             simulator.advance()
             before, url = ask(simulator).content, simulator.url

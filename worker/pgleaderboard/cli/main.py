@@ -233,10 +233,9 @@ def simulate(
 
     Example: pgleaderboard simulate & PGLEADERBOARD_KAGGLE_URL=http://127.0.0.1:7777 pgleaderboard work
     """
-    from pgleaderboard import app
     from pgleaderboard.simulator.server import Simulator
 
-    simulator = Simulator(host=host, port=port, epoch=app.today())
+    simulator = Simulator(host=host, port=port)
     signals = (signal.SIGINT, signal.SIGTERM)
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in the simulator's threads, too
     try:

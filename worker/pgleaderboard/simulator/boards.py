@@ -1,7 +1,10 @@
 """Invented boards: the same bytes for the same slug and step, in the form of today's downloads.
 
-A board starts from a seed derived from its slug and moves step by step: submissions, new teams, renames, merges.
-Each step has a seed of its own, so a board does not depend on which steps were requested before.
+The slug and the step, 20 seconds each since a fixed epoch, decide all of it. A board at a step is computed from them
+alone, so any number of processes, restarts and days tell one story. Two neighbouring places form a pair, which lives
+through one generation of teams after another; each team submits in turn, improves ever more rarely, and may take
+another name. In some generations the second team of a pair merges into the first, and another one comes in its
+place.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import re
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
+from itertools import count
+from math import gcd, log
 from random import Random
 from typing import Final
 from uuid import UUID
@@ -28,11 +32,13 @@ EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times on a board
 STEP_SECONDS: Final = 20  # of the board's own calendar
 
 _BENCHMARKS: Final = ("Sample Submission Benchmark", "Host Baseline", "benchmark.csv")
-_MEMBERS_AT_MOST: Final = 5
-_SECONDS_BEFORE: Final = 60 * 24 * 3600  # the oldest submission is two months older than step 0
 _ID_SPACE: Final = 9_999_991  # a prime: a walk in steps of any size visits every number once
-_HALF_INTEREST: Final = 500  # steps
 _TIE_BITS: Final = 32
+_MASK: Final = 2**64 - 1
+_SUBMIT: Final = 600  # of so many teams one submits at each step, and one more
+_TWO_DAYS: Final = 2 * 86400 // STEP_SECONDS  # steps
+_RECORDS: Final = 1.25  # each improvement takes so many times the submissions of the one before
+_GAP: Final = 0.7  # of the way to its best score that a team has left after an improvement
 _BOARDS_KEPT: Final = 512
 _ZIPS_KEPT: Final = 8
 _EXACT: Final = re.compile(r"simulated-(\d{1,6}|1000000)-teams")
@@ -78,7 +84,6 @@ class Profile:
     seed: int
     teams: int
     metric: Metric
-    exact: bool  # the number of teams never changes
 
     @classmethod
     def of(cls, slug: str) -> Profile:
@@ -90,103 +95,162 @@ class Profile:
         teams, metric = _KNOWN.get(slug, (50 + int(1950 * share**2.5), _METRICS[seed % len(_METRICS)]))
         if exact := _EXACT.fullmatch(slug):
             teams = int(exact[1])
-        return cls(slug, seed, teams, metric, bool(exact))
+        return cls(slug, seed, teams, metric)
 
 
 @dataclass(slots=True)
 class _Team:
+    """What does not change in the life of a team. born: its first step. turn: it submits at steps of this remainder."""
+
     id: int
-    name: str
     members: tuple[str, ...]
-    key: int  # sorts best first: the score, and random bits that decide a tie
-    count: int
-    submitted: int  # seconds after the epoch
-    ranked: bool = True
+    seed: int
+    born: int
+    turn: int
+    first: int  # score, in units of the last decimal
+    best: int  # that it ever reaches
+    tie: int  # decides among equal scores
+    renames: int  # steps between two names, 0 = none
+    name: str
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A generation of a pair, of two teams or, at the odd end, one. From the step `changes_at` on they are `then`."""
+
+    ends: int
+    teams: tuple[_Team, ...]
+    changes_at: int
+    then: tuple[_Team, ...]
 
 
 class Board:
-    """A board at one step; `advance` moves it to the next."""
+    """The board of a slug at any step."""
 
     def __init__(self, profile: Profile) -> None:
-        self.step = 0
         self._profile = profile
         self._unit: int = 10**profile.metric.decimals
+        self._pairs: dict[int, _Pair] = {}
+        self._count = (profile.teams + 1) // 2
         self._users = Users(profile.seed, profile.teams)
-        self._ids = _team_ids(profile.seed)
-        rng = self._rng(0)
+        self._team_id = _team_ids(profile.seed)
+        self._a_step = 1 + profile.teams // _SUBMIT
+        self._turns = max(1, -(-profile.teams // self._a_step))
+        teams = max(1, profile.teams)
+        self._stride = next(n for n in count(1 + teams * 5 // 8) if gcd(n, teams) == 1)
+        rng = Random(profile.slug)  # noqa: S311 - a game, not a secret
         self._baseline = self._typical(rng)
-        self._teams = [self._team(rng, -1 - int(rng.random() * _SECONDS_BEFORE)) for _ in range(profile.teams)]
-        self._benchmarks = self._hosts(rng) if self._teams else []
-        self._oddities(rng)
-        if not profile.metric.higher_is_better and len(self._teams) > 1:
-            # A team that forgot to undo the logarithm.
-            last = self._teams[int(rng.random() * len(self._teams))]
-            last.key = self._key(rng, 239_426_808_406_486_000 * self._unit)
+        self._odd = self._oddities(rng)
+        self._absurd = rng.randrange(profile.teams) if profile.teams > 1 and not profile.metric.higher_is_better else -1
+        self._hosts = self._benchmarks(rng) if profile.teams else []
 
-    def advance(self) -> None:
-        """Apply one step of submissions, new teams, renames and merges."""
-        self.step += 1
-        if not self._teams:
-            return
-        rng = self._rng(self.step)
-        scale = 1 + len(self._teams) // 1000
-        for _ in range(1 + len(self._teams) // 150):
-            self._submit(rng, self._any(rng))
-        for _ in range(int(rng.random() * 3 * scale)):
-            self._any(rng).name = team_name(rng, self._any(rng).members[0])
-        # Interest fades: a server may run for months, and the users are limited.
-        scale_now = scale / (1 + self.step / _HALF_INTEREST)
-        if self._profile.exact:
-            # A new team joins only where one has vanished.
-            for _ in range(_about(rng, scale_now)):
-                if self._users.left and self._merge(rng):
-                    self._join(rng)
-        else:
-            for _ in range(_about(rng, 1.5 * scale_now)):
-                if self._users.left and len(self._teams) < self._profile.teams * 3 // 2:
-                    self._join(rng)
-            for _ in range(_about(rng, 0.7 * scale_now)):
-                if len(self._teams) > self._profile.teams:
-                    self._merge(rng)
-        if rng.random() < 0.1:
-            self._change_sides(rng)
-        if rng.random() < 0.05:
-            team = self._any(rng)
-            team.count = max(1, team.count - 1)  # a submission was struck off
-
-    def csv(self, epoch: datetime) -> bytes:
-        """The CSV of the download, best first."""
+    def csv(self, step: int, epoch: datetime) -> bytes:
+        """The CSV of the download at a step, best first."""
+        rows = [self._row(team, step) for pair in range(self._count) for team in self._teams(pair, step)] + self._hosts
         lines = [HEADER]
         rank, decimals = 0, self._profile.metric.decimals
-        for team in sorted(self._teams + self._benchmarks, key=attrgetter("key")):
-            rank += team.ranked
-            whole, part = divmod(self._score(team), self._unit)
+        for key, team_id, name, members, submitted, times, ranked in sorted(rows):
+            rank += ranked
+            whole, part = divmod(abs(key >> _TIE_BITS), self._unit)
             lines.append(
-                f"{rank * team.ranked},{team.id},{_quoted(team.name)},"
-                f'"{epoch + timedelta(seconds=team.submitted)}",{whole}.{part:0{decimals}d},{team.count},'
-                f"{_quoted(','.join(team.members))}"
+                f"{rank * ranked},{team_id},{_quoted(name)},"
+                f'"{epoch + timedelta(seconds=submitted)}",{whole}.{part:0{decimals}d},{times},{_quoted(members)}'
             )
         lines.append("")
         return "\n".join(lines).encode("utf-8-sig")
 
-    def _rng(self, step: int) -> Random:
-        return Random(f"{self._profile.slug}:{step}")  # noqa: S311 - a game, not a secret
+    def _row(self, team: _Team, step: int) -> tuple[int, int, str, str, int, int, bool]:
+        last = max(team.born, step - (step - team.turn) % self._turns)
+        submissions = 1 + (step - team.turn) // self._turns - (team.born - team.turn) // self._turns
+        name = team.name
+        if team.renames and (changed := (step - team.born) // team.renames):
+            name = team_name(Random(team.seed + changed), team.members[0])  # noqa: S311
+        submitted = last * STEP_SECONDS - 1 - (team.seed + last) % STEP_SECONDS
+        score = self._score(team, submissions)
+        signed = -score if self._profile.metric.higher_is_better else score
+        return (signed << _TIE_BITS) + team.tie, team.id, name, ",".join(team.members), submitted, submissions, True
 
-    def _any(self, rng: Random) -> _Team:
-        return self._teams[int(rng.random() * len(self._teams))]
-
-    # Scores are integers, in units of the last decimal, so that none is rounded twice.
-
-    def _typical(self, rng: Random) -> int:
+    def _score(self, team: _Team, submissions: int) -> int:
+        """A team's score after so many submissions, in units of the last decimal."""
         metric = self._profile.metric
-        if metric.higher_is_better:
-            value = metric.typical + metric.spread * rng.gauss(0, 1)
-        else:
-            value = metric.typical + metric.spread * rng.expovariate(1)
-        value = max(0.0, value if metric.limit is None else min(metric.limit, value))
-        if metric.grid:
-            value = round(value * metric.grid) / metric.grid
-        return round(value * self._unit)
+        if team.best == team.first or submissions < 2:
+            return team.first
+        if metric.both_ways:
+            drift = Random(team.seed * 31 + submissions).gauss(0, metric.spread / 10)  # noqa: S311
+            return max(0, (3 * team.best + team.first) // 4 + round(drift * self._unit))
+        left = _GAP ** int(log(submissions) / log(_RECORDS))
+        return self._on_grid(team.best + (team.first - team.best) * left)
+
+    # Generations
+
+    def _teams(self, number: int, step: int) -> tuple[_Team, ...]:
+        pair = self._pairs.get(number)
+        if pair is None or not pair.ends - self._length(number) <= step < pair.ends:
+            pair = self._pairs[number] = self._generation(number, step)
+        return pair.teams if step < pair.changes_at else pair.then
+
+    def _length(self, number: int) -> int:
+        """Steps in a generation: some are short, so that there are always newcomers."""
+        random = _mixed(self._profile.seed, number)
+        if self._profile.teams >= 20 and number % 7 == 3:
+            return 60 + random % 600
+        return max(self._turns * (20 + random % 130), _TWO_DAYS + random % _TWO_DAYS)
+
+    def _generation(self, number: int, step: int) -> _Pair:
+        length = self._length(number)
+        phase = _mixed(number, self._profile.seed) % length
+        nth = (step + phase) // length
+        born = nth * length - phase
+        rng = Random(f"{self._profile.slug}:{number}:{nth}")  # noqa: S311
+        teams = [self._team(rng, 2 * number, nth, born)]
+        if 2 * number + 1 < self._profile.teams:
+            teams.append(self._team(rng, 2 * number + 1, nth, born))
+        changes_at, then = born + length, list(teams)
+        dice = rng.random()
+        if len(teams) == 2 and dice < 0.5:
+            changes_at = born + int(length * (0.3 + 0.6 * rng.random()))
+            first, second = teams
+            if dice < 0.4:  # they merge, and a newcomer has the second place
+                members, best = _in_order([*first.members, *second.members]), first.best
+                then = [
+                    replace(first, members=members, best=best),
+                    self._team(rng, 2 * number + 1, nth, changes_at, new=True),
+                ]
+            elif len(first.members) > 1:  # somebody changes sides
+                then = [
+                    replace(first, members=first.members[:-1]),
+                    replace(second, members=_in_order([*second.members, first.members[-1]])),
+                ]
+        return _Pair(born + length, tuple(teams), changes_at, tuple(then))
+
+    def _team(self, rng: Random, place: int, nth: int, born: int, *, new: bool = False) -> _Team:
+        number, second = divmod(place, 2)
+        members = [self._users.name(3 * number + second + new)]
+        if not second and number % 5 == 0:
+            members += [self._users.name(3 * (self._count + number // 5) + n) for n in range(rng.randrange(4))]
+        first, best = self._draw(rng), self._draw(rng)
+        stays = 0.6 if first == self._baseline else 0.3
+        if (best < first) == self._profile.metric.higher_is_better or rng.random() < stays:
+            best = first
+        renames = 1000 + rng.randrange(8000) if rng.random() < 0.4 else 0
+        name = team_name(rng, members[0])
+        if place in self._odd and not new:
+            name, gone = self._odd[place]
+            renames, members = 0, [gone, *members[1:]] if gone else members
+        if place == self._absurd:
+            first = best = 239_426_808_406_486_000 * self._unit  # it forgot to undo the logarithm
+        return _Team(
+            self._team_id(place + 2 * self._count * (2 * nth + new)),
+            _in_order(members),
+            rng.getrandbits(32),
+            born,
+            place * self._stride % max(1, self._profile.teams) // self._a_step,
+            first,
+            best,
+            rng.getrandbits(_TIE_BITS),
+            renames,
+            name,
+        )
 
     def _draw(self, rng: Random) -> int:
         dice = rng.random()
@@ -196,83 +260,39 @@ class Board:
             return 0
         return self._typical(rng)
 
-    def _key(self, rng: Random, score: int) -> int:
-        # On real boards, neither score nor date explains the order within a tie. Here it is random.
-        signed = -score if self._profile.metric.higher_is_better else score
-        return (signed << _TIE_BITS) + rng.getrandbits(_TIE_BITS)
-
-    def _score(self, team: _Team) -> int:
-        return abs(team.key >> _TIE_BITS)
-
-    # Changes of teams
-
-    def _team(self, rng: Random, submitted: int) -> _Team:
-        members = [self._users.new()]
-        dice = rng.random()
-        while dice < 0.12 and len(members) < _MEMBERS_AT_MOST and self._users.left:
-            members.append(self._users.new())
-            dice *= 2.2
-        name = team_name(rng, members[0])
-        count = 1 + int(rng.expovariate(0.15))
-        return _Team(next(self._ids), name, _in_order(members), self._key(rng, self._draw(rng)), count, submitted)
-
-    def _hosts(self, rng: Random) -> list[_Team]:
-        hosts: list[_Team] = []
-        for name in _BENCHMARKS[: 1 + self._profile.seed % 3]:
-            score = self._baseline if not hosts else self._typical(rng)
-            hosts.append(_Team(next(self._ids), name, (), self._key(rng, score), 1, -_SECONDS_BEFORE - 1, ranked=False))
-        if self._profile.seed // 3 % 2:
-            hosts[-1].members = ("SimulatedHost",)
-        return hosts
-
-    def _oddities(self, rng: Random) -> None:
-        # A small board has no room for all of them.
-        odd = rng.sample(range(len(self._teams)), min(len(self._teams) // 2, len(ODD_TEAM_NAMES) + 5))
-        names = rng.sample(ODD_TEAM_NAMES, len(ODD_TEAM_NAMES))
-        gone = f"[Deleted] {UUID(int=rng.getrandbits(128), version=4)}"
-        for place, name in zip(odd, (gone, "[Deleted]", gone, "[Deleted]", None, *names), strict=False):
-            team = self._teams[place]
-            if name is None:  # one of several accounts is deleted; the team keeps its name
-                team.members = _in_order([deleted_user(rng), *team.members[:2]])
-                continue
-            team.name = name
-            if name.startswith("[Deleted]"):
-                team.members = (deleted_user(rng),)
-
-    def _submit(self, rng: Random, team: _Team) -> None:
-        team.count += 1
-        team.submitted = self._moment(rng)
-        before, score = self._score(team), self._draw(rng)
+    def _typical(self, rng: Random) -> int:
         metric = self._profile.metric
-        if metric.both_ways:
-            team.key = self._key(rng, (3 * before + score) // 4)
-        elif score > before if metric.higher_is_better else score < before:
-            team.key = self._key(rng, score)
+        if metric.higher_is_better:
+            value = metric.typical + metric.spread * rng.gauss(0, 1)
+        else:
+            value = metric.typical + metric.spread * rng.expovariate(1)
+        return self._on_grid(max(0.0, value if metric.limit is None else min(metric.limit, value)) * self._unit)
 
-    def _join(self, rng: Random) -> None:
-        self._teams.append(self._team(rng, self._moment(rng)))
+    def _on_grid(self, value: float) -> int:
+        grid = self._profile.metric.grid
+        return round(round(value * grid / self._unit) * self._unit / grid) if grid else round(value)
 
-    def _merge(self, rng: Random) -> bool:
-        stays, goes = self._any(rng), int(rng.random() * len(self._teams))
-        vanishes = self._teams[goes]
-        if stays is vanishes or len(stays.members) + len(vanishes.members) > _MEMBERS_AT_MOST:
-            return False
-        stays.members = _in_order([*stays.members, *vanishes.members])
-        stays.key = min(stays.key, vanishes.key)
-        stays.count += vanishes.count
-        stays.submitted = max(stays.submitted, vanishes.submitted)
-        self._teams[goes] = self._teams[-1]
-        self._teams.pop()
-        return True
+    def _benchmarks(self, rng: Random) -> list[tuple[int, int, str, str, int, int, bool]]:
+        sign = -1 if self._profile.metric.higher_is_better else 1
+        rows = []
+        for nth, name in enumerate(_BENCHMARKS[: 1 + self._profile.seed % 3]):
+            score = self._typical(rng) if nth else self._baseline
+            key = (sign * score << _TIE_BITS) + rng.getrandbits(_TIE_BITS)
+            rows.append((key, self._team_id(-1 - nth), name, "", -60 * 86400, 1, False))
+        if self._profile.seed // 3 % 2:
+            rows[-1] = (*rows[-1][:3], "SimulatedHost", *rows[-1][4:])
+        return rows
 
-    def _change_sides(self, rng: Random) -> None:
-        left, joined = self._any(rng), self._any(rng)
-        if left is not joined and len(left.members) > 1 and len(joined.members) < _MEMBERS_AT_MOST:
-            joined.members = _in_order([*joined.members, left.members[-1]])
-            left.members = left.members[:-1]
-
-    def _moment(self, rng: Random) -> int:
-        return self.step * STEP_SECONDS - 1 - int(rng.random() * STEP_SECONDS)
+    def _oddities(self, rng: Random) -> dict[int, tuple[str, str]]:
+        """Odd names by place, with the name of the account where it is deleted."""
+        # First places, which no newcomer takes; a small board has no room for all of them.
+        places = rng.sample(range(0, self._profile.teams, 2), min(self._profile.teams // 4, len(ODD_TEAM_NAMES) + 4))
+        gone = f"[Deleted] {UUID(int=rng.getrandbits(128), version=4)}"
+        names = [gone, "[Deleted]", gone, "[Deleted]", *rng.sample(ODD_TEAM_NAMES, len(ODD_TEAM_NAMES))]
+        return {
+            place: (name, deleted_user(rng) if name.startswith("[Deleted]") else "")
+            for place, name in zip(places, names, strict=False)
+        }
 
 
 class SimulatedBoards:
@@ -290,17 +310,12 @@ class SimulatedBoards:
             return self._zip(slug, step)
 
     def _make_zip(self, slug: str, step: int) -> bytes:
-        board = self._boards.pop(slug.lower(), None)
-        # A board only moves forward: for an earlier step it starts again.
-        if board is None or board.step > step:
-            board = Board(Profile.of(slug))
+        board = self._boards.pop(slug.lower(), None) or Board(Profile.of(slug))
         self._boards[slug.lower()] = board
         if len(self._boards) > _BOARDS_KEPT:
             self._boards.popitem(last=False)
-        while board.step < step:
-            board.advance()
         now = self._epoch + timedelta(seconds=step * STEP_SECONDS)
-        return zip_board(board.csv(self._epoch), f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
+        return zip_board(board.csv(step, self._epoch), f"{slug}-publicleaderboard-{now:%Y-%m-%dT%H:%M:%S}.csv")
 
 
 def zip_board(csv: bytes, name: str) -> bytes:
@@ -318,19 +333,19 @@ def _quoted(field: str) -> str:
     return field
 
 
-def _about(rng: Random, mean: float) -> int:
-    # From 0 to twice the mean; the fraction is rounded at random.
-    return int(rng.random() * 2 * mean + rng.random())
+def _mixed(first: int, second: int) -> int:
+    """A number that two numbers decide, the same on every machine (the finalizer of splitmix64)."""
+    mixed = (first + second * 0x9E3779B97F4A7C15) & _MASK
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    return mixed ^ mixed >> 27
 
 
 def _in_order(members: list[str]) -> tuple[str, ...]:
     return tuple(sorted(members, key=str.lower))
 
 
-def _team_ids(seed: int) -> Iterator[int]:
-    # Larger than 32 bits, in a range for each slug, because a TeamId belongs to one competition.
+def _team_ids(seed: int) -> Callable[[int], int]:
+    """The TeamId of each number: larger than 32 bits, in a range for each slug, since it belongs to one competition."""
     base = (1000 + seed % 899_000) * 10_000_000
-    at, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
-    while True:
-        at = (at + stride) % _ID_SPACE
-        yield base + at
+    start, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
+    return lambda number: base + (start + number * stride) % _ID_SPACE

@@ -60,19 +60,20 @@ _CROWD_SERVES: Final = 2000
 
 
 class Users:
-    """The users of one board. `new()` never returns a name twice, even if case is ignored."""
+    """The users of one board, by number. No two numbers below 5,000 have the same name, even if case is ignored.
+
+    Nor have those below six millions, on a board of more than 2,000 teams.
+    """
 
     def __init__(self, seed: int, teams: int) -> None:
-        self._size = self.left = _CROWD if teams <= _CROWD_SERVES else _WORDS
+        self._size = _CROWD if teams <= _CROWD_SERVES else _WORDS
         # The stride shares no factor with either size, so it visits every user once.
         self._stride = next(n for n in count(1_299_709 + 10_006 * (seed % 1000)) if gcd(n, _WORDS * _CROWD) == 1)
-        self._at = seed % self._size
+        self._start = seed % self._size
 
-    def new(self) -> str:
-        """The next user's name. There are `left` of them."""
-        self.left -= 1
-        self._at = (self._at + self._stride) % self._size
-        return _username(self._at)
+    def name(self, number: int) -> str:
+        """The name of a user."""
+        return _username((self._start + number * self._stride) % self._size)
 
 
 def _username(number: int) -> str:

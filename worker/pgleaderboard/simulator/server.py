@@ -7,15 +7,14 @@ import logging
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any, Final, NamedTuple
 
 from pgleaderboard.simulator import catalog
-from pgleaderboard.simulator.boards import EPOCH, SimulatedBoards
+from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +23,10 @@ SIMULATED: Final = "X-Simulated-Kaggle"  # a header of every answer, by which ou
 # `KaggleEnv.TEST` puts /api before it; any prefix will do.
 _RPC: Final = re.compile(r"(?:/.*)?/v1/competitions\.CompetitionApiService/(\w+)")
 _SLUG: Final = re.compile(r"(?!unknown-)[a-z0-9][\w-]*", re.ASCII | re.IGNORECASE)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class Answer(NamedTuple):
@@ -43,18 +46,16 @@ class Simulator:
     """The simulated Kaggle. It serves from `start()` to `stop()`, or inside a `with` block.
 
     host, port     the address to listen on; port 0 takes a free port, and keeps it when started again
-    speed          seconds until all boards move one step; 0 = they do not move
-    epoch          the boards' calendar at step 0, UTC; a step is 20 seconds there
+    clock          tells the time, in UTC without a zone: a step of all boards is 20 seconds of it
 
     It knows all slugs except those that begin with `unknown-`.
     """
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, speed: float = 20.0, epoch: datetime = EPOCH) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, clock: Callable[[], datetime] = _now) -> None:
         self.host = host
         self.port = port
-        self.boards = SimulatedBoards(epoch)
-        self._speed = speed
-        self._made_at = time.monotonic()
+        self.boards = SimulatedBoards()
+        self._clock = clock
 
     def __enter__(self) -> Simulator:
         self.start()
@@ -86,8 +87,8 @@ class Simulator:
 
     @property
     def step(self) -> int:
-        """The number of steps that the boards have moved."""
-        return int((time.monotonic() - self._made_at) / self._speed) if self._speed else 0
+        """The number of steps since the epoch."""
+        return (self._clock() - EPOCH) // timedelta(seconds=STEP_SECONDS)
 
     def download(self, slug: str) -> bytes | None:
         """The ZIP of a board now, None for an unknown slug."""
