@@ -189,7 +189,9 @@ class TestMovement:
     def test_two_processes_and_a_restart_tell_one_story(self) -> None:
         """What one shows step by step, another shows that is asked for the last moment only; after a year, too."""
         code = (
-            "import sys, zlib; from pgleaderboard.simulator.boards import SimulatedBoards as Boards; boards = Boards()\n"
+            "import sys, zlib\n"
+            "from pgleaderboard.simulator.boards import SimulatedBoards\n"
+            "boards = SimulatedBoards()\n"
             "print([zlib.crc32(boards.download('titanic', int(step))) for step in sys.argv[1:]])"
         )
 
