@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench import footprint, latency, past, readers, report, rivals, sweep, sync
+from tests.bench import footprint, latency, newcomer, past, readers, report, rivals, sweep, sync
 from tests.bench.report import Figure
 from tests.bench.world import Scale, World
 
@@ -39,6 +39,7 @@ ROWS = (
     Row(16, "the past", past.past),
     Row(17, "people and events", past.people),
     Row(19, "old snapshot", latency.behind_an_old_snapshot),
+    Row(20, "newcomer", newcomer.newcomer),
 )
 
 
