@@ -80,7 +80,7 @@ print([entry.rank for entry in top], top[1].score)
     with worker():
         run = subprocess.run([sys.executable, "-I", str(script)], capture_output=True, text=True, check=False)
     assert run.stderr == ""
-    assert run.stdout.splitlines() == ["changed", "ongoing", "[1, 2, 3] 0.92344"]
+    assert run.stdout.splitlines() == ["changed", "ongoing", "[1, 2, 3] 0.89952"]
 
 
 def test_the_sql_examples_run(db: Connection) -> None:

@@ -57,7 +57,7 @@ def past(db: Connection, worker: MakeWorker, simulator: Simulator) -> Past:
         db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)", (SLUG,))
         for step in range(STEPS):
             if step:
-                simulator.advance(random.Random(step).randrange(1, 8))
+                simulator.advance(random.Random(step).randrange(30, 120))
                 db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
             row = db.execute("SELECT observed_at, id, outcome FROM kaggle.wait_for_sync(%s)", (SLUG,)).fetchone()
             assert row is not None
