@@ -15,10 +15,10 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 from rich.console import Console
 
 from pgleaderboard.database import embedded, migrate
+from pgleaderboard.database.connect import Connection, connect
 from pgleaderboard.reading import boards
 from pgleaderboard.screens.board import BoardView
 from pgleaderboard.simulator.boards import EPOCH, STEP_SECONDS, SimulatedBoards
@@ -49,7 +49,7 @@ def _draw(url: str, folder: Path, into: Path) -> list[Path]:
         assert archive is not None
         files.append(folder / f"{step}.zip")
         files[-1].write_bytes(archive)
-    with psycopg.connect(url, autocommit=True) as connection:
+    with connect(url) as connection:
         connection.execute(
             "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES (%s, false)", (SLUG,)
         )
@@ -73,7 +73,7 @@ def _run(url: str, *arguments: str) -> None:
     )
 
 
-def _screen(connection: psycopg.Connection, at: datetime) -> str:
+def _screen(connection: Connection, at: datetime) -> str:
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     for line in BoardView(boards.board(connection, SLUG, at, None, 16)).draw(console.width, None):
         console.print(line, soft_wrap=True)
