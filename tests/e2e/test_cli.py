@@ -19,6 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
+from pgleaderboard.cli.main import main
 from pgleaderboard.database import migrate
 from tests.support.aliases import Connection
 from tests.support.faults import Simulator, Status
@@ -218,6 +219,13 @@ def test_ctrl_c_inside_psql_is_psqls(url: str, home: Path, server: str) -> None:
         shown.type("\\q\r")
         assert shown.end() == 0
         assert shown.echoes
+
+
+def test_windows_is_told_where_to_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, before anything that Windows lacks is imported."""
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match="Windows is not supported; run it in WSL"):
+        main()
 
 
 def test_up_with_a_port_listens_with_a_password(start: Start, home: Path) -> None:

@@ -651,7 +651,9 @@ def test_errors_are_one_line(run: Run, empty_database: str) -> None:
         run("board", "a", "--watch", DATABASE_URL="postgresql://127.0.0.1:1/x")
     )
     elsewhere = make_conninfo(empty_database, dbname="nothing_here")
-    assert said(run("status", DATABASE_URL=elsewhere)).endswith('FATAL: database "nothing_here" does not exist')
+    assert said(run("status", DATABASE_URL=elsewhere)).endswith(
+        'cannot connect: database "nothing_here" does not exist'
+    )
 
 
 def test_every_command_has_an_example(run: Run) -> None:

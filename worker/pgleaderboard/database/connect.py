@@ -281,7 +281,7 @@ def explained(error: BaseException) -> PgleaderboardError:
     message = re.sub(r"^connection (failed|is bad): ", "", message)
     if type(error) is psycopg.OperationalError and error.sqlstate:  # libpq's, not the answer to a statement
         kind = NeedsPerson if needs_person(error.sqlstate) else Transient
-        return kind(f"the database refuses the connection: {message}")
+        return kind(f"cannot connect: {message.rpartition('FATAL:')[2].strip()}")
     if isinstance(error, psycopg.Error) and error.sqlstate and not error.sqlstate.startswith(("08", "57P")):
         return Transient(f"the database refused: {message_of(error, with_hint=True)}")
     return Transient(f"the database is out of reach: {message}")
