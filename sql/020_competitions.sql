@@ -252,3 +252,33 @@ COMMENT ON FUNCTION kaggle_internal.complete_event() IS 'Trigger: fills defaults
 CREATE OR REPLACE TRIGGER complete_event BEFORE INSERT OR UPDATE ON kaggle.events
     FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event();
 COMMENT ON TRIGGER complete_event ON kaggle.events IS 'Fills defaults and lets the dates give the status.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.complete_event_competition() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    refusal constant text[] := CASE
+        WHEN NOT (NEW.rating_weight >= 0 AND NEW.rating_weight < 'Infinity') THEN
+            ARRAY['counted_rating_weight_is_not_negative', format('rating_weight is %s', NEW.rating_weight),
+                  'Give 0 or a positive number; null = the competition''s.']
+        WHEN NOT (NEW.points_for_perfect_score >= 0 AND NEW.points_for_perfect_score < 'Infinity') THEN
+            ARRAY['counted_points_for_perfect_score_is_not_negative',
+                  format('points_for_perfect_score is %s', NEW.points_for_perfect_score),
+                  'Give 0 or a positive number; null = the competition''s.']
+        WHEN (NEW.metric_min_value IS NULL) <> (NEW.metric_max_value IS NULL)
+             OR NOT (NEW.metric_min_value < NEW.metric_max_value
+                     AND NEW.metric_min_value > '-Infinity' AND NEW.metric_max_value < 'Infinity') THEN
+            ARRAY['counted_metric_values_come_together_and_ascend',
+                  format('metric_min_value is %s and metric_max_value %s',
+                         coalesce(NEW.metric_min_value::text, 'null'), coalesce(NEW.metric_max_value::text, 'null')),
+                  'Give both, the lower one first, or neither.'] END;
+BEGIN
+    IF refusal IS NOT NULL THEN
+        PERFORM refuse(refusal[1], refusal[2], refusal[3]);
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.complete_event_competition() IS 'Trigger: refuses bad values with a hint.';
+
+CREATE OR REPLACE TRIGGER complete_event_competition BEFORE INSERT OR UPDATE ON kaggle.event_competitions
+    FOR EACH ROW EXECUTE FUNCTION kaggle_internal.complete_event_competition();
+COMMENT ON TRIGGER complete_event_competition ON kaggle.event_competitions IS 'Refuses bad values with a hint.';

@@ -94,6 +94,23 @@ def test_what_a_reader_wants_to_know_of_a_board(run: Run, url: str, db: Connecti
         shown.until("1,757 more: pgleaderboard board a-board")
 
 
+def test_a_watched_status_that_is_cut_off_says_so(url: str, db: Connection) -> None:
+    """How many lines more there are, and what shows them."""
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, status) "
+               "SELECT format('board-%s', n), 'upcoming' FROM generate_series(10, 59) n")  # fmt: skip
+    with Terminal("status", "--watch", url=url, lines=12) as shown:
+        shown.until("more lines: pgleaderboard status")
+        assert "board-10" in shown.text
+
+
+@pytest.mark.parametrize("command", ["board", "plot", "sync", "status"])
+def test_the_slug_of_an_event_is_told_from_a_typo(run: Run, db: Connection, command: str) -> None:
+    """In the place of a competition's: what it is, and what shows it."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    more = ("-o", "x.svg") if command == "plot" else ()
+    assert said(run(command, "Night", *more)).endswith("it is an event, try `pgleaderboard standings night`")
+
+
 def test_a_competition_that_gives_no_medals(run: Run, db: Connection, syncs: Syncs) -> None:
     """Getting started, playground, community: no zone is shown, neither on the board nor for a person."""
     syncs.sync(zip_of(teams(*range(1, 21))))

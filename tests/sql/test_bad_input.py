@@ -445,3 +445,27 @@ def test_null_is_the_default_for_events(db: Connection) -> None:
         "updated_at = NULL"
     )
     assert db.execute(f"SELECT {defaults} FROM kaggle.events").fetchall() == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "rule"),
+    [
+        ({"rating_weight": -1}, "counted_rating_weight_is_not_negative"),
+        ({"rating_weight": Decimal("NaN")}, "counted_rating_weight_is_not_negative"),
+        ({"points_for_perfect_score": -1}, "counted_points_for_perfect_score_is_not_negative"),
+        ({"metric_min_value": 1}, "counted_metric_values_come_together_and_ascend"),
+        ({"metric_min_value": 1, "metric_max_value": 1}, "counted_metric_values_come_together_and_ascend"),
+    ],
+)
+def test_bad_values_of_what_counts_in_an_event(db: Connection, columns: dict[str, Any], rule: str) -> None:
+    """By name, with a hint; without triggers by the constraint."""
+    db.execute("INSERT INTO kaggle.events (id, slug, title) VALUES (1, 'night', 'Night')")
+    insert(db, kaggle_competition_id="titanic", event_id=1)
+    change = f"UPDATE kaggle.event_competitions SET {', '.join(f'{name} = %s' for name in columns)}"
+    with pytest.raises(errors.CheckViolation) as refused:
+        db.execute(change, list(columns.values()))
+    assert refused.value.diag.constraint_name == rule
+    assert refused.value.diag.message_hint
+    with without_triggers(db), pytest.raises(errors.CheckViolation) as refused:
+        db.execute(change, list(columns.values()))
+    assert refused.value.diag.constraint_name == rule

@@ -224,6 +224,7 @@ TRIGGERS = {
     "event_competitions_inserted",
     "complete_participant",
     "complete_event_participant",
+    "complete_event_competition",
 }
 
 
@@ -392,6 +393,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "import_participants",
         "complete_participant",
         "complete_event_participant",
+        "complete_event_competition",
         "ranks_a_day_ago",
         "standing",
         "results",

@@ -11,7 +11,18 @@ from rich.text import Text
 
 from pgleaderboard.reading.syncs import Overview
 from pgleaderboard.screens.files import as_json
-from pgleaderboard.screens.table import Column, counted, duration, foreign, moment, number, table, wrapped
+from pgleaderboard.screens.table import (
+    Column,
+    counted,
+    duration,
+    fitting,
+    foreign,
+    moment,
+    more,
+    number,
+    table,
+    wrapped,
+)
 
 HEARTBEAT_LIMIT = timedelta(seconds=30)  # a worker without a heartbeat for as long is gone, see kaggle.workers
 _STYLES = {"running": "cyan", "queued": "cyan", "failing": "bold red", "off": "dim", "idle": "green"}
@@ -53,7 +64,9 @@ class StatusView:
         if self.overview.runs is not None:
             row = self.overview.competitions[0]
             return [*lines, *self._competition(row, width), *_runs(self.overview.runs, width)]
-        return lines + self._competitions(width)
+        rows = self._competitions(width)
+        shown = fitting(rows, height, len(lines) - 1)
+        return [*lines, *shown, *more(rows, shown, "pgleaderboard status", "line")]
 
     def _summary(self) -> str:
         overview = self.overview

@@ -108,10 +108,11 @@ def fitting(rows: Sequence[Any], height: int | None, above: int) -> Sequence[Any
     return rows if len(rows) <= room else rows[: max(0, room - 1)]
 
 
-def more(rows: Sequence[Any], shown: Sequence[Any], command: str) -> list[Text]:
+def more(rows: Sequence[Any], shown: Sequence[Any], command: str, noun: str = "") -> list[Text]:
     """A line that says how many rows do not fit into the window, and what shows them; none where all do."""
     left = len(rows) - len(shown)
-    return [Text(f"{left:,} more: {command}", "dim")] if left else []
+    count = counted(left, f"more {noun}") if noun else f"{left:,} more"
+    return [Text(f"{count}: {command}", "dim")] if left else []
 
 
 def duration(length: timedelta) -> str:
