@@ -166,6 +166,13 @@ class TestMovement:
 
         assert csv_bytes.decode("utf-8-sig").split("\n") == list(SMALL_BOARD)
 
+    @pytest.mark.parametrize("years", [1, 25])
+    def test_no_team_id_stands_there_twice(self, years: int) -> None:
+        """However many teams have come and gone by then."""
+        download = SimulatedBoards().download("simulated-20000-teams", years * 365 * 86400 // STEP_SECONDS)
+        ids = [row["TeamId"] for row in rows(download)]
+        assert len(set(ids)) == len(ids)
+
     def test_case_does_not_change_a_board(self, simulator: Simulator) -> None:
         """A slug in capitals is the same competition; the member's name is as it was asked for."""
         name, content = unzip(ask(simulator, "TITANIC").content)

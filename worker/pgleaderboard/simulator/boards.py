@@ -32,7 +32,7 @@ EPOCH: Final = datetime(2026, 1, 1)  # UTC, as all times on a board
 STEP_SECONDS: Final = 20  # of the board's own calendar
 
 _BENCHMARKS: Final = ("Sample Submission Benchmark", "Host Baseline", "benchmark.csv")
-_ID_SPACE: Final = 9_999_991  # a prime: a walk in steps of any size visits every number once
+_ID_SPACE: Final = 999_999_999_989  # a prime: a walk in steps of any size visits every number once, in centuries
 _TIE_BITS: Final = 32
 _MASK: Final = 2**64 - 1
 _SUBMIT: Final = 600  # of so many teams one submits at each step, and one more
@@ -345,7 +345,7 @@ def _in_order(members: list[str]) -> tuple[str, ...]:
 
 
 def _team_ids(seed: int) -> Callable[[int], int]:
-    """The TeamId of each number: larger than 32 bits, in a range for each slug, since it belongs to one competition."""
-    base = (1000 + seed % 899_000) * 10_000_000
+    """The TeamId of each number: between 2**32 and 2**53, in a range of the slug's own."""
+    base = (1000 + seed % 8000) * 1_000_000_000_000
     start, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
     return lambda number: base + (start + number * stride) % _ID_SPACE
