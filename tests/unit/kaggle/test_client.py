@@ -155,6 +155,15 @@ def test_an_error_under_status_200_is_an_error(simulator: Simulator) -> None:
         answered(simulator, {"code": 404, "message": "Competition not found"})
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_download_that_is_unknown_while_kaggle_is_busy(simulator: Simulator, status: int) -> None:
+    """Whether the competition exists was not answered: it is no wrong slug."""
+    simulator.faults.put("titanic", Status(404))
+    simulator.faults.put("titanic", Status(status))
+    with pytest.raises(Transient, match=str(status)):
+        downloaded(make_kaggle(simulator.url))
+
+
 def test_a_message_of_kaggle_is_shown_on_one_short_line(simulator: Simulator) -> None:
     """However long and wild it is."""
     simulator.faults.put("titanic", Status(400, message="bad\n\x1b[31m request " * 50))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,13 @@ from pgleaderboard.kaggle.credential import Credential, find_credential
 from pgleaderboard.settings import Settings
 from tests.support.faults import Simulator
 from tests.support.kaggle_clients import downloaded, found, make_kaggle
+
+
+def login() -> dict[str, Any]:
+    """What `kaggle auth login` stores."""
+    in_an_hour = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    return {"refresh_token": "r", "access_token": "a", "access_token_expiration": in_an_hour, "scopes": []}
+
 
 KAGGLE_JSON = '{"username": "file-user", "key": "file-key"}'
 
@@ -287,3 +296,50 @@ def test_no_other_token_is_sent(simulator: Simulator, home: Path, monkeypatch: p
     (home / ".kaggle/access_token").write_text("of-somebody-else")
     downloaded(make_kaggle(simulator.url, credential=Credential("a test", username="u", key="k")))
     assert {request.headers["Authorization"] for request in simulator.requests} == {"Basic dTpr"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"access_token": b"t\xf6k"},
+        {"kaggle.json": b'["x"]'},
+        {"kaggle.json": b"null"},
+        {"kaggle.json": b"t\xf6k"},
+        {"kaggle.json": '{"username": 1}'.encode("utf-16")},
+    ],
+)
+@pytest.mark.parametrize("environment", [{"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "k"}, {}])
+def test_a_bad_file_beside_a_good_credential(
+    simulator: Simulator,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: dict[str, bytes],
+    environment: dict[str, str],
+) -> None:
+    """It is passed by: the SDK reads no file of its own."""
+    for name, content in files.items():
+        (home / ".kaggle").mkdir(exist_ok=True)
+        (home / ".kaggle" / name).write_bytes(content)
+    credential = found(home, monkeypatch, environment, {".kaggle/credentials.json": json.dumps(login())})
+    downloaded(make_kaggle(simulator.url, credential=credential))
+    expected = "Basic dTpr" if environment else "Bearer a"
+    assert {request.headers["Authorization"] for request in simulator.requests} == {expected}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"access_token_expiration": "soon"},
+        {"access_token_expiration": 5},
+        {"access_token": "a\nb"},
+        {"access_token": "\u20ac"},
+    ],
+)
+def test_a_login_that_cannot_be_used_is_named(
+    simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    """Before any request."""
+    credential = found(home, monkeypatch, {}, {".kaggle/credentials.json": json.dumps(login() | wrong)})
+    with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again"):
+        downloaded(make_kaggle(simulator.url, credential=credential))
+    assert simulator.requests == []

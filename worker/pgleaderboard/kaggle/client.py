@@ -175,7 +175,9 @@ def _exists(session: Session, slug: str) -> bool:
     request = ApiGetCompetitionRequest.from_dict({"competitionName": slug})
     try:
         session.call(lambda api: api.get_competition(request))
-    except requests.HTTPError:
+    except requests.HTTPError as error:
+        if error.response is None or status_of(error.response) != 404:
+            raise
         return False
     return True
 

@@ -92,6 +92,8 @@ def _given_token(settings: Settings) -> Credential | None:
     if not settings.kaggle_api_token:
         return None
     token_or_path = settings.kaggle_api_token.get_secret_value()
+    if not token_or_path.strip():
+        return None
     if not os.path.isfile(token_or_path):
         return Credential("KAGGLE_API_TOKEN", token=_one_line("KAGGLE_API_TOKEN", token_or_path))
     source = f"the file in KAGGLE_API_TOKEN, {token_or_path}"

@@ -50,15 +50,22 @@ class Session:
     def _oauth_token(self, file: str, refused_token: str | None) -> str:
         from kagglesdk import KaggleCredentials
 
+        unusable = NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
         self._client = self._new_client(None, None, None)
-        stored = KaggleCredentials.load(self._client, file)
-        token: str | None = stored.get_access_token() if stored else None
-        if token and token == refused_token:
-            stored.refresh_access_token()
-            token = stored.get_access_token()
-        self.close()
-        if not token:
-            raise NeedsPerson(f"cannot use {file}: run `kaggle auth login` again")
+        try:
+            stored = KaggleCredentials.load(self._client, file)
+            token: str | None = stored.get_access_token() if stored else None
+            if token and token == refused_token:
+                stored.refresh_access_token()
+                token = stored.get_access_token()
+        except requests.RequestException:
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError):  # whose text may quote a secret
+            raise unusable from None
+        finally:
+            self.close()
+        if not (token and token.isascii() and token.isprintable()):
+            raise unusable
         return token
 
     def call(self, method: Callable[[Any], Any]) -> Any:
@@ -79,9 +86,9 @@ class Session:
         client = KaggleClient(env=KaggleEnv.PROD, username=username, password=key, api_token=token, user_agent=agent)
         http = client.http_client()
         http._endpoint = self.url  # the SDK knows only its own hosts
+        http._signed_in = True  # it would look for a credential of its own, in files that nobody has checked
         http._init_session()
-        if not token:  # the SDK would look for a token of its own
-            http._session.auth = (username, key) if username and key else None
+        http._session.auth = http.BearerAuth(token) if token else (username, key) if username and key else None
         adapter = Adapter(self.timeout, self.sockets, self.answered)
         http._session.mount("https://", adapter)
         http._session.mount("http://", adapter)
