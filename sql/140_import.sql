@@ -95,6 +95,7 @@ DECLARE
     event events;
     created text[];            -- in lower case
     registered text[];
+    first_place constant bigint := (SELECT min(g.place) FROM unnest($1) WITH ORDINALITY AS g (text, place) WHERE g.text ~ '\S');
 BEGIN
     IF $2 IS NOT NULL THEN
         event := find_event($2);
@@ -105,7 +106,7 @@ BEGIN
         INSERT INTO participants (kaggle_username, display_name)
         SELECT n.username, n.display_name
         FROM (SELECT DISTINCT ON (lower(t.username COLLATE "C")) t.username, $3[g.place] AS display_name
-              FROM unnest($1) WITH ORDINALITY AS g (text, place), try_username(g.text, g.place = 1) t
+              FROM unnest($1) WITH ORDINALITY AS g (text, place), try_username(g.text, g.place = first_place) t
               WHERE t.username IS NOT NULL
                 AND NOT EXISTS (SELECT FROM participants p
                                 WHERE lower(p.kaggle_username COLLATE "C") = lower(t.username COLLATE "C"))
@@ -114,6 +115,16 @@ BEGIN
         ON CONFLICT DO NOTHING
         RETURNING lower(kaggle_username COLLATE "C") AS who
     ) SELECT array_agg(who) INTO created FROM made;
+    UPDATE participants p SET display_name = n.display_name
+    FROM (SELECT p.kaggle_username, g.display_name
+          FROM participants p
+          JOIN (SELECT DISTINCT ON (lower(t.username COLLATE "C")) lower(t.username COLLATE "C") AS who, $3[g.place] AS display_name
+                FROM unnest($1) WITH ORDINALITY AS g (text, place), try_username(g.text, g.place = first_place) t
+                WHERE t.username IS NOT NULL AND $3[g.place] IS NOT NULL
+                ORDER BY lower(t.username COLLATE "C"), g.place) g ON g.who = lower(p.kaggle_username COLLATE "C")
+          WHERE p.display_name IS NULL
+          ORDER BY g.who FOR NO KEY UPDATE OF p) n
+    WHERE p.kaggle_username = n.kaggle_username;
 
     WITH made AS (
         INSERT INTO event_participants (event_id, kaggle_username)
@@ -122,7 +133,7 @@ BEGIN
         WHERE event.id IS NOT NULL
           AND lower(p.kaggle_username COLLATE "C") IN (
               SELECT lower(t.username COLLATE "C")
-              FROM unnest($1) WITH ORDINALITY AS g (text, place), try_username(g.text, g.place = 1) t)
+              FROM unnest($1) WITH ORDINALITY AS g (text, place), try_username(g.text, g.place = first_place) t)
         ORDER BY lower(p.kaggle_username COLLATE "C")
         ON CONFLICT DO NOTHING
         RETURNING lower(kaggle_username COLLATE "C") AS who
@@ -136,8 +147,8 @@ BEGIN
                 WHEN lower(t.username COLLATE "C") = ANY (registered) THEN 'registered'
                 ELSE 'already there' END
     FROM unnest($1) WITH ORDINALITY AS g (text, place)
-    CROSS JOIN LATERAL try_username(g.text, g.place = 1) t
+    CROSS JOIN LATERAL try_username(g.text, g.place = first_place) t
     LEFT JOIN participants p ON lower(p.kaggle_username COLLATE "C") = lower(t.username COLLATE "C")
     ORDER BY g.place;
 END $$;
-COMMENT ON FUNCTION kaggle.import_participants(text[], text, text[]) IS 'Adds the people of a list of usernames or profile URLs, and registers them for an event if one is given; display_names: of the same places, for those who are new. A row for each in the order given; outcome: created, registered (was there, now takes part in the event), already there (who is excluded stays so), or rejected: why. A bad line stops no other. Raises on an unknown event.';
+COMMENT ON FUNCTION kaggle.import_participants(text[], text, text[]) IS 'Adds the people of a list of usernames or profile URLs, and registers them for an event if one is given; display_names: of the same places, for those who have none. A row for each in the order given; outcome: created, registered (was there, now takes part in the event), already there (who is excluded stays so), or rejected: why. A bad line stops no other. Raises on an unknown event.';

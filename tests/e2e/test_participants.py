@@ -67,6 +67,42 @@ def test_names_alone_from_stdin(url: str, db: Connection, night: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "registered"),
+    [
+        (
+            b'kaggle_username,display_name\nann,"Ann\nbo,Bo\ncy,"Cy, the third"\n',
+            [("bo", "Bo"), ("cy", "Cy, the third")],
+        ),
+        (b"kaggle_username\rann\rbo\r", [("ann", None), ("bo", None)]),
+        (b"\nkaggle_username;display_name\nann;Ann\n", [("ann", "Ann")]),
+        (b"Your name (first, last);username\nAnn, A;ann\n", [("ann", None)]),
+        (b"person,display_name\nann,Ann\n", [("ann", "Ann")]),
+        (b"display_name,person\nAnn,ann\n", [("ann", "Ann")]),
+    ],
+)
+def test_a_list_in_every_form(
+    url: str, db: Connection, night: str, content: bytes, registered: list[tuple[str, str | None]]
+) -> None:
+    """One bad line is told and spoils no other; line ends, blank lines and separators are as they come."""
+    ended = add(url, night, "-", content)
+    assert "itself failed" not in ended.stderr
+    assert ("rejected" in ended.stdout) == (b'"Ann\n' in content)
+    query = "SELECT kaggle_username, display_name FROM kaggle.participants ORDER BY 1"
+    assert rows(db, query) == registered
+
+
+def test_a_later_list_fills_in_the_names_to_show(url: str, db: Connection, night: str) -> None:
+    """Of those who have none; a name that somebody has given stays."""
+    add(url, night, "-", b"ann\nbo\n")
+    db.execute("UPDATE kaggle.participants SET display_name = 'B.' WHERE kaggle_username = 'bo'")
+    add(url, night, "-", b"username,display_name\nANN,Ann\nbo,Bo\n")
+    assert rows(db, "SELECT kaggle_username, display_name FROM kaggle.participants ORDER BY 1") == [
+        ("ann", "Ann"),
+        ("bo", "B."),
+    ]
+
+
+@pytest.mark.parametrize(
     ("event", "file", "content", "words"),
     [
         ("day", "-", b"ann", "no event 'day'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 from collections.abc import Sequence
 
 from psycopg.errors import NoDataFound
@@ -13,6 +13,7 @@ from pgleaderboard.errors import NeedsPerson
 
 _NAMES = ("kaggle_username", "username", "kaggle")  # of the column with the names, the first one that is there
 _DISPLAY_NAME = "display_name"
+_HEADINGS = {*_NAMES, _DISPLAY_NAME}
 
 
 def import_competitions(
@@ -54,26 +55,36 @@ def import_participants(
 def read_people(content: bytes) -> list[tuple[int, str, str | None]]:
     """Read a CSV of people: the number of the line, the name, and the name to show.
 
-    The column is the one that is headed kaggle_username, username or kaggle, else the first. Blank lines and the header
-    are left out. Raises NeedsPerson where the file is not text in UTF-8.
+    The column is the one that is headed kaggle_username, username or kaggle, else the first that is not headed
+    display_name. Blank lines and the header are left out. Each line is a row: a quote that is not closed spoils no
+    other. Raises NeedsPerson where the file is not text in UTF-8.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise NeedsPerson(f"line {line} is not UTF-8: save the file as CSV in UTF-8") from None
-    first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    header = [cell.strip().lower() for cell in lines[0][1]] if lines else []
+    lines = [(n, line) for n, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line.strip(',;\t "')]
+    first = lines[0][1] if lines else ""
+    by_delimiter = {d: [cell.strip().lower() for cell in _cells(first, d)] for d in ",;\t"}
+    delimiter = max(by_delimiter, key=lambda d: (bool(_HEADINGS & set(by_delimiter[d])), len(by_delimiter[d])))
+    header = by_delimiter[delimiter]
+    shown = header.index(_DISPLAY_NAME) if _DISPLAY_NAME in header else None
     named = [header.index(name) for name in _NAMES if name in header]
-    column = named[0] if named else 0
-    shown = header.index(_DISPLAY_NAME) if named and _DISPLAY_NAME in header else None
+    column = named[0] if named else int(shown == 0)
+    read = [(n, _cells(line, delimiter)) for n, line in lines]
     return [
-        (number, _cell(cells, column), None if shown is None else _cell(cells, shown) or None)
-        for number, cells in (lines[1:] if named else lines)
+        (n, _cell(cells, column), None if shown is None else _cell(cells, shown) or None)
+        for n, cells in (read[1:] if _HEADINGS & set(header) else read)
     ]
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line; the whole line where its quotes do not match, so that it is refused as a name."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return [line]
 
 
 def _cell(cells: Sequence[str], place: int) -> str:
