@@ -47,7 +47,8 @@ _NAME = re.compile(r"(.*)[-_](public|private)[-_]?leaderboard", re.IGNORECASE | 
 _COLON = r"(?:[:_.\-\ua789\uf03a]|%3A)"
 _TIME = re.compile(
     rf"(\d{{4}})-(\d\d)-(\d\d)[_ ]?T_?(\d\d){_COLON}?(\d\d){_COLON}?(\d\d)(?!\d)(?:\.(\d{{1,6}})(?!\d))?"
-    rf"(?:([+-]\d\d){_COLON}(\d\d)(?!\d)|\+(\d\d)(\d\d)(?!\d))?",
+    # An offset. A minus also joins words: it needs minutes.
+    rf"(?:[_ ]?(\+|%2B|-(?=\d\d{_COLON}?\d\d(?!\d)))(\d\d)(?:{_COLON}?(\d\d))?(?!\d))?",
     re.IGNORECASE,
 )
 _PREAMBLE = b"Next Page Token"  # Kaggle's command prints a line that begins so before a CSV
@@ -103,10 +104,12 @@ def time_of(name: str) -> datetime | None:
     match = _TIME.search(name)
     if not match:
         return None
-    *parts, fraction, signed_hours, minutes, hours, more_minutes = match.groups()
-    offset = timedelta(hours=abs(int(signed_hours or hours or 0)), minutes=int(minutes or more_minutes or 0))
-    zone = timezone(-offset if (signed_hours or "").startswith("-") else offset)
+    *parts, fraction, sign, hours, minutes = match.groups()
+    if int(minutes or 0) > 59:
+        return None
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
+        zone = timezone(-offset if sign == "-" else offset)
         moment = datetime(*map(int, parts), tzinfo=zone)  # type: ignore[misc, arg-type]
         return moment.replace(microsecond=int((fraction or "").ljust(6, "0"))).astimezone(UTC)
     except (ValueError, OverflowError):
