@@ -65,11 +65,12 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
     with snapshot(connection):
         whole = standing(connection, event, at, None)
         wanted = name.removeprefix("@").lower()
-        people = [
-            place
-            for place in whole.places
-            if wanted in (place.kaggle_username.lower(), (place.display_name or "").lower())
+        people = [place for place in whole.places if place.kaggle_username.lower() == wanted] or [
+            place for place in whole.places if wanted and (place.display_name or "").lower() == wanted
         ]
+        if len(people) > 1:
+            called = " and ".join(place.kaggle_username for place in people)
+            raise NeedsPerson(f"{name!r} is the name of {called}: use a username")
         if not people:
             known = [n for place in whole.places for n in (place.kaggle_username, place.display_name) if n]
             raise NeedsPerson(
