@@ -720,6 +720,62 @@ def test_several_boards_in_one_file(world: World, ranked: bool) -> None:
     assert world.rows("SELECT * FROM kaggle.leaderboard_entries") == []
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        ("2018-05-01 00:00:00", "2018-05-02 00:00:00"),
+        ("1/5/2018 10:00", "2/5/2018 10:00"),
+        ("01.05.2018 10:00", "02.05.2018 10:00"),
+        ("20180501_1000", "20180502_1000"),
+        ("20180501", "20180502"),
+        ("May 1 2018 10:00", "May 2 2018 10:00"),
+        ("1525168800", "1525255200"),
+    ],
+)
+def test_the_smallest_stack(world: World, times: tuple[str, str]) -> None:
+    """Two boards of two teams and one: who had gone does not come back. The times stand in any form."""
+    slug = world.compete()
+    rows = [(1, "gone", "0.9", times[0]), (2, "a", "0.8", times[0]), (2, "a", "0.8", times[1])]
+    lines = [f"{team},{name},2018-01-01 10:00:00,{score},{time}" for team, name, score, time in rows]
+    file = world.file(slug, at(10), "\n".join(["TeamId,TeamName,SubmissionDate,Score,Scraped", *lines, ""]).encode())
+    with pytest.raises(NeedsPerson, match="2 boards stacked, told apart by column Scraped"):
+        world.backfill(slug, file)
+
+
+def test_a_number_is_no_time_of_a_board(world: World) -> None:
+    """A further column with a metric, the same for several rows, tells no boards apart."""
+    slug = world.compete()
+    lines = [
+        f"{team},{team},2018-01-01 10:00:00,{score},{more}"
+        for team, score, more in ((1, 0.9, 0.5), (2, 0.8, 0.5), (2, 0.7, 0.25))
+    ]
+    file = world.file(slug, at(10), "\n".join(["TeamId,TeamName,SubmissionDate,Score,Recall", *lines, ""]).encode())
+    world.backfill(slug, file)
+    assert names(world, slug) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["2026-02-31 10:00:00", "2026-01-05 25:00:00", "2026-Ja-05 10:00:00", "2026-03-04 +0:20:30", " 026-03-04 10:00:00"],
+)
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_date_that_is_none(world: World, date: str, ranked: bool, is_first: bool) -> None:
+    """Its file and its line are named, whether the board is the first of its competition or not."""
+    slug = world.compete()
+    if not is_first:
+        world.backfill(slug, world.file(slug, at(5), csv_of(teams(1))))
+    head, ranks = ("Rank,TeamId", ["1,", "2,"]) if ranked else ("TeamId", ["", ""])
+    lines = [
+        f"{head},TeamName,LastSubmissionDate,Score",
+        f"{ranks[0]}1,x,2026-01-01 10:00:00,0.9",
+        f"{ranks[1]}2,y,{date},0.8",
+    ]
+    file = world.file(slug, at(10), "\n".join([*lines, ""]).encode())
+    with pytest.raises(NeedsPerson, match=r"-publicleaderboard-.*: the leaderboard cannot be read: line 3"):
+        world.backfill(slug, file)
+
+
 def of_scores(*scores: int) -> bytes:
     """A board of teams 1, 2, … with these scores, in this order."""
     return csv_of([entry.but(score=Decimal(n)) for entry, n in zip(teams(1, 2), scores, strict=True)])

@@ -119,7 +119,8 @@ class ArchiveStore:
         with self._transaction():
             self._stage(filling.competition_id, snapshot)
             self._connection.execute("SELECT kaggle_internal.stage_base(%s, %s)", (known.board_id, snapshot.at))
-            return not self._staging.place(BASE)
+            with _naming(snapshot):
+                return not self._staging.place(BASE)
 
     def add(self, filling: Filling, snapshot: Snapshot) -> Applied:
         """Put a board into the history.
@@ -140,14 +141,15 @@ class ArchiveStore:
                 *(filling.competition_id, filling.link_revision, snapshot.board.kind, snapshot.at),
             )
             if behind is None:
-                if not is_first:
-                    self._staging.place("%s::bigint", board_id)
+                with _naming(snapshot):
+                    self._staging.place("%s::bigint", None if is_first else board_id)
                 applied = self._run(
                     "kaggle_internal.append_board(%s::kaggle.boards, %s, %s, %s, %s)", board, *file, order.GAP
                 )
             else:
                 self._connection.execute("SELECT kaggle_internal.stage_base(%s, %s)", (board_id, snapshot.at))
-                self._staging.place(BASE)
+                with _naming(snapshot):
+                    self._staging.place(BASE)
                 applied = self._run(
                     "kaggle_internal.insert_board(%s::kaggle.boards, %s, %s, %s, %s)", board, file[0], behind, *file[1:]
                 )
@@ -162,10 +164,8 @@ class ArchiveStore:
 
     def _stage(self, competition_id: int, snapshot: Snapshot) -> None:
         direction: LiteralString = "(SELECT higher_is_better FROM kaggle.competitions WHERE id = %s)"
-        try:
+        with _naming(snapshot):
             self._staging.load(snapshot.board.layout, snapshot.rows(), direction, competition_id)
-        except NeedsPerson as error:
-            raise NeedsPerson(f"{snapshot.name}: {error}") from error
 
     def _wait_for_sync(self, filling: Filling) -> None:
         """Let a sync that runs end by itself, within the patience: it has cost a request to Kaggle."""
@@ -186,3 +186,12 @@ class ArchiveStore:
             raise Transient("something else holds the competition for too long: run this again later") from error
         except (pg.NoDataFound, pg.ObjectInUse, pg.DatetimeFieldOverflow) as error:
             raise NeedsPerson(message_of(error, with_hint=True)) from error
+
+
+@contextmanager
+def _naming(snapshot: Snapshot) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except NeedsPerson as error:
+        raise NeedsPerson(f"{snapshot.name}: {error}") from error

@@ -62,6 +62,8 @@ class Staging:
                     copy.write(chunk)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error)}") from error
+        if not layout.ranked:  # they are sorted by their dates
+            self._check_dates()
         contradiction = value(
             self._connection,
             "SELECT kaggle_internal.check_staging(%s, %s, %s, (CASE WHEN %s THEN NULL ELSE "
