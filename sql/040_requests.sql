@@ -90,7 +90,8 @@ BEGIN
               WHEN n.status = 'ongoing' AND n.link_revision <> o.link_revision THEN 'linked'
               WHEN n.status = 'ongoing' AND o.status <> 'ongoing' THEN 'ongoing'
               WHEN n.status = 'ongoing' AND NOT o.auto_sync THEN 'auto_sync'
-              WHEN n.status = 'completed' AND o.status <> 'completed' THEN 'completed'
+              WHEN n.status = 'completed'
+                   AND (o.status <> 'completed' OR n.link_revision <> o.link_revision OR NOT o.auto_sync) THEN 'completed'
               WHEN n.status = 'ongoing' AND n.sync_interval <> o.sync_interval THEN 'interval'
               WHEN n.status = 'ongoing' AND current_setting('kaggle.filling', true) IS DISTINCT FROM 'on'
                    AND EXISTS (SELECT FROM sync_state s

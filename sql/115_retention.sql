@@ -1,11 +1,21 @@
 -- How much of the past is kept.
 
+CREATE OR REPLACE FUNCTION kaggle_internal.has_board_at(competition kaggle.competitions, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM boards b
+                   WHERE b.competition_id = competition.id
+                     AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")
+                     AND b.observed_from <= has_board_at.at)
+$$;
+COMMENT ON FUNCTION kaggle_internal.has_board_at(kaggle.competitions, timestamptz) IS 'Whether a board of a competition''s present slug was known at a moment.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.moment_at_end(event kaggle.events, competition kaggle.competitions)
 RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- As it was noted; else within two minutes, just before, or, of one that was not known before, the first moment of all.
     SELECT coalesce((SELECT k.at FROM boards_at_end k
-                     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.end_date = event.end_date),
+                     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.end_date = event.end_date
+                       AND has_board_at(competition, k.at)),
                     min(f.at), CASE WHEN bool_or(b.observed_from < event.end_date) THEN event.end_date ELSE min(b.observed_from) END)
     FROM boards b
     LEFT JOIN LATERAL (
@@ -23,8 +33,10 @@ COMMENT ON FUNCTION kaggle_internal.moment_at_end(kaggle.events, kaggle.competit
 CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards_at_end() RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     DELETE FROM boards_at_end k
-    WHERE NOT EXISTS (SELECT FROM event_competitions x WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id)
-      AND NOT row_security_active('kaggle.event_competitions');
+    WHERE NOT EXISTS (SELECT FROM event_competitions x JOIN competitions c ON c.id = x.competition_id
+                      WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id AND has_board_at(c, k.at))
+      AND NOT row_security_active('kaggle.event_competitions') AND NOT row_security_active('kaggle.competitions')
+      AND NOT row_security_active('kaggle.boards');
     WITH ended AS MATERIALIZED (
         SELECT e AS event, c AS competition
         FROM events e
@@ -57,11 +69,27 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.moments_of_events(bigint) IS 'The moments at which the standings of events rest on the boards of a competition, ascending: their ends, when they were frozen, and what counts after their ends. Null where row level security may hide events.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.has_changed(
+    board_id bigint, since timestamptz, until timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM sync_runs r WHERE r.board_id = has_changed.board_id AND r.outcome = 'changed'
+                   AND r.observed_at > since AND r.observed_at <= until)
+$$;
+COMMENT ON FUNCTION kaggle_internal.has_changed(bigint, timestamptz, timestamptz) IS 'Whether a board changed after one moment and until another.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT at < board.history_from AND has_changed(board.id, at, board.history_from)
+       AND NOT EXISTS (SELECT FROM unnest(board.kept_at) AS kept
+                       WHERE kept <= at AND (kept = at OR NOT has_changed(board.id, kept, at)))
+$$;
+COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether a board at a moment is gone: it lies before the horizon, the board changed until there, and it was not kept.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.kept_moments(board kaggle.boards) RETURNS timestamptz[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN e.moments IS NOT NULL THEN
         ARRAY(SELECT m FROM unnest(e.moments) AS m
-              WHERE m >= board.observed_from AND (m >= board.history_from) IS NOT FALSE OR m = ANY (board.kept_at)) END
+              WHERE m >= board.observed_from AND is_pruned(board, m) IS NOT TRUE) END
     FROM (SELECT moments_of_events(board.competition_id) AS moments OFFSET 0) e
 $$;
 COMMENT ON FUNCTION kaggle_internal.kept_moments(kaggle.boards) IS 'The moments at which events rest on this board, as far as it has not been pruned. Null where row level security may hide events.';

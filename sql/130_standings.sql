@@ -37,14 +37,6 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = kaggle, kaggle_in
 $$;
 COMMENT ON FUNCTION kaggle_internal.counting_boards(bigint, timestamptz) IS 'The boards that count in an event, as known at a moment, infinity = now: each as of its moment, at which it was observed last.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.is_pruned(board kaggle.boards, at timestamptz) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT at < board.history_from AND at <> ALL (board.kept_at)
-       AND EXISTS (SELECT FROM sync_runs r WHERE r.board_id = board.id AND r.outcome = 'changed'
-                   AND r.observed_at > at AND r.observed_at <= board.history_from)
-$$;
-COMMENT ON FUNCTION kaggle_internal.is_pruned(kaggle.boards, timestamptz) IS 'Whether a board at a moment is gone: it lies before the horizon, the board changed until there, and it was not kept.';
-
 CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -175,10 +167,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, 
     SELECT nullif(ARRAY(
         SELECT (b.board).slug FROM counting_boards(changed_since_final.event_id, 'infinity') b
         LEFT JOIN final_boards f ON f.event_id = changed_since_final.event_id AND f.competition_id = b.competition_id
-        WHERE f.board_id IS DISTINCT FROM (b.board).id OR f.observed_at > b.observed_at
-           OR EXISTS (SELECT FROM sync_runs r
-                      WHERE r.board_id = f.board_id AND r.outcome = 'changed'
-                        AND r.observed_at > f.observed_at AND r.observed_at <= b.observed_at)
+        WHERE f.board_id IS DISTINCT FROM (b.board).id
+           OR has_changed(f.board_id, least(f.observed_at, b.observed_at), greatest(f.observed_at, b.observed_at))
         ORDER BY 1), '{}')
 $$;
 COMMENT ON FUNCTION kaggle_internal.changed_since_final(bigint) IS 'The competitions whose board that counts is another one than when the event was made final; null = none.';
@@ -325,10 +315,12 @@ BEGIN
     END IF;
     SELECT string_agg(coalesce(c.kaggle_competition_id, c.title), ', ' ORDER BY c.id) INTO missing
     FROM event_competitions x JOIN competitions c ON c.id = x.competition_id
-    WHERE x.event_id = event.id AND x.counts_at IS NULL
-      AND NOT EXISTS (SELECT FROM boards b
-                      WHERE b.competition_id = c.id AND lower(b.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
-                        AND b.observed_at >= event.end_date);
+    WHERE x.event_id = event.id
+      AND (NOT EXISTS (SELECT FROM counting_boards(event.id, 'infinity') k WHERE k.competition_id = c.id)
+           OR x.counts_at IS NULL
+              AND NOT EXISTS (SELECT FROM boards b
+                              WHERE b.competition_id = c.id AND lower(b.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
+                                AND b.observed_at >= event.end_date));
     IF missing IS NOT NULL AND NOT coalesce($2, false) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('no board from the end on: %s', missing),

@@ -82,6 +82,9 @@ BEGIN
     run.started_at := statement_timestamp();
     run.finished_at := clock_timestamp();
     PERFORM store_run(run);
+    -- It may be the one that counts.
+    DELETE FROM boards_at_end k
+    WHERE k.competition_id = run.competition_id AND run.observed_at <= k.end_date + interval '2 minutes';
     RETURN run;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';

@@ -791,6 +791,23 @@ def directions(world: World, slug: str) -> list[bool | None]:
     return [direction for (direction,) in world.rows(known, slug)]
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_files_of_an_event_that_ended_before_it_was_followed(world: World, kept: bool) -> None:
+    """They tell the board at its end, whether the worker had chosen another one or not."""
+    slug = world.compete()
+    world.rows("INSERT INTO kaggle.events (slug, title, end_date) VALUES ('past', 'Past', %s) RETURNING id", at(20))
+    world.db.execute(
+        "INSERT INTO kaggle.event_competitions SELECT e.id, c.id FROM kaggle.events e, kaggle.competitions c"
+    )
+    world.sync(slug, at(2000), of_scores(7, 7))
+    if kept:
+        world.db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+    world.backfill(slug, world.file(slug, at(10), of_scores(9, 8)), world.file(slug, at(21), of_scores(9, 9)))
+    for _ in range(2):
+        assert world.rows("SELECT DISTINCT score::int FROM kaggle.event_results") == [(9,)]
+        world.db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+
+
 def test_each_moment_knows_the_direction_of_then(world: World) -> None:
     """One that flips later does not reach back to what is brought between equal scores, nor to a final standing."""
     ((night,),) = world.rows(

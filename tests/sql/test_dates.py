@@ -241,3 +241,16 @@ def test_import_passes_no_status(db: Connection) -> None:
     db.execute("UPDATE kaggle.events SET status = 'completed'")
     db.execute("SELECT kaggle.import_competitions('{titanic}', 'night')")
     assert rows(db, "SELECT status, status_by FROM kaggle.competitions") == [("ongoing", "dates")]
+
+
+@pytest.mark.parametrize("change", ["kaggle_competition_id = 'titanic'", "auto_sync = true"])
+def test_a_completed_competition_that_is_corrected_is_synced(db: Connection, change: str) -> None:
+    """Its slug was mistyped, or its syncs were off: its board is fetched once, as if it had been inserted so."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, status, auto_sync) "
+        "VALUES ('titanik', 'completed', %s)",
+        ("auto_sync" not in change,),
+    )
+    db.execute("DELETE FROM kaggle_internal.sync_requests")
+    db.execute(f"UPDATE kaggle.competitions SET {change}")  # type: ignore[arg-type]
+    assert rows(db, "SELECT reason FROM kaggle_internal.sync_requests") == [("completed",)]

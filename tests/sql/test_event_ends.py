@@ -149,6 +149,60 @@ def test_another_end_is_chosen_for_anew(db: Connection, compete: Compete) -> Non
     assert rows(db, "SELECT * FROM kaggle_internal.boards_at_end") == []
 
 
+@pytest.mark.parametrize(
+    "undo",
+    [
+        "UPDATE kaggle.competitions SET kaggle_competition_id = 'b'",
+        "SELECT kaggle.drop_board('a', 'public')",
+    ],
+)
+def test_a_board_that_was_kept_and_is_gone(db: Connection, compete: Compete, undo: str) -> None:
+    """The slug was mistyped, or the board was: the next one counts, and nothing is made final without one."""
+    syncs = compete("a", event_id=event(db, end_date=END))
+    syncs.sync_at(at(10), lead("x", "y"))
+    db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+    db.execute(undo)  # type: ignore[arg-type]
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no board from the end on"):
+        db.execute("SELECT kaggle.finalize_event('night')")
+    db.rollback()
+    syncs.sync_at(at(HOUR), lead("y", "x"))
+    for _ in range(2):
+        assert leader(db) == "y"
+        db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+
+
+@pytest.mark.parametrize("column", ["end_date", "frozen_at"])
+def test_a_moment_of_before_the_horizon_at_which_the_board_was_quiet(
+    db: Connection, compete: Compete, column: str
+) -> None:
+    """An event that is made after pruning: nothing had changed since, so the board is known, and stays known."""
+    syncs = compete("a")
+    for seconds, names in ((-600, "xy"), (-300, "yx")):
+        syncs.sync_at(at(seconds), lead(*names))
+    db.execute("SELECT kaggle.prune_history('0 seconds')")
+    night = event(db, **{column: END})
+    db.execute(
+        "INSERT INTO kaggle.event_competitions (event_id, competition_id) SELECT %s, id FROM kaggle.competitions",
+        [night],
+    )
+    assert leader(db) == "y"
+    db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+    syncs.sync(lead("x", "y"))
+    db.execute("SELECT kaggle.prune_history('0 seconds')")
+    assert leader(db) == "y"
+
+
+def test_a_moment_between_two_that_are_kept(db: Connection, compete: Compete) -> None:
+    """The board that was kept held for longer than its moment."""
+    syncs = compete("a", event_id=event(db, end_date=END))
+    for seconds, names in ((-60, "xy"), (10, "yx"), (900, "xy"), (1800, "zxy")):
+        syncs.sync_at(at(seconds), lead(*names))
+    db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+    db.execute("SELECT kaggle.prune_history('0 seconds')")
+    db.execute("UPDATE kaggle.event_competitions SET counts_at = %s", (at(30),))
+    assert leader(db) == "y"
+
+
 def test_a_sync_that_began_in_time_is_waited_for(db: Connection, compete: Compete) -> None:
     """It was begun a minute after the end, and its download takes three: its board counts, so none is kept before."""
     syncs = compete("a", event_id=event(db, start_date=END - timedelta(days=9)))
@@ -326,6 +380,17 @@ def test_a_final_standing_says_what_has_changed_since(db: Connection, compete: C
     assert states(db)[0][0] == "provisional"
     db.execute("SELECT kaggle.finalize_event('night')")
     assert value(db, changed) is None
+
+
+def test_runs_without_a_change_that_are_pruned_change_nothing(db: Connection, compete: Compete) -> None:
+    """The final board was seen by such a run: its content is the same without it."""
+    syncs = compete("a", event_id=event(db, end_date=END))
+    for seconds, names in ((-60, "xy"), (10, "xy"), (900, "yx")):
+        syncs.sync_at(at(seconds), lead(*names))
+    db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+    db.execute("SELECT kaggle.finalize_event('night')")
+    db.execute("DELETE FROM kaggle.sync_runs WHERE outcome = 'unchanged'")
+    assert value(db, "SELECT changed_since_final FROM kaggle.event_states") is None
 
 
 def test_finalising_during_a_freeze_stores_the_unfrozen_standing(db: Connection, compete: Compete) -> None:

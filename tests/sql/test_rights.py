@@ -207,6 +207,8 @@ WORKER_CALLS = EDITOR_CALLS | {
     "known_board",
     "known_direction",
     "is_pruned",
+    "has_changed",
+    "has_board_at",
     "sync_pace",
     "ask_condition",
 }
