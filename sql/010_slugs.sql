@@ -8,10 +8,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.refuse(text, text, text) IS 'Refuses bad input as the named constraint would, with a hint that says what is wanted.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.trimmed(given text) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN btrim(given, E' \t\r\n\u00A0\uFEFF');
+COMMENT ON FUNCTION kaggle_internal.trimmed(text) IS 'A name without the blanks, line ends, no-break spaces and byte-order marks around it, which lists of Windows programs have.';
+
 CREATE OR REPLACE FUNCTION kaggle.slug_of(given text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    slug text := btrim(given, E' \t\r\n\u00A0\uFEFF');        -- as lists of Windows programs have it
+    slug text := trimmed(given);
     place constant text := '^(https?://)?(www\.)?kaggle\.com/';
 BEGIN
     IF slug ~ '^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$' THEN
@@ -81,7 +86,7 @@ LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     event events;
 BEGIN
-    SELECT * INTO event FROM events e WHERE e.slug = lower(find_event.event_slug COLLATE "C");
+    SELECT * INTO event FROM events e WHERE e.slug = lower(trimmed(find_event.event_slug) COLLATE "C");
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', event_slug),
             DETAIL = 'SELECT slug FROM kaggle.events; lists those that are there.',

@@ -201,6 +201,7 @@ DECLARE
     refusal text[];            -- the rule that is broken, how, and what is wanted
 BEGIN
     NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.events', 'id')));
+    NEW.slug := trimmed(NEW.slug);
     NEW.status := nullif(NEW.status, '');
     NEW.is_featured := coalesce(NEW.is_featured, false);
     NEW.only_since_start := coalesce(NEW.only_since_start, false);
@@ -208,10 +209,10 @@ BEGIN
     NEW.points_by_place := nullif(NEW.points_by_place, '{}');
     NEW.created_at := coalesce(NEW.created_at, now());
     NEW.updated_at := now();
-    IF TG_OP = 'UPDATE' AND current_setting('kaggle.finalizing', true) IS DISTINCT FROM 'on' THEN
+    IF current_setting('kaggle.finalizing', true) IS DISTINCT FROM 'on' THEN
         IF NEW.final_at IS DISTINCT FROM OLD.final_at THEN
-            PERFORM refuse('final_at_is_set_by_finalize_event', 'final_at cannot be updated',
-                           format('SELECT * FROM kaggle.finalize_event(%L); or SELECT kaggle.reopen_event(%1$L);', OLD.slug));
+            PERFORM refuse('final_at_is_set_by_finalize_event', 'final_at cannot be given',
+                           format('SELECT * FROM kaggle.finalize_event(%L); or SELECT kaggle.reopen_event(%1$L);', NEW.slug));
         ELSIF OLD.final_at IS NOT NULL AND (NEW.start_date IS DISTINCT FROM OLD.start_date
                                             OR NEW.end_date IS DISTINCT FROM OLD.end_date) THEN
             PERFORM refuse('dates_of_a_final_event_stay', format('event %L is final: its dates cannot change', OLD.slug),

@@ -77,6 +77,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
             WHEN s.condition_says <> 'no' THEN 'the sync condition fails, so nothing is synced by itself: ' || s.condition_says
             WHEN is_late AND NOT alive.worker THEN 'no worker is running: start one with pgleaderboard work'
             WHEN is_late AND pause.blocked_until IS NOT NULL THEN 'Kaggle asked for a pause'
+            WHEN is_late AND failing THEN s.last_error
             WHEN is_late AND pause.next_grant_at > clock_timestamp()
                 THEN 'waiting for the budget of requests to Kaggle (PGLEADERBOARD_REQUESTS_PER_MINUTE)'
             WHEN q.final THEN 'the final sync after the end is outstanding'

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION kaggle.username_of(given text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    name text := btrim(given, E' \t\r\n');
+    name text := trimmed(given);
 BEGIN
     IF name COLLATE "C" ~* '^(https?://)?(www\.)?kaggle\.com/' THEN
         name := substring(name FROM '(?i)kaggle\.com/([^/?#]*)');

@@ -70,7 +70,7 @@ COMMENT ON FUNCTION kaggle.import_competitions(text[], text) IS 'Follows every c
 CREATE OR REPLACE FUNCTION kaggle_internal.try_username(given text, is_first boolean, OUT username text, OUT refusal text)
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
-    name constant text := btrim(given, E' \t\r\n\uFEFF');       -- a byte-order mark, too
+    name constant text := trimmed(given);
 BEGIN
     IF coalesce(name, '') = '' THEN
         refusal := 'nothing was given';

@@ -108,7 +108,7 @@ def test_a_folder_is_read_by_its_board_files(run: Run, db: Connection, tmp_path:
         (folder / f"titanic-publicleaderboard-2026-05-0{day}T00_00_00{suffix}").write_bytes(content)
     (folder / "notes.txt").write_text("mine")
     done = run("backfill", "titanic", folder)
-    assert (done.returncode, done.stdout.count(": changed, 1 teams")) == (0, 2), done.stderr
+    assert (done.returncode, done.stdout.count(": changed, 1 team")) == (0, 2), done.stderr
 
 
 def test_what_is_wrong_is_said_in_a_line(run: Run, db: Connection, tmp_path: Path) -> None:

@@ -492,7 +492,7 @@ def test_sync_waits_and_tells(run: Run, db: Connection, worker: MakeWorker, simu
     with worker():
         done = run("sync", "SIMULATED-1-teams", "simulated-1-teams", "unknown-x", "--wait")
         assert done.returncode == 1
-        assert re.match(r"simulated-1-teams: (un)?changed, 1 teams", done.stdout)
+        assert re.match(r"simulated-1-teams: (un)?changed, 1 team", done.stdout)
         assert "unknown-x: failed, Kaggle knows no competition unknown-x (404)" in done.stdout
         assert done.stderr == "pgleaderboard: 1 of 2 failed\n"
         good = run("sync", "simulated-1-teams", "--wait")
@@ -528,7 +528,7 @@ def test_pause_and_resume(run: Run, db: Connection, worker: MakeWorker) -> None:
     assert resumed.stdout.splitlines() == [
         "simulated-1-teams: resumed, syncs now",
         "later: resumed, syncs when it begins (2999-01-01 00:00 UTC)",
-        "simulated-1-teams: changed, 1 teams, 2 added",
+        "simulated-1-teams: changed, 1 team, 2 added",
     ]
     assert run("resume", "later").stdout == "later: not paused\n"
 
@@ -564,7 +564,7 @@ def test_retry(run: Run, db: Connection, worker: MakeWorker, simulator: Simulato
         mended = run("retry", "simulated-1-teams", "simulated-2-teams", "--wait")
     assert (mended.returncode, mended.stdout) == (
         0,
-        "simulated-2-teams: not failing, nothing to retry\nsimulated-1-teams: changed, 1 teams, 2 added\n",
+        "simulated-2-teams: not failing, nothing to retry\nsimulated-1-teams: changed, 1 team, 2 added\n",
     )
 
 

@@ -446,11 +446,16 @@ def test_what_cannot_be_made_final_or_reopened(db: Connection, compete: Compete)
     refuse("SELECT kaggle.reopen_event('night')", "is not final")
     refuse("SELECT kaggle.finalize_event('nigth')", "no event 'nigth'", psycopg.errors.NoDataFound)
     refuse("SELECT kaggle.reopen_event('nigth')", "no event 'nigth'", psycopg.errors.NoDataFound)
-    refuse("UPDATE kaggle.events SET final_at = now()", "final_at cannot be updated", psycopg.errors.CheckViolation)
+    refuse(
+        "INSERT INTO kaggle.events (slug, title, final_at) VALUES ('b', 'B', now())",
+        "final_at cannot be given",
+        psycopg.errors.CheckViolation,
+    )
+    refuse("UPDATE kaggle.events SET final_at = now()", "final_at cannot be given", psycopg.errors.CheckViolation)
     db.execute("UPDATE kaggle.events SET end_date = %s", (END,))
     db.execute("SELECT kaggle.finalize_event('night')")
     refuse("SELECT kaggle.finalize_event('night')", "is final since")
-    refuse("UPDATE kaggle.events SET final_at = NULL", "final_at cannot be updated", psycopg.errors.CheckViolation)
+    refuse("UPDATE kaggle.events SET final_at = NULL", "final_at cannot be given", psycopg.errors.CheckViolation)
     for column in ("start_date", "end_date"):
         for moment in ("now()", "NULL"):
             if (column, moment) != ("start_date", "NULL"):

@@ -152,3 +152,16 @@ def test_a_list_of_people_with_bad_lines(db: Connection) -> None:
     ]
     with pytest.raises(psycopg.errors.NoDataFound, match="no event 'day'"):
         people(db, ["ann"], "day")
+
+
+@pytest.mark.parametrize("around", ["\ufeff{}", "{}\r", "\u00a0{} ", "\t{}\r\n"])
+def test_names_are_trimmed_alike(db: Connection, around: str) -> None:
+    """As lists of Windows programs have them: of competitions, of people, of events."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES (%s, 'Night')", (around.format("night"),))
+    db.execute("INSERT INTO kaggle.participants (kaggle_username) VALUES (%s)", (around.format("gumby"),))
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)", (around.format("titanic"),))
+    listed = [around.format("gumby"), around.format("ann")]
+    assert db.execute(
+        "SELECT kaggle_username, outcome FROM kaggle.import_participants(%s, %s)", (listed, around.format("night"))
+    ).fetchall() == [("gumby", "registered"), ("ann", "created")]
+    assert db.execute("SELECT slug FROM kaggle.events").fetchall() == [("night",)]

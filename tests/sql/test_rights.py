@@ -207,6 +207,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "known_board",
     "known_direction",
     "is_pruned",
+    "trimmed",
     "has_changed",
     "has_board_at",
     "sync_pace",

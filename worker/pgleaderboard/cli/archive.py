@@ -59,6 +59,7 @@ def backfill(
     from pgleaderboard.archives import files as board_files
     from pgleaderboard.archives.backfill import ArchiveStore, remove_board
     from pgleaderboard.reading.names import known_slug
+    from pgleaderboard.screens.table import counted
 
     if remove:
         if files or at or not board:
@@ -78,7 +79,7 @@ def backfill(
             say(f"{snapshot.name}: there already")
         else:
             say(
-                f"{snapshot.name}: {applied.outcome}, {applied.teams} teams, {applied.added} added, "
+                f"{snapshot.name}: {applied.outcome}, {counted(applied.teams or 0, 'team')}, {applied.added} added, "
                 f"{applied.removed} removed, {applied.updated} updated, {applied.moved} moved"
             )
 

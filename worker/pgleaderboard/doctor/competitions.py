@@ -87,6 +87,7 @@ def condition(connection: Connection) -> Findings:
     if value(connection, "SELECT kaggle_internal.bound_condition() IS NULL"):
         yield problem("condition", f"{name} does not exist", remedy)
     elif failures.times:
-        yield problem("condition", f"{name} fails for {failures.times} competitions: {failures.error}", remedy)
+        how_many = f"{failures.times} competition{'s' * (failures.times != 1)}"
+        yield problem("condition", f"{name} fails for {how_many}: {failures.error}", remedy)
     else:
         yield ok("condition", f"{name} answers")

@@ -37,7 +37,11 @@ def known_slug(connection: Connection, name: str) -> str:
 
 def known_event(connection: Connection, name: str) -> tuple[int, str]:
     """Id and slug of an event. Raises NeedsPerson with the nearest one."""
-    events = rows(connection, 'SELECT id, slug FROM kaggle.events WHERE slug = lower(%s COLLATE "C")', name)
+    events = rows(
+        connection,
+        'SELECT id, slug FROM kaggle.events WHERE slug = lower(%s COLLATE "C")',
+        name.strip("\ufeff\u00a0 \t\r\n"),
+    )
     if not events:
         known = event_slugs(connection)
         hint = nearest(name, known) or ("SELECT slug FROM kaggle.events lists them" if known else "there is none")

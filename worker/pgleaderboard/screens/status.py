@@ -117,7 +117,7 @@ class StatusView:
         labelled = (
             ("", f"{slug}: {foreign(row.title)}" if row.title else slug, "bold"),
             ("state", f"{row.sync_state} ({row.status})", _STYLES[row.sync_state]),
-            ("board", f"{row.board}, {row.teams} teams" if row.board else "none yet", ""),
+            ("board", f"{row.board}, {counted(row.teams, 'team')}" if row.board else "none yet", ""),
             ("as of", row.synced_at and f"{moment(row.synced_at, seconds=True)} UTC ({age} ago)", ""),
             ("leader", f"{foreign(row.leader)}, {number(row.leader_score)}" if row.leader is not None else "", ""),
             ("next", f"{moment(scheduled, seconds=True)} UTC ({self._next(row)})" if scheduled else on_request, ""),
@@ -170,7 +170,8 @@ def _with_remarks(
 
 def _problem(row: Any) -> str:
     problem = row.problem or row.last_error or ""
-    return f"{problem} ({row.consecutive_failures} times)" if problem and row.consecutive_failures > 1 else problem
+    has_failed_again = problem == row.last_error and row.consecutive_failures > 1
+    return f"{problem} ({row.consecutive_failures} times)" if has_failed_again else problem
 
 
 def result(run: Any) -> str:
@@ -179,4 +180,4 @@ def result(run: Any) -> str:
         return run.error or ""
     counts = {"added": run.added, "removed": run.removed, "updated": run.updated, "moved": run.moved}
     changes = [f"{count} {what}" for what, count in counts.items() if count and run.outcome == "changed"]
-    return ", ".join([f"{run.teams} teams", *changes])
+    return ", ".join([counted(run.teams, "team"), *changes])
