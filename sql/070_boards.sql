@@ -380,6 +380,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.describe_staging() IS 'How many ranked teams are staged, and the direction of their scores: null where all are equal.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.shown_at_end(board kaggle.boards, at timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    -- A private board hides the public one, for good: one that comes before the end may be a mistake.
+    SELECT c.end_date FROM competitions c
+    WHERE board.kind = 'private' AND c.id = board.competition_id AND c.end_date > shown_at_end.at
+      AND NOT (c.status = 'completed' AND c.status_by = 'person') AND (linked_board(c, 'public')).id IS NOT NULL
+$$;
+COMMENT ON FUNCTION kaggle_internal.shown_at_end(kaggle.boards, timestamptz) IS 'From when a board is shown whose first moment is this one; null = from that moment on.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
     board kaggle.boards, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)
 RETURNS kaggle.sync_runs
@@ -387,7 +396,6 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     run sync_runs;
     first_position bigint;
-    shown_at_end timestamptz;  -- where it is not shown before
 BEGIN
     run.observed_at := make_board.at;
     run.board := board.kind;
@@ -403,10 +411,6 @@ BEGIN
         FROM pg_temp.staged_rows_1 s;     -- as they were staged, which is the file's order: no sort is needed
         GET DIAGNOSTICS run.added = ROW_COUNT;
         run.removed := 0; run.updated := 0; run.moved := 0;
-        -- A private board hides the public one, for good: one that comes before the end may be a mistake.
-        SELECT c.end_date INTO shown_at_end FROM competitions c
-        WHERE board.kind = 'private' AND c.id = board.competition_id
-          AND c.status <> 'completed' AND c.end_date > run.observed_at AND (linked_board(c, 'public')).id IS NOT NULL;
     ELSE
         SELECT d.added, d.removed, d.updated, d.moved INTO run.added, run.removed, run.updated, run.moved
         FROM write_differences(board.id, run.observed_at, board.observed_from, false) d;
@@ -414,7 +418,7 @@ BEGIN
     SELECT d.teams, d.higher_is_better INTO run.teams, run.higher_is_better FROM describe_staging() d;
     UPDATE boards b
     SET observed_at = run.observed_at, observed_from = coalesce(b.observed_from, run.observed_at),
-        shown_from = coalesce(b.shown_from, shown_at_end), digest = make_board.digest, teams = run.teams,
+        shown_from = coalesce(b.shown_from, CASE WHEN b.observed_from IS NULL THEN shown_at_end(b, run.observed_at) END), digest = make_board.digest, teams = run.teams,
         higher_is_better = coalesce(run.higher_is_better, b.higher_is_better)
     WHERE b.id = board.id;
     run.outcome := CASE WHEN run.added + run.removed + run.updated + run.moved > 0 OR board.observed_from IS NULL

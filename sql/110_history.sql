@@ -385,7 +385,7 @@ BEGIN
     RETURN given::timestamptz;
 EXCEPTION WHEN data_exception THEN
     BEGIN
-        RETURN before - given::interval;
+        RETURN before - greatest(given::interval, -given::interval);        -- '1 day ago' is a negative one
     EXCEPTION WHEN data_exception THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_datetime_format',
             MESSAGE = format('%L is neither a time nor an interval', given),

@@ -308,7 +308,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('event %L is final since %s', event.slug, event.final_at),
             HINT = format('SELECT kaggle.reopen_event(%L); takes it back.', event.slug);
-    ELSIF (event.end_date <= clock_timestamp()) IS NOT TRUE THEN
+    ELSIF (event.end_date <= statement_timestamp()) IS NOT TRUE THEN    -- which the boards that count go by, too
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('event %L has not ended: %s', event.slug, coalesce('its end_date is ' || event.end_date, 'it has no end_date')),
             HINT = format('UPDATE kaggle.events SET end_date = now() WHERE slug = %L;', event.slug);

@@ -141,6 +141,7 @@ BEGIN
     run := insert_run(run, board.competition_id);
     UPDATE boards b
     SET observed_from = least(b.observed_from, insert_board.at),
+        shown_from = coalesce(b.shown_from, CASE WHEN insert_board.at < b.observed_from THEN shown_at_end(b, insert_board.at) END),
         higher_is_better = (SELECT r.higher_is_better FROM sync_runs r
                             WHERE r.board_id = board.id AND r.higher_is_better IS NOT NULL
                             ORDER BY r.observed_at DESC LIMIT 1)

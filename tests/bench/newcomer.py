@@ -15,7 +15,16 @@ from tests.bench.report import Figure, within
 from tests.bench.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
-_LEFT_OUT = ("DATABASE_URL", "VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "PGLEADERBOARD_HOME")
+_LEFT_OUT = (
+    "DATABASE_URL",
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "MAKEFLAGS",
+    "MAKEOVERRIDES",
+    "MAKELEVEL",
+    "ARGS",
+    "PGLEADERBOARD_HOME",
+)
 _PATIENCE = 600.0  # seconds
 _INSERT = "INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')"
 _WAIT = "SELECT outcome FROM kaggle.wait_for_sync('titanic')"

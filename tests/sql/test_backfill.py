@@ -791,6 +791,19 @@ def directions(world: World, slug: str) -> list[bool | None]:
     return [direction for (direction,) in world.rows(known, slug)]
 
 
+@pytest.mark.parametrize("later", [None, 40])
+def test_a_private_file_of_before_the_end(world: World, later: int | None) -> None:
+    """It is shown from the end on, as if it had been synced at its moment; a later one may be there already."""
+    slug = world.compete(end_date=at(20))
+    world.sync(slug, at(10), csv_of(teams(1, 2)))
+    if later:
+        world.sync(slug, at(later), csv_of(teams(2, 1)), "private")
+    world.backfill(slug, world.file(slug, at(15), csv_of(teams(2, 1)), "private"))
+    kinds = "SELECT DISTINCT board FROM kaggle.leaderboard_as_of(%s, %s)"
+    shown_kinds = [world.rows(kinds, slug, at(minute)) for minute in (12, 15, 19, 20, 60)]
+    assert shown_kinds == [[("public",)]] * 3 + [[("private",)]] * 2
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_files_of_an_event_that_ended_before_it_was_followed(world: World, kept: bool) -> None:
     """They tell the board at its end, whether the worker had chosen another one or not."""

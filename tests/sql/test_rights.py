@@ -208,6 +208,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "known_direction",
     "is_pruned",
     "trimmed",
+    "shown_at_end",
     "has_changed",
     "has_board_at",
     "sync_pace",
