@@ -167,7 +167,7 @@ FAULTS: dict[str, tuple[Any, str, str, tuple[float, float]]] = {
     "a month in words": (second("2026-01-30 00:00:00", "Jan 5 2026"), "person", f"line 3: {FORM}", PATIENTLY),
     "a date with dots": (second("2026-01-30 00:00:00", "5.6.2026"), "person", f"line 3: {FORM}", PATIENTLY),
     "a date in another order": (second("2026-01-30 00:00:00", "03/04/2026"), "person", f"line 3: {FORM}", PATIENTLY),
-    "letters in a date": (second("2026-01-30 00:00:00", "2026-01-3x 00:00:00"), "person", "line 3, col", PATIENTLY),
+    "letters in a date": (second("2026-01-30 00:00:00", "2026-01-3x 00:00:00"), "person", f"line 3: {FORM}", PATIENTLY),
     "date infinity": (second("2026-01-30 00:00:00", "infinity"), "person", "line 3: ", PATIENTLY),
     "another form of date": (first("2026-01-31 23:59:59", "31/12/2026"), "person", f"line 2: {FORM}", PATIENTLY),
     "a count in words": (second(",3,", ",many,"), "person", "line 3, column submission_count: ", PATIENTLY),

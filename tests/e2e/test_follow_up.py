@@ -129,7 +129,7 @@ def test_what_was_never_followed_is_not_asked(db: Connection, worker: MakeWorker
     "change", ["status = 'ongoing'", "auto_sync = false", "kaggle_competition_id = 'simulated-2-teams'"]
 )
 def test_a_change_ends_it(db: Connection, worker: MakeWorker, change: str) -> None:
-    """Reopened, switched off, or linked elsewhere: nothing is left of the end."""
+    """Reopened or switched off, nothing is left of the end; linked elsewhere, the new board's follow-up begins."""
     with worker():
         competition_id = insert(db)
         synced(db)
@@ -141,9 +141,8 @@ def test_a_change_ends_it(db: Connection, worker: MakeWorker, change: str) -> No
         assert (
             value(db, "SELECT completed_at FROM kaggle_internal.sync_state WHERE competition_id = %s", competition_id)
             is None
-        ) == (change != "auto_sync = false")
-        if "ongoing" not in change:
-            assert status(db, "next_sync_at", slug) is None
+        ) == ("ongoing" in change)
+        assert (status(db, "next_sync_at", slug) is None) == ("auto_sync" in change)
 
 
 def test_the_private_board_and_removals_after_it_arrive(
