@@ -39,7 +39,7 @@ def newcomer(world: World) -> Iterator[Figure]:
         home = Path(folder)
         home.chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
         given = {name: text for name, text in os.environ.items() if name not in _LEFT_OUT}
-        given |= {"HOME": folder, "PIP_NO_CACHE_DIR": "1"}
+        given |= {"HOME": folder, "PGLEADERBOARD_HOME": f"{folder}/data", "PIP_NO_CACHE_DIR": "1"}
         checkout, program = home / "pgleaderboard", [sys.executable, "-m", "pgleaderboard"]
         begun = time.perf_counter()
         if world.scale.quick:
