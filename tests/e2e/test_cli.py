@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -195,6 +196,18 @@ def test_up_runs_the_whole_job_on_an_embedded_server(start: Start, home: Path) -
     assert end(up, signal.SIGINT) == 0
     with pytest.raises(psycopg.OperationalError):
         Connection.connect(shown.stdout.strip())
+
+
+def test_up_with_invented_boards_beside_a_credential(start: Start, home: Path) -> None:
+    """What `up` tells to type opens the database on which it works, not the one of real boards."""
+    given = {"PGLEADERBOARD_HOME": str(home), "KAGGLE_API_TOKEN": "a-token"}
+    up = start("up", "--simulate", **given)
+    told = read_until(up, r"in another terminal: DATABASE_URL=.* -m pgleaderboard psql")
+    database_url = shlex.split(told)[3].removeprefix("DATABASE_URL=")
+    read_until(up, r"worker ready")
+    shown = run("psql", "-XAt", "-c", "SELECT current_database()", **given, DATABASE_URL=database_url)
+    assert (shown.returncode, shown.stdout) == (0, "simulated\n")
+    assert end(up, signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize("server", ["one's own", "embedded"])

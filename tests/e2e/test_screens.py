@@ -365,6 +365,18 @@ def test_a_standing_says_which_boards_are_not_current(run: Run, db: Connection, 
     assert "not current" not in run("standings", "night", "--at", "2026-01-01").stdout
 
 
+def test_a_standing_says_since_when_nothing_was_synced(url: str, run: Run, db: Connection, night: Syncs) -> None:
+    """A worker is there and nothing failed: the sync condition says no, for example."""
+    night.sync(zip_of(teams(1)))
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true")
+    db.execute("UPDATE kaggle.boards SET observed_at = observed_at - interval '3 hours'")
+    with Connection.connect(url) as session:
+        session.execute("SELECT kaggle_internal.register_worker('test', 'c')")
+        session.commit()
+        lines = run("standings", "night").stdout.splitlines()
+    assert re.fullmatch(r"not current: a-board: no sync since \d{4}-\d\d-\d\d \d\d:\d\d UTC", lines[1])
+
+
 def test_a_watch_without_a_terminal_prints_each_change(url: str, syncs: Syncs) -> None:
     """Below one another, without control characters."""
     syncs.sync(zip_of(teams(1)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -100,7 +101,8 @@ def up(
     from pgleaderboard.database.migrate import applies, migrate
     from pgleaderboard.screens.table import counted
 
-    with app.worker(settings_for(verbose), simulate=simulate, port=port) as worker:
+    settings = settings_for(verbose)
+    with app.worker(settings, simulate=simulate, port=port) as worker:
         files: list[str] = []
         if migrate(worker.database.direct_url, report=lambda line: (files.append if applies(line) else say)(line)):
             say(f"migrated to {__version__} ({counted(len(files), 'file')})")
@@ -108,7 +110,10 @@ def up(
             typer.secho(logs.harmless(line), bold=True)
         if worker.database.server:
             say(f"connect: {worker.database.tcp_url or worker.database.url}")
-        say(f"in another terminal: {_program()} psql     Ctrl-C to quit")
+        psql = f"{_program()} psql"
+        if worker.database.url != app.reachable_url(settings):  # --simulate, though there is a credential
+            psql = f"DATABASE_URL={shlex.quote(worker.database.url)} {psql}"
+        say(f"in another terminal: {psql}     Ctrl-C to quit")
         worker.run()
 
 
@@ -116,11 +121,11 @@ def _program() -> str:
     """What a user types to run this program: its name where PATH has it, else the path from here."""
     name = Path(sys.argv[0])
     if name.name == "__main__.py":
-        return f"{sys.executable} -m pgleaderboard"
+        return f"{shlex.quote(sys.executable)} -m pgleaderboard"
     on_path = shutil.which(name.name)
     if on_path and Path(on_path).resolve() == name.resolve():
         return name.name
-    return os.path.relpath(name) if name.is_relative_to(Path.cwd()) else str(name)
+    return shlex.quote(os.path.relpath(name) if name.is_relative_to(Path.cwd()) else str(name))
 
 
 @cli.command()

@@ -151,8 +151,13 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
         if known["state"] == "live" and at is None:
             late = rows(
                 connection,
-                "SELECT kaggle_competition_id, coalesce(problem, 'not synced yet') FROM kaggle.sync_status "
-                "WHERE is_late AND competition_id = ANY (%s) ORDER BY 1",
+                """
+                SELECT kaggle_competition_id,
+                       coalesce(problem,
+                                to_char(last_success_at AT TIME ZONE 'UTC', '"no sync since" YYYY-MM-DD HH24:MI "UTC"'),
+                                'not synced yet')
+                FROM kaggle.sync_status WHERE is_late AND competition_id = ANY (%s) ORDER BY 1
+                """,
                 list(known["competition_ids"]),
             )
     return Standing(Shown(slug=slug, at=at, late=late, **known), places)
