@@ -95,7 +95,7 @@ DECLARE
     event events;
     created text[];            -- in lower case
     registered text[];
-    first_place constant bigint := (SELECT min(g.place) FROM unnest($1) WITH ORDINALITY AS g (text, place) WHERE g.text ~ '\S');
+    first_place constant bigint := (SELECT min(g.place) FROM unnest($1) WITH ORDINALITY AS g (text, place) WHERE trimmed(g.text) <> '');
 BEGIN
     IF $2 IS NOT NULL THEN
         event := find_event($2);

@@ -365,6 +365,22 @@ def test_a_standing_says_which_boards_are_not_current(run: Run, db: Connection, 
     assert "not current" not in run("standings", "night", "--at", "2026-01-01").stdout
 
 
+def test_who_is_explained(run: Run, db: Connection, night: Syncs) -> None:
+    """A username goes before a name to show that is the same; a name of two people, and none at all, are refused."""
+    night.sync(zip_of(teams(1, 2, 3)))
+    shown_names = {"user1": "User2", "user2": "Both", "user3": "both"}
+    for username, display_name in shown_names.items():
+        db.execute(
+            "INSERT INTO kaggle.participants (kaggle_username, display_name) VALUES (%s, %s)", (username, display_name)
+        )
+        db.execute("INSERT INTO kaggle.event_participants (event_id, kaggle_username) VALUES (1, %s)", (username,))
+    assert run("standings", "night", "--explain", "user2").stdout.startswith("Both \u00b7 ")
+    assert (
+        "'both' is the name of user2 and user3: use a username" in run("standings", "night", "--explain", "both").stderr
+    )
+    assert run("standings", "night", "--explain", "").returncode == 1
+
+
 def test_a_standing_says_since_when_nothing_was_synced(url: str, run: Run, db: Connection, night: Syncs) -> None:
     """A worker is there and nothing failed: the sync condition says no, for example."""
     night.sync(zip_of(teams(1)))

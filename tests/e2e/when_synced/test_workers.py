@@ -72,6 +72,25 @@ def test_waiting_for_the_budget_is_said(db: Connection, connect: Connect) -> Non
     assert status(db, "problem") == "Kaggle asked for a pause"
 
 
+def test_a_late_board_names_its_failure_before_the_budget(
+    db: Connection, connect: Connect, worker: MakeWorker, simulator: Simulator
+) -> None:
+    """Kaggle failed, and another sync has the next request: what failed is what a person wants to know."""
+    with worker():
+        insert(db)
+        synced(db)
+        simulator.faults.put(SLUG, Status(503), times=None)
+        db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
+        assert synced(db)[1] == "failed"
+    session = connect()
+    value(session, "SELECT kaggle_internal.register_worker('test', 'c', requests_per_minute => 1)")
+    session.commit()
+    db.execute("SELECT kaggle_internal.take_grant('c', 1)")
+    move_time(db, "UPDATE kaggle.boards SET observed_at = clock_timestamp() - interval '3 hours'")
+    assert status(db, "is_late")
+    assert "503" in status(db, "problem")
+
+
 def test_the_gap_between_successes_is_known(db: Connection, worker: MakeWorker) -> None:
     """After the second one."""
     gap = "SELECT success_gap FROM kaggle_internal.sync_state"

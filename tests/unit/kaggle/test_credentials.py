@@ -343,3 +343,8 @@ def test_a_login_that_cannot_be_used_is_named(
     with pytest.raises(NeedsPerson, match=r"\.kaggle/credentials\.json: run `kaggle auth login` again"):
         downloaded(make_kaggle(simulator.url, credential=credential))
     assert simulator.requests == []
+
+
+def test_a_token_of_blanks_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not hide the name and key beside it."""
+    assert shown(found(home, monkeypatch, USER | {"KAGGLE_API_TOKEN": "  "}, {})) == "env-user:env-key"

@@ -198,6 +198,7 @@ def test_the_member_s_name_tells_public_from_private_and_when(name: str, kind: s
         ("T11-33-51-12", "11:33:51"),
         ("T15_36_33+25_00", None),
         ("T15_36_33-00_99", None),
+        ("T15_36_33-2026", None),
         ("", None),
         ("T25_00_00", None),
         ("T1536331", None),

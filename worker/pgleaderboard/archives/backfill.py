@@ -184,7 +184,7 @@ class ArchiveStore:
                 yield
         except pg.LockNotAvailable as error:
             raise Transient("something else holds the competition for too long: run this again later") from error
-        except (pg.NoDataFound, pg.ObjectInUse, pg.DatetimeFieldOverflow) as error:
+        except (pg.NoDataFound, pg.ObjectInUse) as error:
             raise NeedsPerson(message_of(error, with_hint=True)) from error
 
 

@@ -40,7 +40,7 @@ def known_event(connection: Connection, name: str) -> tuple[int, str]:
     events = rows(
         connection,
         'SELECT id, slug FROM kaggle.events WHERE slug = lower(%s COLLATE "C")',
-        name.strip("\ufeff\u00a0 \t\r\n"),
+        name.strip("\ufeff\u00a0 \t\r\n"),  # as kaggle_internal.trimmed, which no reader may call
     )
     if not events:
         known = event_slugs(connection)

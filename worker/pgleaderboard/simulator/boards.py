@@ -345,7 +345,7 @@ def _in_order(members: list[str]) -> tuple[str, ...]:
 
 
 def _team_ids(seed: int) -> Callable[[int], int]:
-    """The TeamId of each number: between 2**32 and 2**53, in a range of the slug's own."""
+    """The TeamId of each number: between 2**32 and 2**53, from one of 8,000 ranges."""
     base = (1000 + seed % 8000) * 1_000_000_000_000
     start, stride = seed % _ID_SPACE, 1 + (seed >> 8) % (_ID_SPACE - 1)
     return lambda number: base + (start + number * stride) % _ID_SPACE

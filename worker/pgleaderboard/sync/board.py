@@ -105,7 +105,7 @@ def time_of(name: str) -> datetime | None:
     if not match:
         return None
     *parts, fraction, sign, hours, minutes = match.groups()
-    if int(minutes or 0) > 59:
+    if int(hours or 0) > 14 or int(minutes or 0) > 59:  # no zone is farther away
         return None
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
