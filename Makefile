@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-harness test-servers check chaos bench docs pictures format lock clean
+.PHONY: help up demo test test-harness test-servers test-browser check chaos bench docs pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-harness: $(VENV)/dev ## Test that chaos and bench run, and count right
 
 test-servers: $(VENV)/dev ## Test what an administrator may set, on PostgreSQL 15 (Debian's) and 18
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/servers $(ARGS)
+
+test-browser: $(VENV)/dev ## Test the live page in Chromium (Debian: apt install chromium)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/browser $(ARGS)
 
 check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,11 +22,14 @@ from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
     from pgleaderboard.database.embedded import Server
     from pgleaderboard.kaggle.client import Kaggle
     from pgleaderboard.kaggle.credential import Credential
     from pgleaderboard.process.metrics import Metrics
     from pgleaderboard.process.supervisor import Supervisor
+    from pgleaderboard.web.site import Site
 
 EMBEDDED_DATABASE = "pgleaderboard"
 SIMULATED_DATABASE = "simulated"  # of its own: invented boards never mix with real ones
@@ -211,6 +215,38 @@ def worker(settings: Settings, *, simulate: bool, port: int | None = None, once:
             values = DatabaseValues(chosen.url, client.fingerprint, _budget(settings, simulated))
             stack.enter_context(serving(settings.metrics_host, settings.metrics_port, metrics, values, made.health))
         yield Worker(chosen, which, made)
+
+
+def page(
+    settings: Settings,
+    database: Database,
+    listener: socket.socket,
+    *,
+    url: str | None,
+    only: Sequence[str],
+    names: Sequence[str],
+) -> Site:
+    """The live page of a database, on a socket that listens. url: the address under which people open it.
+
+    only: slugs of events, none = all. names: further names of this host.
+    """
+    from urllib.parse import urlsplit
+
+    from pgleaderboard.web.site import Site
+    from pgleaderboard.web.source import Source
+
+    host, number = listener.getsockname()[:2]
+    url = url or settings.page_url
+    is_local = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - it is compared
+    known = {"localhost", "127.0.0.1", "::1", shown, *names, *settings.page_hosts.split(",")}
+    known |= {urlsplit(url).hostname or ""} if url else set()
+    return Site(
+        Source(database.url, database.direct_url, only),
+        frozenset(name.strip().lower() for name in known if name.strip()),
+        takes_numbers=not is_local,
+        url=url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}",
+    )
 
 
 def _check_temporary_files() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pgleaderboard.database.connect import parts_of
 from pgleaderboard.errors import NeedsPerson
 
-_UNPREFIXED = ("database_url", "kaggle_api_token", "kaggle_username", "kaggle_key", "kaggle_config_dir")
+_UNPREFIXED = ("port", "database_url", "kaggle_api_token", "kaggle_username", "kaggle_key", "kaggle_config_dir")
 
 
 def _variable(field: str) -> str:
@@ -85,6 +86,16 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="address of that port; no password protects it")
 
+    port: int | None = Field(
+        None, ge=0, le=65535, description="port of the live page, then on all addresses, as platforms set it"
+    )
+    page_url: str | None = Field(
+        None, description="the address under which people open the live page; as `serve --url`"
+    )
+    page_hosts: str = Field(
+        "", description="further names under which it is served, with commas between; as `serve --allowed-host`"
+    )
+
     @field_validator("database_url", "direct_url")
     @classmethod
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:
@@ -101,6 +112,13 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("page_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", value):
+            raise ValueError("must be like https://boards.example.org")
+        return value.rstrip("/") if value else value
 
     @classmethod
     def load(cls) -> Settings:

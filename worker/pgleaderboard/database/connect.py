@@ -68,12 +68,13 @@ class Connection(psycopg.Connection[Any]):
     """A connection on which no wait for an answer takes longer than `patience` seconds: NoAnswer ends it.
 
     statement_seconds: that a statement of a `transaction` may take. lock_seconds: that it may wait for a lock, 0 = as
-    long.
+    long. role: as which a `transaction` runs, None = as oneself.
     """
 
     patience = PATIENCE
     statement_seconds = STATEMENT_SECONDS
     lock_seconds = 0.0
+    role: str | None = None
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's; without a `timeout` of the caller's it is `patience`."""
@@ -336,6 +337,8 @@ def transaction(
     seconds = connection.statement_seconds if seconds is None else seconds
     lock_seconds = connection.lock_seconds if lock_seconds is None else lock_seconds
     settings = settings_of(connection) | _time_limits(seconds, lock_seconds) | settings
+    if connection.role:
+        settings["role"] = connection.role
     local = ", ".join(f"pg_catalog.set_config('{name}', '{setting}', true)" for name, setting in settings.items())
     begin = f"{_SNAPSHOT if snapshot else READ_WRITE} SELECT {local}"
     connection.patience = seconds + _GRACE

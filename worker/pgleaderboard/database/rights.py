@@ -1,8 +1,8 @@
-"""The rights of a worker's role."""
+"""The rights of a worker's role, and the role of those who only read."""
 
 from __future__ import annotations
 
-from pgleaderboard.database.connect import Connection, column
+from pgleaderboard.database.connect import Connection, column, value
 from pgleaderboard.errors import NeedsPerson
 
 _TEMPORARY = "temporary tables"
@@ -49,3 +49,15 @@ def check(connection: Connection) -> None:
     """Return if the connection's role has the rights of a worker. Raises NeedsPerson with what is missing."""
     if names := missing(connection):
         raise NeedsPerson(f"{lacking(connection, names)}: {remedy(connection, names)}")
+
+
+def reader_role(connection: Connection) -> str | None:
+    """The role that sees boards and nothing else, if the connection's role may become it."""
+    # Since PostgreSQL 16 whoever made a role is its member, yet may not become it.
+    right = "SET" if connection.info.server_version >= 160000 else "MEMBER"
+    name: str | None = value(
+        connection,
+        "SELECT rolname FROM pg_roles WHERE rolname = 'pgleaderboard_reader' AND pg_has_role(oid, %s)",
+        right,
+    )
+    return name

@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg import errors as pg
 
-from pgleaderboard.database.connect import Connection, transaction
+from pgleaderboard.database import release
+from pgleaderboard.database.connect import Connection, transaction, value
 from pgleaderboard.errors import NeedsPerson, Transient
 
 SILENCE = 5.0  # seconds without an answer, after which a connection is given up
@@ -33,6 +34,15 @@ def in_words(connection: Connection) -> Iterator[None]:
         raise (Transient if isinstance(error, _PASSING) else NeedsPerson)(message) from error
 
 
+def check(connection: Connection) -> None:
+    """Refuse a database of another version. Only those who may see which one it is are told in advance.
+
+    Raises the errors of `release.check`.
+    """
+    if value(connection, "SELECT has_schema_privilege('kaggle_internal', 'USAGE')"):
+        release.check(connection)
+
+
 @contextmanager
 def snapshot(connection: Connection) -> Iterator[None]:
     """All queries within see the same moment."""
@@ -40,10 +50,15 @@ def snapshot(connection: Connection) -> Iterator[None]:
         yield
 
 
-def listen(connection: Connection) -> None:
-    """Receive every notification from now on. connection: direct, a pooler loses them."""
-    # Boards that changed; workers that start or stop and edited competitions; jobs.
-    connection.execute('LISTEN kaggle_leaderboard; LISTEN kaggle_status; LISTEN "procrastinate_queue_v1#kaggle"')
+def listen(connection: Connection, *, jobs: bool = True) -> None:
+    """Receive every notification from now on. connection: direct, a pooler loses them.
+
+    jobs: those of the queue, too.
+    """
+    # Boards that changed; workers that start or stop and edited competitions.
+    connection.execute("LISTEN kaggle_leaderboard; LISTEN kaggle_status")
+    if jobs:
+        connection.execute('LISTEN "procrastinate_queue_v1#kaggle"')
 
 
 def have_answer(connection: Connection) -> None:

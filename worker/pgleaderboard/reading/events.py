@@ -161,3 +161,35 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
                 list(known["competition_ids"]),
             )
     return Standing(Shown(slug=slug, at=at, late=late, **known), places)
+
+
+def standing_with_results(
+    connection: Connection, event: str, at: datetime | None
+) -> tuple[Standing, dict[str, list[Any]]]:
+    """An event's standing, and rows of kaggle.event_results by username. Raises as `standing` does."""
+    with snapshot(connection):
+        whole = standing(connection, event, at, None)
+        by_name: dict[str, list[Any]] = {}
+        for result in _results(connection, whole.event.slug, at, None):
+            by_name.setdefault(result.kaggle_username, []).append(result)
+    return whole, by_name
+
+
+def _results(connection: Connection, slug: str, at: datetime | None, name: str | None) -> list[Any]:
+    """What people earned in each competition, the most first. name: of one person, in lower case."""
+    return rows(
+        connection,
+        """
+        SELECT kaggle_username, kaggle_competition_id, board, team_id, team_name, place, teams, score,
+               last_submission_at, observed_at, counted_by, weight, points
+        FROM (SELECT * FROM kaggle.event_results WHERE event_slug = %(slug)s AND %(at)s::timestamptz IS NULL
+              UNION ALL
+              SELECT * FROM kaggle.event_results_as_of(%(slug)s, %(at)s::timestamptz)
+              WHERE %(at)s::timestamptz IS NOT NULL) r
+        WHERE %(name)s::text IS NULL OR lower(kaggle_username COLLATE "C") = %(name)s
+        ORDER BY points DESC, kaggle_competition_id
+        """,
+        slug=slug,
+        at=at,
+        name=name,
+    )

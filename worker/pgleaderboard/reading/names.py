@@ -58,6 +58,15 @@ def instead_of(connection: Connection, name: str) -> str:
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """A question with the known names closest to a mistyped one, None where there is none."""
+    matches = _close(name, known, 3)
+    return f"did you mean {' or '.join(matches)}?" if matches else None
+
+
+def nearest_of(name: str, known: Sequence[str]) -> str | None:
+    """The known name closest to a mistyped one, None where there is none."""
+    return next(iter(_close(name, known, 1)), None)
+
+
+def _close(name: str, known: Sequence[str], most: int) -> list[str]:
     by_lower = {word.lower(): word for word in known}
-    matches = get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(by_lower[match] for match in matches)}?" if matches else None
+    return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=most, cutoff=0.6)]

@@ -1,0 +1,30 @@
+"""The live part of a page, to be compared."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+_LIVE = "document.getElementById('live')"
+_TEXT = f"""() => {{
+    const copy = {_LIVE}.cloneNode(true);
+    copy.removeAttribute("data-tag");
+    for (const element of copy.querySelectorAll("*")) element.removeAttribute("style");
+    return copy.outerHTML.replace(/>\\s+/g, ">").replace(/\\s+</g, "<");
+}}"""
+
+
+def shown(page: Page) -> str:
+    """Its markup, without white space between elements."""
+    text: str = page.evaluate(_TEXT)
+    return text
+
+
+def tag(page: Page) -> str:
+    """What the stream has brought last."""
+    text: str = page.evaluate(f"{_LIVE}.dataset.tag")
+    return text
+
+
+def wait_for_other(page: Page, before: str) -> None:
+    """Wait until the stream has brought something else."""
+    page.wait_for_function(f"before => {_LIVE}.dataset.tag !== before", arg=before)

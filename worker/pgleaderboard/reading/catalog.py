@@ -1,0 +1,128 @@
+"""What there is: the competitions and the events, with what a page says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgleaderboard.database.connect import Connection, objects, value
+from pgleaderboard.reading.asking import snapshot
+from pgleaderboard.reading.names import known_event
+
+
+@dataclass(frozen=True)
+class Competition:
+    """A followed competition. kind, teams, synced_at: of the board that is shown, None before the first sync.
+
+    late_since: the last success of a sync, where the board is not current; None where it is, or was never synced.
+    freezes: the frozen_at of its events, the first one first.
+    """
+
+    id: int
+    slug: str
+    title: str
+    status: str
+    category: str | None
+    end_date: datetime | None
+    kind: str | None
+    teams: int | None
+    synced_at: datetime | None
+    next_sync_at: datetime | None
+    is_late: bool
+    late_since: datetime | None
+    freezes: Sequence[datetime]
+
+    def frozen_at(self, now: datetime) -> datetime | None:
+        """The moment behind which the page shows nothing of it; None where no freeze has come."""
+        return self.freezes[0] if self.freezes and self.freezes[0] <= now else None
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event. freezes: its own frozen_at and those of the events that share a competition with it, in order."""
+
+    id: int
+    slug: str
+    title: str
+    status: str
+    start_date: datetime | None
+    end_date: datetime | None
+    frozen_at: datetime | None
+    final_at: datetime | None
+    competition_ids: Sequence[int]
+    freezes: Sequence[datetime]
+
+    def held_at(self, now: datetime) -> datetime | None:
+        """The moment behind which the page shows nothing of it though readers of SQL do; None where there is none.
+
+        It is the first freeze of an event that shares a competition, where that came before its own one and before the
+        standing was made final.
+        """
+        first = self.freezes[0] if self.freezes else None
+        if first is None or first > now or first == self.frozen_at:
+            return None
+        return None if self.final_at and self.final_at <= first and not self.is_frozen(now) else first
+
+    def is_frozen(self, now: datetime) -> bool:
+        """Whether its own freeze has come."""
+        return self.frozen_at is not None and self.frozen_at <= now
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All of it. now: the database's clock. competitions, events: by lower-case slug, in the order of a page."""
+
+    now: datetime
+    competitions: dict[str, Competition]
+    events: dict[str, Event]
+
+
+def catalog(connection: Connection, only: Sequence[str] = ()) -> Catalog:
+    """The competitions and the events. only: slugs of events: these, and their competitions.
+
+    Raises NeedsPerson for an unknown event.
+    """
+    with snapshot(connection):
+        event_ids = [known_event(connection, slug)[0] for slug in only] or None
+        events = objects(
+            connection,
+            Event,
+            """
+            SELECT e.id, e.slug, coalesce(nullif(e.title, ''), e.slug) AS title, e.status, e.start_date, e.end_date,
+                   e.frozen_at, e.final_at,
+                   ARRAY(SELECT x.competition_id FROM kaggle.event_competitions x WHERE x.event_id = e.id ORDER BY 1)
+                       AS competition_ids,
+                   ARRAY(SELECT f.frozen_at FROM kaggle.events f
+                         WHERE f.frozen_at IS NOT NULL
+                           AND (f.id = e.id OR EXISTS (
+                                    SELECT FROM kaggle.event_competitions x
+                                    JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
+                                    WHERE x.event_id = e.id AND y.event_id = f.id))
+                         ORDER BY 1) AS freezes
+            FROM kaggle.events e WHERE %(event_ids)s::bigint[] IS NULL OR e.id = ANY (%(event_ids)s)
+            ORDER BY (e.end_date < statement_timestamp()) IS TRUE, e.start_date DESC NULLS LAST, e.slug
+            """,
+            event_ids=event_ids,
+        )
+        competitions = objects(
+            connection,
+            Competition,
+            """
+            SELECT c.id, s.kaggle_competition_id AS slug,
+                   coalesce(nullif(s.title, ''), s.kaggle_competition_id) AS title, s.status, c.category, c.end_date,
+                   s.board AS kind, s.teams, s.synced_at, s.next_sync_at, s.is_late,
+                   CASE WHEN s.is_late THEN s.last_success_at END AS late_since,
+                   ARRAY(SELECT e.frozen_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
+                         WHERE x.competition_id = c.id AND e.frozen_at IS NOT NULL ORDER BY 1) AS freezes
+            FROM kaggle.sync_status s JOIN kaggle.competitions c ON c.id = s.competition_id
+            WHERE s.kaggle_competition_id IS NOT NULL
+              AND (%(event_ids)s::bigint[] IS NULL OR EXISTS (
+                       SELECT FROM kaggle.event_competitions x
+                       WHERE x.competition_id = c.id AND x.event_id = ANY (%(event_ids)s)))
+            ORDER BY s.status = 'completed', s.status = 'upcoming', lower(s.kaggle_competition_id COLLATE "C")
+            """,
+            event_ids=event_ids,
+        )
+        now: datetime = value(connection, "SELECT clock_timestamp()")
+    return Catalog(now, {c.slug.lower(): c for c in competitions}, {e.slug: e for e in events})

@@ -1,0 +1,218 @@
+"""Answers requests: which address is which page, whom the page is for, and what a browser may do with it."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
+
+from pgleaderboard.database.connect import ConnectionLost, explained
+from pgleaderboard.errors import NeedsPerson, Transient
+from pgleaderboard.web import pages
+from pgleaderboard.web.hub import Hub, Viewer
+from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, Page, Refusal, tag_of
+from pgleaderboard.web.pages import Asked
+from pgleaderboard.web.reader import Busy
+from pgleaderboard.web.source import Source
+
+log = logging.getLogger(__name__)
+
+RENDERED = 512  # documents that are kept
+RETRY_AFTER = 2  # seconds
+_CONTENT = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; require-trusted-types-for 'script'; trusted-types live; frame-ancestors "
+)
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+_ALONE = [*_HEADERS, (b"content-security-policy", f"{_CONTENT}'none'".encode()), (b"x-frame-options", b"DENY")]
+_FRAMED = [*_HEADERS, (b"content-security-policy", f"{_CONTENT}*".encode())]
+
+Make = Callable[[Source, Asked], Awaitable[Page]]
+
+PAGES: Mapping[str, Make] = {
+    "/": pages.index,
+    "/c/{slug}": pages.board,
+    "/embed/c/{slug}": pages.board,
+}
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A rendered page."""
+
+    basis: Hashable
+    plain: bytes
+    packed: bytes
+    tag: str
+
+
+@dataclass
+class Site:
+    """The ASGI application. url: under which people open it.
+
+    hosts: the names under which it is served. takes_numbers: also under any address in numbers, which no foreign site
+    can pretend to have.
+    """
+
+    source: Source
+    hosts: frozenset[str]
+    takes_numbers: bool
+    url: str
+    hub: Hub = field(init=False)
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        self.hub = Hub(self.source, f"retry: 2000\nevent: release\ndata: {RELEASE}\n\n")
+        self._documents: OrderedDict[Hashable, _Document] = OrderedDict()
+        self._routes = [Route(path, endpoint=make, methods=None) for path, make in PAGES.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            return
+        self.requests += 1
+        framed = scope["path"].startswith("/embed/")
+
+        async def send_safely(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *(_FRAMED if framed else _ALONE)]
+            await send(message)
+
+        request = Request(scope)
+        if not self._is_ours(request.headers.get("host", "")):
+            host = request.headers.get("host", "")
+            response: Response | None = PlainTextResponse(
+                f"This page is not served as {host!r}; pgleaderboard serve --allowed-host NAME allows a name.\n",
+                421,
+            )
+        elif scope["method"] not in ("GET", "HEAD"):
+            response = PlainTextResponse("Only GET and HEAD are answered.\n", 405, {"Allow": "GET, HEAD"})
+        elif scope["path"].startswith("/live/"):
+            response = await self._stream(scope, request, send_safely)
+        else:
+            response = await self._answer(scope, request)
+        if response is not None:
+            await response(scope, receive, send_safely)
+
+    def _is_ours(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        name = name.strip("[]").lower()
+        is_number = name.replace(".", "").isdecimal() or ":" in name
+        return name in self.hosts or (is_number and self.takes_numbers)
+
+    async def _answer(self, scope: Scope, request: Request) -> Response:
+        path: str = scope["path"]
+        if path == "/healthz":
+            return PlainTextResponse("alive\n")
+        if path == "/readyz":
+            away = self.source.away_since
+            return PlainTextResponse("ready\n" if not away else "the database is out of reach\n", 503 if away else 200)
+        if path.startswith("/static/"):
+            return _asset(path)
+        page, key = self._page(scope, path)
+        try:
+            return self._rendered(request, key, await page())
+        except Elsewhere as elsewhere:
+            return RedirectResponse(elsewhere.address, 302)
+        except Refusal as refusal:
+            return self._refused(refusal.status, str(refusal), refusal.instead)
+        except NeedsPerson as error:
+            return self._refused(404, _sentence(str(error)))
+        except (Busy, Transient):
+            return self._refused(503, "Too many people ask for this at once: try again in a moment.")
+        except ConnectionLost as error:
+            log.warning("a page was not read: %s", explained(error))
+            return self._refused(503, "The database is out of reach: try again in a moment.")
+
+    def _page(self, scope: Scope, path: str) -> tuple[Callable[[], Awaitable[Page]], Hashable]:
+        """What makes the page of an address, and what tells the address from others."""
+        query = Request(scope).query_params
+        for route in self._routes:
+            match, child = route.matches({"type": "http", "path": path, "method": "GET"} | {"root_path": ""})
+            if match is Match.FULL:
+                asked = Asked(path, child["path_params"], {k: v for k, v in query.items() if k != "have"})
+                make: Make = route.endpoint
+                return partial(make, self.source, asked), (path, tuple(sorted(asked.query.items())))
+
+        async def unknown() -> Page:
+            raise Refusal(404, "There is no such page.")
+
+        return unknown, path
+
+    def _rendered(self, request: Request, key: Hashable, page: Page) -> Response:
+        document = self._documents.get(key)
+        if document is None or document.basis != page.basis:
+            html = page.html()
+            document = _Document(
+                page.basis, html.encode(), gzip.compress(html.encode(), 6, mtime=0), f'"{tag_of(html)}"'
+            )
+            self._documents[key] = document
+        self._documents.move_to_end(key)
+        if len(self._documents) > RENDERED:
+            self._documents.popitem(last=False)
+        headers = {"ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if document.tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            return Response(document.packed, page.status, headers, "text/html; charset=utf-8")
+        return Response(document.plain, page.status, headers, "text/html; charset=utf-8")
+
+    def _refused(self, status: int, message: str, instead: tuple[str, str] | None = None) -> Response:
+        context = {"message": message, "instead": instead, "layout": "page", "watched": None}
+        headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(RETRY_AFTER)} if status == 503 else {})
+        html = Page("refusal.html", None, lambda: context).html()
+        return Response(html, status, headers, "text/html; charset=utf-8")
+
+    async def _stream(self, scope: Scope, request: Request, send: Send) -> Response | None:
+        path = scope["path"].removeprefix("/live")
+        page, key = self._page(scope, path)
+        try:
+            await page()
+        except (Refusal, Elsewhere, NeedsPerson):
+            return PlainTextResponse("There is no such page to watch.\n", 404)
+        except (Busy, Transient, ConnectionLost):
+            return PlainTextResponse("Try again in a moment.\n", 503, {"Retry-After": str(RETRY_AFTER)})
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            *([(b"content-encoding", b"gzip")] if packed else []),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return None
+        state = scope["state"]
+        shown = request.headers.get("last-event-id") or request.query_params.get("have", "")
+        viewer = Viewer(shown, state["abort"])
+        state["lost"] = viewer.leave
+        await self.hub.watch(key, page, viewer, packed=packed, send=send)
+        return None
+
+
+def _asset(path: str) -> Response:
+    name = path.rpartition("/")[2]
+    content = ASSETS.get(name)
+    if content is None or path != f"/static/{RELEASE}/{name}":
+        return PlainTextResponse("There is no such file.\n", 404)
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(content, 200, headers, TYPES[name[name.rindex(".") :]])
+
+
+def _sentence(message: str) -> str:
+    return message[:1].upper() + message[1:] + ("" if message.endswith(("?", ".")) else ".")

@@ -1,0 +1,230 @@
+"""The current values: each is read once, whoever asks for it, and again after a notification.
+
+A notification only wakes: what a value depends on says which values are out of date, and they are read again when
+somebody asks. While the database is out of reach, the last values stay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from pgleaderboard.database.connect import Connection, ConnectionLost, connect, explained
+from pgleaderboard.reading.asking import check, have_answer, in_words, listen, news
+from pgleaderboard.reading.catalog import Catalog, catalog
+from pgleaderboard.web.reader import Reader
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+KEPT = 128  # values
+CATALOG_EVERY = 15.0  # seconds after which it is read again without a notification: a board becomes late by itself
+AT_MOST_EVERY = 1.0  # seconds between two reads of a standing
+_CATALOG_AT_MOST_EVERY = 0.2
+_SHARE = 5  # so many times as long as a read takes, such a value is not read again
+_OLDEST = 300.0  # seconds after which anything is read again: movement is counted over the last day
+_LOOK_EVERY, _PAUSE = 1.0, 0.5  # seconds between looks whether the server is there, and between tries to reach it
+
+ALL: frozenset[int] | None = None
+NONE: frozenset[int] = frozenset()
+
+
+@dataclass
+class _Value:
+    """competitions: those whose syncs make it out of date, ALL, or NONE; an edit makes every value so."""
+
+    competitions: frozenset[int] | None
+    value: Any = None
+    read_at: float = -1e9  # by the loop's clock
+    marks: int = 1  # how often it became out of date
+    marks_read: int = 0  # of them, before it was read
+    rests: float = 0.0  # seconds after a read in which it is not read again
+
+
+@dataclass
+class Source:
+    """Reads with two readers: one for what is current, and one for the past, which may take long.
+
+    only: slugs of the events that are shown, empty = all. away_since: when the database was lost, by our clock.
+    changed: is set when a value became out of date.
+    """
+
+    url: str
+    direct_url: str
+    only: Sequence[str] = ()
+    away_since: datetime | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._values: OrderedDict[Hashable, _Value] = OrderedDict()
+        self.current = Reader(self.url, threads=2, waiting=64)
+        self.past = Reader(self.url, threads=2, waiting=8)
+        self._catalog_read_at = 0.0
+        self._stop = threading.Event()
+        self._listener: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Listen, then read the catalog. Raises the errors of both, and those of a schema of another version."""
+        self._loop = asyncio.get_running_loop()
+        connection = await asyncio.to_thread(self._listening)
+        try:
+            await self.catalog()
+        except BaseException:
+            connection.close()
+            raise
+        self._listener = threading.Thread(target=self._listen, args=(connection,), name="listener", daemon=True)
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Listen and read no more."""
+        self._stop.set()
+        self.current.close()
+        self.past.close()
+
+    async def catalog(self) -> Catalog:
+        """What there is, at most CATALOG_EVERY seconds old."""
+        found: Catalog = await self.get(
+            "catalog",
+            lambda connection: catalog(connection, self.only),
+            ALL,
+            at_most_every=_CATALOG_AT_MOST_EVERY,
+            oldest=CATALOG_EVERY,
+        )
+        self._catalog_read_at = self._values["catalog"].read_at
+        return found
+
+    def now(self) -> datetime:
+        """The database's clock."""
+        found = self._values["catalog"]
+        now: datetime = found.value.now + timedelta(seconds=self._loop.time() - found.read_at)
+        return now
+
+    async def get(
+        self,
+        key: Hashable,
+        query: Callable[[Connection], T],
+        competitions: frozenset[int] | None,
+        *,
+        at_most_every: float = 0.0,
+        oldest: float = _OLDEST,
+        reader: Reader | None = None,
+    ) -> T:
+        """A value, read if it is out of date; the last one where the database is out of reach.
+
+        competitions: whose syncs make it out of date. at_most_every, oldest: seconds.
+        Raises Busy, the errors of the query, and ConnectionLost where there is no last one.
+        """
+        kept = self._values.setdefault(key, _Value(competitions))
+        self._values.move_to_end(key)
+        clock = self._loop.time
+        for _ in range(2):  # it may become out of date while it is read
+            age = clock() - kept.read_at
+            if (kept.marks == kept.marks_read and age < oldest) or age < kept.rests:
+                break
+            marks, begun = kept.marks, clock()
+            try:
+                value = await (reader or self.current).read((key, marks), query)
+            except ConnectionLost as error:
+                if kept.marks_read == 0:
+                    raise
+                log.debug("%s", explained(error))
+                break
+            if marks > kept.marks_read or age >= oldest:
+                kept.value, kept.marks_read, kept.read_at = value, marks, clock()
+                kept.rests = at_most_every and max(at_most_every, _SHARE * (clock() - begun))
+        self._forget()
+        found: T = kept.value
+        return found
+
+    def next_moment(self, at_most: float) -> float:
+        """Seconds until something is shown anew by the clock alone; no more than given.
+
+        That is a freeze or an end, the next minute, since ages are shown, and when a value may be read again.
+        """
+        kept: Catalog = self._values["catalog"].value
+        now = self.now()
+        moments = [at for event in kept.events.values() for at in (*event.freezes, event.end_date) if at and at > now]
+        minute = 60 - now.second - now.microsecond / 1e6
+        clock = self._loop.time()
+        rests = [v.read_at + v.rests - clock for v in self._values.values() if v.marks != v.marks_read]
+        return max(
+            0.01,
+            min(
+                [
+                    at_most,
+                    minute,
+                    *(rest for rest in rests if rest > 0),
+                    *((at - now).total_seconds() for at in moments),
+                ]
+            ),
+        )
+
+    def _forget(self) -> None:
+        while len(self._values) > KEPT:
+            key = next(key for key in self._values if key != "catalog")
+            del self._values[key]
+
+    def mark(self, competitions: Iterable[int] | None) -> None:
+        """Values are out of date: those that depend on these competitions, None = all."""
+        touched = None if competitions is None else frozenset(competitions)
+        for kept in self._values.values():
+            if touched is None or kept.competitions is None or kept.competitions & touched:
+                kept.marks += 1
+        self.changed.set()
+
+    # The listener, in a thread of its own.
+
+    def _listening(self) -> Connection:
+        connection = connect(self.direct_url, "page", connect_timeout=3)
+        try:
+            with in_words(connection):
+                check(connection)
+            listen(connection, jobs=False)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _listen(self, connection: Connection) -> None:
+        while not self._stop.is_set():
+            try:
+                with contextlib.closing(connection):
+                    self._tell(self._reached)
+                    while not self._stop.is_set():
+                        for payload in news(connection, _LOOK_EVERY):
+                            self._tell(self._told, payload)
+                        have_answer(connection)
+            except ConnectionLost as error:
+                self._tell(self._lost, error)
+            while not self._stop.wait(_PAUSE):
+                try:
+                    connection = self._listening()
+                    break
+                except Exception as error:  # noqa: BLE001 - whatever keeps it away is told, and passes or not
+                    log.debug("still away: %s", error)
+
+    def _tell(self, what: Callable[..., None], *values: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
+            self._loop.call_soon_threadsafe(what, *values)
+
+    def _told(self, payload: dict[str, Any]) -> None:
+        competition_id = payload.get("competition_id")
+        self.mark([competition_id] if isinstance(competition_id, int) else None)
+
+    def _lost(self, error: ConnectionLost) -> None:
+        self.away_since = datetime.now(UTC)
+        log.warning("the database is away: %s", explained(error))
+        self.changed.set()
+
+    def _reached(self) -> None:
+        if self.away_since:
+            log.info("the database is back")
+        self.away_since = None
+        self.mark(None)  # what came meanwhile was told to nobody

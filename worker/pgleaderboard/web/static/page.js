@@ -1,0 +1,158 @@
+// The page without this file is complete. It keeps what is shown current, moves what moved, and shows local time.
+
+const live = document.getElementById("live");
+const html = document.documentElement;
+const trusted = window.trustedTypes?.createPolicy("live", { createHTML: (text) => text });
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// Times in the viewer's zone; the server writes UTC.
+const day = new Intl.DateTimeFormat("en-CA", { year: "numeric", month: "2-digit", day: "2-digit" });
+const hour = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    time.textContent = `${day.format(at)} ${hour.format(at)}`;
+    time.title = time.dateTime;
+  }
+}
+
+function parsed(text) {
+  const template = document.createElement("template");
+  template.innerHTML = trusted ? trusted.createHTML(text) : text;
+  localise(template.content);
+  return template.content;
+}
+
+// Make `old` equal to `fresh`, keeping the elements that stay: focus, selection and open details survive.
+function keyOf(node) {
+  return node.nodeType === Node.ELEMENT_NODE ? node.dataset.key : undefined;
+}
+function morph(old, fresh) {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || keyOf(old) !== keyOf(fresh)) {
+    old.replaceWith(fresh);
+    return;
+  }
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (old !== document.activeElement && old.nodeName === "INPUT") old.value = fresh.getAttribute("value") ?? "";
+  morphChildren(old, fresh);
+}
+function morphChildren(old, fresh) {
+  const kept = new Map();
+  for (const child of old.children) if (keyOf(child)) kept.set(keyOf(child), child);
+  let at = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    const key = keyOf(child);
+    const same = key ? kept.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : undefined;
+    if (!same) {
+      old.insertBefore(child, at);
+      continue;
+    }
+    if (key) kept.delete(key);
+    if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    morph(same, child);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+// Rows glide from where they were (FLIP): measured before and after, then moved back to zero.
+function places() {
+  const found = new Map();
+  for (const row of live.querySelectorAll("tr[data-key]")) {
+    const box = row.getBoundingClientRect();
+    found.set(row.dataset.key, { row, top: box.top, text: row.querySelector(".score, .points")?.textContent });
+  }
+  return found;
+}
+function show(text) {
+  const before = places();
+  morphChildren(live, parsed(text));
+  const after = places();
+  let moved = 0;
+  for (const [key, { row, top, text: score }] of after) {
+    const was = before.get(key);
+    const shift = was ? was.top - top : 0;
+    if (was && Math.abs(shift) < 1 && was.text === score) continue;
+    if (Math.abs(shift) >= 1) moved += 1;
+    if (still.matches || document.hidden) continue;
+    if (was && Math.abs(shift) >= 1) {
+      row.animate([{ transform: `translateY(${shift}px)` }, { transform: "none" }], { duration: 450, easing: "ease-out" });
+    } else if (!was) {
+      row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 450 });
+    }
+  }
+  const first = live.querySelector("tbody tr:not(.benchmark) .team a, tbody tr .team a")?.textContent;
+  announce(`The page has changed${moved ? `, rows that moved: ${moved}` : ""}${first ? `; first is ${first}` : ""}.`);
+}
+
+const teller = document.querySelector("[data-announce]");
+function announce(text) {
+  teller.textContent = text;
+}
+
+// The stream: open while the page is seen and not paused. The browser connects again by itself.
+const bar = document.querySelector(".stream");
+const state = document.querySelector("[data-stream-state]");
+const button = document.querySelector("[data-pause]");
+let stream;
+let tag = live.dataset.tag;
+let isPaused = false;
+let lostAt;
+function open() {
+  if (stream || isPaused || document.hidden) return;
+  const url = new URL(live.dataset.live, location.href);
+  url.searchParams.set("have", tag);
+  stream = new EventSource(url);
+  stream.addEventListener("open", () => {
+    lostAt = undefined;
+    state.textContent = "live";
+  });
+  stream.addEventListener("error", () => {
+    lostAt ??= new Date();
+    state.textContent = `connection lost at ${hour.format(lostAt)}, trying again`;
+    if (stream.readyState === EventSource.CLOSED) {
+      close();
+      setTimeout(open, 5000);
+    }
+  });
+  stream.addEventListener("release", ({ data }) => {
+    if (data !== html.dataset.release) location.reload();
+  });
+  stream.addEventListener("message", ({ data, lastEventId }) => {
+    tag = lastEventId;
+    show(data);
+    live.dataset.tag = tag;
+  });
+}
+function close() {
+  stream?.close();
+  stream = undefined;
+}
+
+localise(document);
+if (live.dataset.live && window.EventSource) {
+  bar.hidden = false;
+  open();
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  button.addEventListener("click", () => {
+    isPaused = !isPaused;
+    button.setAttribute("aria-pressed", String(isPaused));
+    state.textContent = isPaused ? "paused" : "live";
+    if (isPaused) close();
+    else open();
+  });
+}
+document.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
