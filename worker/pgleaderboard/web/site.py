@@ -17,11 +17,11 @@ from starlette.types import Receive, Scope, Send
 
 from pgleaderboard.database.connect import ConnectionLost, explained
 from pgleaderboard.errors import NeedsPerson, Transient
-from pgleaderboard.web import pages
 from pgleaderboard.web.hub import Hub, Viewer
 from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, Page, Refusal, tag_of
-from pgleaderboard.web.pages import Asked
+from pgleaderboard.web.pages import boards
 from pgleaderboard.web.reader import Busy
+from pgleaderboard.web.request import Asked
 from pgleaderboard.web.source import Source
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ _FRAMED = [*_HEADERS, (b"content-security-policy", f"{_CONTENT}*".encode())]
 Make = Callable[[Source, Asked], Awaitable[Page]]
 
 PAGES: Mapping[str, Make] = {
-    "/": pages.index,
-    "/c/{slug}": pages.board,
-    "/embed/c/{slug}": pages.board,
+    "/": boards.index,
+    "/c/{slug}": boards.board,
+    "/embed/c/{slug}": boards.board,
 }
 
 

@@ -1,6 +1,6 @@
-"""The pages: which values an address asks for, and what its template is given.
+"""What the pages share: what a request asks for, and the values that are shown now.
 
-Nothing newer than a freeze leaves this module: boards and standings are asked for through `_board` and `_standing`.
+Nothing newer than a freeze is shown: every page takes boards and standings from `board_of` and `standing_of`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from pgleaderboard.reading import boards, events
 from pgleaderboard.reading.catalog import Catalog, Competition, Event
 from pgleaderboard.reading.names import nearest_of
 from pgleaderboard.web.board import Board
-from pgleaderboard.web.page import Elsewhere, Page, Refusal, address
+from pgleaderboard.web.page import Refusal, address
 from pgleaderboard.web.source import AT_MOST_EVERY, Source
-
-PEOPLE = 50  # of a standing on a page
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def address_of(asked: Asked) -> str:
     return "/".join(map(address, asked.path.split("/")))
 
 
-def _competition(catalog: Catalog, slug: str) -> Competition:
+def competition_of(catalog: Catalog, slug: str) -> Competition:
     known = catalog.competitions.get(slug.lower())
     if known is None:
         other = nearest_of(slug, list(catalog.competitions))
@@ -62,7 +60,7 @@ def _competition(catalog: Catalog, slug: str) -> Competition:
     return known
 
 
-def _event(catalog: Catalog, slug: str) -> Event:
+def event_of(catalog: Catalog, slug: str) -> Event:
     known = catalog.events.get(slug.lower())
     if known is None:
         other = nearest_of(slug, list(catalog.events))
@@ -71,7 +69,7 @@ def _event(catalog: Catalog, slug: str) -> Event:
     return known
 
 
-async def _board(source: Source, competition: Competition) -> Board:
+async def board_of(source: Source, competition: Competition) -> Board:
     at = competition.frozen_at(source.now())
     return await source.get(
         ("board", competition.id, competition.slug, at),
@@ -88,7 +86,7 @@ class Told:
     results: Mapping[str, list[Any]]
 
 
-async def _standing(source: Source, event: Event) -> Told:
+async def standing_of(source: Source, event: Event) -> Told:
     held = event.held_at(source.now())
     return await source.get(
         ("standing", event.id, event.slug, held, event.is_frozen(source.now())),
@@ -98,12 +96,12 @@ async def _standing(source: Source, event: Event) -> Told:
     )
 
 
-def _minute(source: Source) -> Hashable:
+def minute_of(source: Source) -> Hashable:
     """What every page rests on: ages are told in minutes."""
     return (source.away_since, int(source.now().timestamp() // 60))
 
 
-def _common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
+def common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
     return {
         "now": source.now(),
         "away_since": source.away_since,
@@ -111,65 +109,3 @@ def _common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
         "layout": "page",
         "watched": None,
     } | more
-
-
-async def index(source: Source, asked: Asked) -> Page:
-    """Events and competitions, with their ages."""
-    catalog = await source.catalog()
-    return Page("index.html", (catalog, _minute(source)), lambda: _common(source, asked, catalog=catalog, watched="/"))
-
-
-async def board(source: Source, asked: Asked) -> Page:
-    """A board, 50 teams a page."""
-    catalog = await source.catalog()
-    competition = _competition(catalog, asked.names["slug"])
-    shown = await _board(source, competition)
-    number, chosen = _place(asked, shown)
-    wanted = asked.query.get("q", "").strip()[:255]
-    here = asked.to(
-        **{
-            name: value
-            for name, value in (("page", number if number > 1 else None), ("team", chosen), ("q", wanted))
-            if value
-        }
-    )
-
-    def context() -> dict[str, Any]:
-        found, hits = shown.named(wanted) if wanted else ((), 0)
-        entry = None if chosen is None else shown.entry(chosen)
-        return _common(
-            source,
-            asked,
-            watched=here,
-            competition=competition,
-            events=[event for event in catalog.events.values() if competition.id in event.competition_ids],
-            held=competition.frozen_at(source.now()),
-            board=shown,
-            rows=shown.page(number),
-            number=number,
-            chosen=entry,
-            wanted=wanted,
-            found=found,
-            hits=hits,
-        )
-
-    return Page("board.html", (competition, shown, _minute(source), asked.query.get("page")), context)
-
-
-def _place(asked: Asked, shown: Board) -> tuple[int, int | None]:
-    """The page that is asked for, and the team that is marked. Raises Refusal and Elsewhere."""
-    number, rank, team = asked.whole("page"), asked.whole("rank"), asked.whole("team")
-    if team is not None:
-        entry = shown.entry(team)
-        if entry is None:
-            raise Refusal(404, f"Team {team} is not on this board.", (address_of(asked), "The whole board"))
-        return shown.page_of(entry), team
-    if rank is not None:
-        right = min(max(rank, 1), max(shown.ranked, 1))
-        if right != rank or not shown.ranked:
-            raise Elsewhere(asked.to(rank=right) if shown.ranked else asked.to())
-        entry = next(entry for entry in shown.page((rank - 1) // 50 + 1) if entry.rank == rank)
-        return shown.page_of(entry), entry.team_id
-    if number is not None and not 1 <= number <= shown.pages:
-        raise Elsewhere(asked.to(page=min(max(number, 1), shown.pages)))
-    return number or 1, None

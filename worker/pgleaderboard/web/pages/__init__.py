@@ -1,0 +1,1 @@
+"""The pages: which values an address asks for, and what its template is given."""

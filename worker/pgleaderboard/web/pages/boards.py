@@ -1,0 +1,72 @@
+"""The first page, and a board as it is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgleaderboard.web.board import Board
+from pgleaderboard.web.page import Elsewhere, Page, Refusal
+from pgleaderboard.web.request import Asked, address_of, board_of, common, competition_of, minute_of
+from pgleaderboard.web.source import Source
+
+
+async def index(source: Source, asked: Asked) -> Page:
+    """Events and competitions, with their ages."""
+    catalog = await source.catalog()
+    return Page("index.html", (catalog, minute_of(source)), lambda: common(source, asked, catalog=catalog, watched="/"))
+
+
+async def board(source: Source, asked: Asked) -> Page:
+    """A board, 50 teams a page."""
+    catalog = await source.catalog()
+    competition = competition_of(catalog, asked.names["slug"])
+    shown = await board_of(source, competition)
+    number, chosen = _place(asked, shown)
+    wanted = asked.query.get("q", "").strip()[:255]
+    here = asked.to(
+        **{
+            name: value
+            for name, value in (("page", number if number > 1 else None), ("team", chosen), ("q", wanted))
+            if value
+        }
+    )
+
+    def context() -> dict[str, Any]:
+        found, hits = shown.named(wanted) if wanted else ((), 0)
+        entry = None if chosen is None else shown.entry(chosen)
+        return common(
+            source,
+            asked,
+            watched=here,
+            competition=competition,
+            events=[event for event in catalog.events.values() if competition.id in event.competition_ids],
+            held=competition.frozen_at(source.now()),
+            board=shown,
+            rows=shown.page(number),
+            number=number,
+            chosen=entry,
+            wanted=wanted,
+            found=found,
+            hits=hits,
+        )
+
+    return Page("board.html", (competition, shown, minute_of(source), asked.query.get("page")), context)
+
+
+def _place(asked: Asked, shown: Board) -> tuple[int, int | None]:
+    """The page that is asked for, and the team that is marked. Raises Refusal and Elsewhere."""
+    number, rank, team = asked.whole("page"), asked.whole("rank"), asked.whole("team")
+    if team is not None:
+        entry = shown.entry(team)
+        if entry is None:
+            raise Refusal(404, f"Team {team} is not on this board.", (address_of(asked), "The whole board"))
+        return shown.page_of(entry), team
+    if rank is not None:
+        right = min(max(rank, 1), max(shown.ranked, 1))
+        if right != rank or not shown.ranked:
+            raise Elsewhere(asked.to(rank=right) if shown.ranked else asked.to())
+        entry = next(entry for entry in shown.page((rank - 1) // 50 + 1) if entry.rank == rank)
+        return shown.page_of(entry), entry.team_id
+    if number is not None and not 1 <= number <= shown.pages:
+        raise Elsewhere(asked.to(page=min(max(number, 1), shown.pages)))
+    return number or 1, None
