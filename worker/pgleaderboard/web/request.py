@@ -48,6 +48,7 @@ def address_of(asked: Asked) -> str:
 
 
 def competition_of(catalog: Catalog, slug: str) -> Competition:
+    """The competition of a slug. Raises Refusal with the nearest one."""
     known = catalog.competitions.get(slug.lower())
     if known is None:
         other = nearest_of(slug, list(catalog.competitions))
@@ -61,6 +62,7 @@ def competition_of(catalog: Catalog, slug: str) -> Competition:
 
 
 def event_of(catalog: Catalog, slug: str) -> Event:
+    """The event of a slug. Raises Refusal with the nearest one."""
     known = catalog.events.get(slug.lower())
     if known is None:
         other = nearest_of(slug, list(catalog.events))
@@ -70,6 +72,7 @@ def event_of(catalog: Catalog, slug: str) -> Event:
 
 
 async def board_of(source: Source, competition: Competition) -> Board:
+    """The board that is shown now: that of the freeze, where one has come."""
     at = competition.frozen_at(source.now())
     return await source.get(
         ("board", competition.id, competition.slug, at),
@@ -87,6 +90,7 @@ class Told:
 
 
 async def standing_of(source: Source, event: Event) -> Told:
+    """The standing that is shown now."""
     held = event.held_at(source.now())
     return await source.get(
         ("standing", event.id, event.slug, held, event.is_frozen(source.now())),
@@ -102,6 +106,7 @@ def minute_of(source: Source) -> Hashable:
 
 
 def common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
+    """What every template is given. more: goes before it."""
     return {
         "now": source.now(),
         "away_since": source.away_since,
