@@ -295,6 +295,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.event_results_as_of(text, timestamptz) IS 'What each person earned in each competition of an event as it was known at a moment, whatever frozen_at and final_at say; the columns of kaggle.event_results.';
 
+CREATE OR REPLACE FUNCTION kaggle.unfrozen_standings(event_slug text) RETURNS SETOF kaggle.event_standings
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    event constant events := find_event($1);
+BEGIN
+    IF event.final_at IS NULL THEN
+        RETURN QUERY SELECT * FROM event_standings_as_of($1, 'infinity');
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT event.id, event.slug, f.place, f.kaggle_username, f.display_name, f.is_registered, f.points,
+           f.competitions_entered, f.last_submission_at, 'final', event.final_at
+    FROM final_standings f WHERE f.event_id = event.id
+    ORDER BY f.place, lower(f.kaggle_username COLLATE "C");
+END $$;
+COMMENT ON FUNCTION kaggle.unfrozen_standings(text) IS 'The standing that readers see once frozen_at is null; the columns of kaggle.event_standings.';
+
 CREATE OR REPLACE FUNCTION kaggle.finalize_event(event_slug text, anyway boolean DEFAULT false)
 RETURNS TABLE (competition_id bigint, kaggle_competition_id text, board text, observed_at timestamptz, teams bigint)
 LANGUAGE plpgsql SECURITY DEFINER ROWS 10 SET search_path = kaggle, kaggle_internal, pg_temp AS $$

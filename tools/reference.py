@@ -43,7 +43,7 @@ PAST = (
     "shakeup",
     "medal",
 )
-STANDINGS = ("finalize_event", "reopen_event", "event_standings_as_of", "event_results_as_of")
+STANDINGS = ("finalize_event", "reopen_event", "event_standings_as_of", "event_results_as_of", "unfrozen_standings")
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")
 KNOWN = ("boards", "leaderboard_entries", "leaderboard_history", "participant_entries")

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.aliases import Connection
+from tests.support.evening import Evening
 from tests.support.page import serving
+from tests.support.syncs import Syncs
 
 CHROMIUM = shutil.which("chromium")
 
@@ -35,6 +38,12 @@ def address(url: str) -> Iterator[str]:
     """The page of the test's database."""
     with serving(url) as address:
         yield address
+
+
+@pytest.fixture
+def evening(db: Connection, compete: Callable[..., Syncs]) -> Evening:
+    """An event of two competitions."""
+    return Evening(db, compete)
 
 
 @pytest.fixture

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 from tests.support.aliases import Connection
-from tests.support.boards import Entry, teams, zip_of
+from tests.support.boards import teams, zip_of
 from tests.support.dom import shown, tag, wait_for_other
+from tests.support.evening import ranked
 from tests.support.syncs import Syncs
-
-
-def ranked(*names: str) -> list[Entry]:
-    """Teams by name, best first, each with the same number wherever it stands."""
-    return [
-        Entry(sum(map(ord, name)), name, Decimal(90 - place) / 100, members=(name.lower(),))
-        for place, name in enumerate(names)
-    ]
 
 
 def test_a_competition_appears_and_moves_without_a_touch(visit: Open, syncs: Syncs, db: Connection) -> None:

@@ -78,6 +78,7 @@ READER_CALLS = {
     "shakeup",
     "event_standings_as_of",
     "event_results_as_of",
+    "unfrozen_standings",
 }
 EDITOR_CALLS = READER_CALLS | {
     "sync_now",
@@ -411,6 +412,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "event_competitions_inserted",
         "event_standings_as_of",
         "event_results_as_of",
+        "unfrozen_standings",
         "set_sync_condition",  # so that what it makes belongs to that owner
         "ask_condition",  # so that a condition runs as its owner, not as the worker
     }

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pgleaderboard.database.connect import parts_of
+from pgleaderboard.database.connect import parts_of, without_password
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.settings import Settings
 
@@ -232,6 +232,7 @@ def page(
     """
     from urllib.parse import urlsplit
 
+    from pgleaderboard.web.reveals import Reveals
     from pgleaderboard.web.site import Site
     from pgleaderboard.web.source import Source
 
@@ -241,11 +242,14 @@ def page(
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - it is compared
     known = {"localhost", "127.0.0.1", "::1", shown, *names, *settings.page_hosts.split(",")}
     known |= {urlsplit(url).hostname or ""} if url else set()
+    address = url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
     return Site(
         Source(database.url, database.direct_url, only),
         frozenset(name.strip().lower() for name in known if name.strip()),
         takes_numbers=not is_local,
-        url=url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}",
+        url=address,
+        public=url or (None if is_local or shown != host else address),
+        reveals=Reveals.kept(settings.home, address, without_password(database.direct_url)[0]),
     )
 
 

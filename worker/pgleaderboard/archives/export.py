@@ -13,10 +13,9 @@ from psycopg import errors as pg
 
 from pgleaderboard.database.connect import Connection, column, rows, transaction
 from pgleaderboard.errors import NeedsPerson
+from pgleaderboard.reading.formats import HEADER
 from pgleaderboard.reading.names import instead_of
 from pgleaderboard.sync.board import BYTE_ORDER_MARK, BoardKind, name_of
-
-HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
 
 
 def export(connection: Connection, slug: str, folder: Path, *, every: bool, advance: Callable[[int, int], None]) -> int:

@@ -62,7 +62,13 @@ def serve(
             only=event or (),
             names=allowed_host or (),
         )
-        asyncio.run(server.serve(site, listener, lambda: say(f"page: {site.url}"), behind_proxy=behind_proxy))
+
+        def ready() -> None:
+            say(f"page: {site.url}")
+            if not beside:
+                say(f"to reveal a frozen standing: {site.url}/e/EVENT/reveal?key={site.reveals.key}")
+
+        asyncio.run(server.serve(site, listener, ready, behind_proxy=behind_proxy))
 
 
 def _end_with_parent() -> None:

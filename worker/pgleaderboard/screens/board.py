@@ -77,7 +77,7 @@ class BoardView:
 
     def csv(self) -> str:
         """Kaggle's own file."""
-        from pgleaderboard.archives.export import HEADER
+        from pgleaderboard.reading.formats import HEADER
 
         lines = [HEADER]
         for e in self.board.entries:

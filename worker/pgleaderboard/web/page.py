@@ -15,6 +15,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pgleaderboard.logs import harmless
+from pgleaderboard.reading.formats import number
 
 _STATIC = Path(__file__).parent / "static"
 ASSETS = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
@@ -32,6 +33,7 @@ class Page:
     basis: Hashable
     context: Callable[[], dict[str, Any]]
     status: int = 200
+    media: str = "text/html; charset=utf-8"
 
     def html(self) -> str:
         """The whole document."""
@@ -44,6 +46,20 @@ class Page:
         """The part that changes, and its tag."""
         live = _live(self.template, self.context())
         return live, tag_of(live)
+
+
+@dataclass(frozen=True)
+class File:
+    """A document for programs. basis: as that of a page. text: makes it."""
+
+    basis: Hashable
+    text: Callable[[], str]
+    media: str
+    status: int = 200
+
+    def html(self) -> str:
+        """The whole document."""
+        return self.text()
 
 
 class Refusal(Exception):
@@ -81,11 +97,6 @@ def clean(text: Any) -> str:
     return text if text.isascii() and text.isprintable() else harmless(text)
 
 
-def number(value: Decimal | int | str | None) -> str:
-    """Exact, never with an exponent."""
-    return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
-
-
 def points(value: Decimal) -> str:
     """Points without the zeros behind them."""
     text = format(value, "f")
@@ -95,6 +106,11 @@ def points(value: Decimal) -> str:
 def count(value: int, noun: str = "") -> str:
     """With separators, and its noun in the plural unless it is 1."""
     return f"{value:,}" + (f" {noun}{'s' * (value != 1)}" if noun else "")
+
+
+def people(number: int) -> str:
+    """So many persons."""
+    return "1 person" if number == 1 else f"{number:,} people"
 
 
 def iso(at: datetime) -> str:
@@ -134,7 +150,15 @@ _templates = Environment(
     auto_reload=False,
 )
 _templates.filters.update(
-    clean=clean, number=number, points=points, count=count, iso=iso, moment=moment, lasting=lasting, part=address
+    clean=clean,
+    number=number,
+    points=points,
+    people=people,
+    count=count,
+    iso=iso,
+    moment=moment,
+    lasting=lasting,
+    part=address,
 )
 _templates.globals.update(release=RELEASE, static=lambda name: f"/static/{RELEASE}/{name}", json=json.dumps)
 _templates.globals["parts"] = _templates.get_template("parts.html").module

@@ -13,7 +13,7 @@ from pgleaderboard.reading import boards, events
 from pgleaderboard.reading.catalog import Catalog, Competition, Event
 from pgleaderboard.reading.names import nearest_of
 from pgleaderboard.web.board import Board
-from pgleaderboard.web.page import Refusal, address
+from pgleaderboard.web.page import Elsewhere, Refusal, address
 from pgleaderboard.web.source import AT_MOST_EVERY, Source
 
 
@@ -40,6 +40,14 @@ class Asked:
         return address_of(self) + (
             "?" + "&".join(f"{name}={address(value)}" for name, value in query.items()) if query else ""
         )
+
+
+def page_of(asked: Asked, pages: int) -> int:
+    """The page that is asked for, from 1. Raises Elsewhere for one that is not there."""
+    number = asked.whole("page")
+    if number is not None and not 1 <= number <= pages:
+        raise Elsewhere(asked.to(page=min(max(number, 1), pages)))
+    return number or 1
 
 
 def address_of(asked: Asked) -> str:
@@ -111,6 +119,6 @@ def common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
         "now": source.now(),
         "away_since": source.away_since,
         "asked": asked,
-        "layout": "page",
+        "layout": "embed" if asked.path.startswith("/embed/") else "page",
         "watched": None,
     } | more

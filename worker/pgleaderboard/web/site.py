@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import logging
+import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -18,10 +20,11 @@ from starlette.types import Receive, Scope, Send
 from pgleaderboard.database.connect import ConnectionLost, explained
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.web.hub import Hub, Viewer
-from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, Page, Refusal, tag_of
-from pgleaderboard.web.pages import boards
+from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, File, Page, Refusal, tag_of
+from pgleaderboard.web.pages import boards, events, screens
 from pgleaderboard.web.reader import Busy
 from pgleaderboard.web.request import Asked
+from pgleaderboard.web.reveals import Reveals
 from pgleaderboard.web.source import Source
 
 log = logging.getLogger(__name__)
@@ -40,12 +43,21 @@ _HEADERS = [
 _ALONE = [*_HEADERS, (b"content-security-policy", f"{_CONTENT}'none'".encode()), (b"x-frame-options", b"DENY")]
 _FRAMED = [*_HEADERS, (b"content-security-policy", f"{_CONTENT}*".encode())]
 
-Make = Callable[[Source, Asked], Awaitable[Page]]
+_STEP = re.compile("/e/(?P<slug>[^/]+)/reveal")
 
-PAGES: Mapping[str, Make] = {
+Make = Callable[[Source, Asked], Awaitable[Page | File]]
+
+PAGES: dict[str, Make] = {
     "/": boards.index,
+    "/c/{slug}.csv": boards.csv,
+    "/c/{slug}.json": boards.json,
     "/c/{slug}": boards.board,
+    "/e/{slug}.csv": events.csv,
+    "/e/{slug}.json": events.json,
+    "/e/{slug}": events.event,
+    "/e/{slug}/at/{moment}": events.event_at,
     "/embed/c/{slug}": boards.board,
+    "/embed/e/{slug}": events.event,
 }
 
 
@@ -61,7 +73,7 @@ class _Document:
 
 @dataclass
 class Site:
-    """The ASGI application. url: under which people open it.
+    """The ASGI application. url: under which people open it. public: where phones find it, None = nowhere.
 
     hosts: the names under which it is served. takes_numbers: also under any address in numbers, which no foreign site
     can pretend to have.
@@ -71,13 +83,20 @@ class Site:
     hosts: frozenset[str]
     takes_numbers: bool
     url: str
+    reveals: Reveals
+    public: str | None
     hub: Hub = field(init=False)
     requests: int = 0
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.source, f"retry: 2000\nevent: release\ndata: {RELEASE}\n\n")
         self._documents: OrderedDict[Hashable, _Document] = OrderedDict()
-        self._routes = [Route(path, endpoint=make, methods=None) for path, make in PAGES.items()]
+        pages: dict[str, Make] = PAGES | {
+            "/c/{slug}/screen": partial(screens.board, public=self.public),
+            "/e/{slug}/screen": partial(screens.event, public=self.public),
+            "/e/{slug}/reveal": partial(events.reveal, reveals=self.reveals),
+        }
+        self._routes = [Route(path, endpoint=make, methods=None) for path, make in pages.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -98,6 +117,8 @@ class Site:
                 f"This page is not served as {host!r}; pgleaderboard serve --allowed-host NAME allows a name.\n",
                 421,
             )
+        elif scope["method"] == "POST" and (step := _STEP.fullmatch(scope["path"])):
+            response = await self._stepped(Request(scope, receive), step["slug"])
         elif scope["method"] not in ("GET", "HEAD"):
             response = PlainTextResponse("Only GET and HEAD are answered.\n", 405, {"Allow": "GET, HEAD"})
         elif scope["path"].startswith("/live/"):
@@ -113,6 +134,35 @@ class Site:
         is_number = name.replace(".", "").isdecimal() or ":" in name
         return name in self.hosts or (is_number and self.takes_numbers)
 
+    async def _stepped(self, request: Request, slug: str) -> Response:
+        """The presenter's step: the only request that changes something, which is not in the database."""
+        if not self.reveals.is_key(request.query_params.get("key", "")):
+            return PlainTextResponse("Only the presenter's key can do that.\n", 403)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > 100:
+                return PlainTextResponse("Too long.\n", 413)
+        form = parse_qs(body.decode("ascii", "replace"))
+        asked = Asked(request.url.path, {"slug": slug})
+        try:
+            event, told = await events.revealed(self.source, asked)
+            begun, to = (int(form[name][0]) for name in ("from", "to"))
+        except (KeyError, ValueError):
+            return PlainTextResponse("A step goes from a position to another.\n", 400)
+        except (Refusal, NeedsPerson) as error:
+            return self._refused(404, str(error))
+        except Elsewhere:
+            return self._refused(404, "The standing is not frozen: there is nothing to reveal.")
+        except (Busy, Transient, ConnectionLost):
+            return self._refused(503, "The database is out of reach: try again in a moment.")
+        assert event.frozen_at is not None
+        # A second press of the same button goes nowhere.
+        if begun == self.reveals.position(event.id, event.frozen_at) and 0 <= to <= len(told.steps):
+            self.reveals.move(event.id, event.frozen_at, to)
+            self.source.changed.set()
+        return RedirectResponse(f"{request.url.path}?key={self.reveals.key}", 303)
+
     async def _answer(self, scope: Scope, request: Request) -> Response:
         path: str = scope["path"]
         if path == "/healthz":
@@ -124,7 +174,7 @@ class Site:
             return _asset(path)
         page, key = self._page(scope, path)
         try:
-            return self._rendered(request, key, await page())
+            return self._rendered(request, key, await self._made(page))
         except Elsewhere as elsewhere:
             return RedirectResponse(elsewhere.address, 302)
         except Refusal as refusal:
@@ -137,7 +187,16 @@ class Site:
             log.warning("a page was not read: %s", explained(error))
             return self._refused(503, "The database is out of reach: try again in a moment.")
 
-    def _page(self, scope: Scope, path: str) -> tuple[Callable[[], Awaitable[Page]], Hashable]:
+    async def _made(self, page: Callable[[], Awaitable[Page | File]]) -> Page | File:
+        """The page. What seems unknown may have been inserted a moment ago."""
+        try:
+            return await page()
+        except Refusal:
+            if not await self.source.catch_up():
+                raise
+            return await page()
+
+    def _page(self, scope: Scope, path: str) -> tuple[Callable[[], Awaitable[Page | File]], Hashable]:
         """What makes the page of an address, and what tells the address from others."""
         query = Request(scope).query_params
         for route in self._routes:
@@ -152,7 +211,7 @@ class Site:
 
         return unknown, path
 
-    def _rendered(self, request: Request, key: Hashable, page: Page) -> Response:
+    def _rendered(self, request: Request, key: Hashable, page: Page | File) -> Response:
         document = self._documents.get(key)
         if document is None or document.basis != page.basis:
             html = page.html()
@@ -168,8 +227,8 @@ class Site:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("accept-encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return Response(document.packed, page.status, headers, "text/html; charset=utf-8")
-        return Response(document.plain, page.status, headers, "text/html; charset=utf-8")
+            return Response(document.packed, page.status, headers, page.media)
+        return Response(document.plain, page.status, headers, page.media)
 
     def _refused(self, status: int, message: str, instead: tuple[str, str] | None = None) -> Response:
         context = {"message": message, "instead": instead, "layout": "page", "watched": None}
@@ -180,8 +239,15 @@ class Site:
     async def _stream(self, scope: Scope, request: Request, send: Send) -> Response | None:
         path = scope["path"].removeprefix("/live")
         page, key = self._page(scope, path)
+
+        async def watched() -> Page:
+            made = await self._made(page)
+            if isinstance(made, File):
+                raise Refusal(404, "A file is not watched.")
+            return made
+
         try:
-            await page()
+            await watched()
         except (Refusal, Elsewhere, NeedsPerson):
             return PlainTextResponse("There is no such page to watch.\n", 404)
         except (Busy, Transient, ConnectionLost):
@@ -201,7 +267,7 @@ class Site:
         shown = request.headers.get("last-event-id") or request.query_params.get("have", "")
         viewer = Viewer(shown, state["abort"])
         state["lost"] = viewer.leave
-        await self.hub.watch(key, page, viewer, packed=packed, send=send)
+        await self.hub.watch(key, watched, viewer, packed=packed, send=send)
         return None
 
 

@@ -100,6 +100,15 @@ class Source:
         self._catalog_read_at = self._values["catalog"].read_at
         return found
 
+    async def catch_up(self) -> bool:
+        """Read the catalog if it is out of date, however short a time ago it was read. Returns whether it was."""
+        kept = self._values["catalog"]
+        is_behind = kept.marks != kept.marks_read
+        if is_behind:
+            kept.rests = 0.0
+            await self.catalog()
+        return is_behind
+
     def now(self) -> datetime:
         """The database's clock."""
         found = self._values["catalog"]

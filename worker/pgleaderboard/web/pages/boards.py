@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from pgleaderboard.reading.boards import BoardNow
+from pgleaderboard.reading.formats import board_csv, board_json
 from pgleaderboard.web.board import Board
-from pgleaderboard.web.page import Elsewhere, Page, Refusal
-from pgleaderboard.web.request import Asked, address_of, board_of, common, competition_of, minute_of
+from pgleaderboard.web.page import Elsewhere, File, Page, Refusal
+from pgleaderboard.web.request import Asked, address_of, board_of, common, competition_of, minute_of, page_of
 from pgleaderboard.web.source import Source
 
 
@@ -55,7 +58,7 @@ async def board(source: Source, asked: Asked) -> Page:
 
 def _place(asked: Asked, shown: Board) -> tuple[int, int | None]:
     """The page that is asked for, and the team that is marked. Raises Refusal and Elsewhere."""
-    number, rank, team = asked.whole("page"), asked.whole("rank"), asked.whole("team")
+    rank, team = asked.whole("rank"), asked.whole("team")
     if team is not None:
         entry = shown.entry(team)
         if entry is None:
@@ -67,6 +70,22 @@ def _place(asked: Asked, shown: Board) -> tuple[int, int | None]:
             raise Elsewhere(asked.to(rank=right) if shown.ranked else asked.to())
         entry = next(entry for entry in shown.page((rank - 1) // 50 + 1) if entry.rank == rank)
         return shown.page_of(entry), entry.team_id
-    if number is not None and not 1 <= number <= shown.pages:
-        raise Elsewhere(asked.to(page=min(max(number, 1), shown.pages)))
-    return number or 1, None
+    return page_of(asked, shown.pages), None
+
+
+async def csv(source: Source, asked: Asked) -> File:
+    """The whole board as Kaggle's own file."""
+    return await _file(source, asked, board_csv, "text/csv; charset=utf-8")
+
+
+async def json(source: Source, asked: Asked) -> File:
+    """The whole board as a document."""
+    return await _file(source, asked, board_json, "application/json")
+
+
+async def _file(source: Source, asked: Asked, form: Callable[[BoardNow], str], media: str) -> File:
+    competition = competition_of(await source.catalog(), asked.names["slug"])
+    shown = await board_of(source, competition)
+    if shown.now.kind is None:
+        raise Refusal(404, f"{competition.slug} has no board yet.")
+    return File(shown, lambda: form(shown.now), media)

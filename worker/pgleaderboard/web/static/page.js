@@ -51,6 +51,7 @@ function morphChildren(old, fresh) {
   let at = old.firstChild;
   for (const child of [...fresh.childNodes]) {
     const key = keyOf(child);
+    while (at?.nodeType === Node.TEXT_NODE && child.nodeType === Node.ELEMENT_NODE) at = dropped(at);
     const same = key ? kept.get(key) : at && !keyOf(at) && at.nodeName === child.nodeName ? at : undefined;
     if (!same) {
       old.insertBefore(child, at);
@@ -61,11 +62,12 @@ function morphChildren(old, fresh) {
     else old.insertBefore(same, at);
     morph(same, child);
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) at = dropped(at);
+}
+function dropped(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
 // Rows glide from where they were (FLIP): measured before and after, then moved back to zero.
@@ -147,7 +149,7 @@ if (live.dataset.live && window.EventSource) {
   bar.hidden = false;
   open();
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-  button.addEventListener("click", () => {
+  button?.addEventListener("click", () => {
     isPaused = !isPaused;
     button.setAttribute("aria-pressed", String(isPaused));
     state.textContent = isPaused ? "paused" : "live";
@@ -156,3 +158,33 @@ if (live.dataset.live && window.EventSource) {
   });
 }
 document.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
+
+// The presenter's step: the stream shows what it reveals.
+document.addEventListener("submit", async (submission) => {
+  const form = submission.target;
+  if (!form.matches("form[data-step]") || !stream) return;
+  submission.preventDefault();
+  const fields = new URLSearchParams(new FormData(form, submission.submitter));
+  const answer = await fetch(form.action, { method: "POST", body: fields });
+  if (!answer.ok) location.reload();
+});
+
+// A projector turns its pages: whole rows, and back to the first.
+const TURN = 10_000; // milliseconds
+const clock = document.querySelector("[data-clock]");
+if (clock) {
+  const tick = () => {
+    clock.textContent = hour.format(new Date());
+    setTimeout(tick, 60_000 - (Date.now() % 60_000));
+  };
+  tick();
+  setInterval(() => {
+    const frame = live.querySelector(".scroll");
+    if (!frame) return;
+    const top = frame.getBoundingClientRect().top + frame.querySelector("thead").offsetHeight;
+    const rows = [...frame.querySelectorAll("tbody > tr")];
+    const next = rows.find((row) => row.getBoundingClientRect().bottom > frame.getBoundingClientRect().bottom + 1);
+    const shift = next ? next.getBoundingClientRect().top - top : -frame.scrollTop;
+    frame.scrollBy({ top: shift, behavior: still.matches ? "instant" : "smooth" });
+  }, TURN);
+}
