@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.support.aliases import Connection
 from tests.support.evening import Evening
@@ -52,6 +52,11 @@ def visit(browser: Browser, address: str) -> Iterator[Open]:
     complaints: list[str] = []
     contexts: list[Any] = []
 
+    def complain(message: ConsoleMessage) -> None:
+        # A refusal is a page like any other.
+        if message.type in ("error", "warning") and "the server responded with a status of 404" not in message.text:
+            complaints.append(message.text)
+
     def one(path: str = "/", *, width: int = 1440, **options: Any) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, locale="en-GB", timezone_id="Europe/Berlin", **options
@@ -59,9 +64,7 @@ def visit(browser: Browser, address: str) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-        )
+        page.on("console", complain)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address + path)
         return page
