@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.bench import footprint, latency, newcomer, past, readers, report, rivals, sweep, sync
+from tests.bench import footprint, latency, newcomer, page, past, readers, report, rivals, sweep, sync
 from tests.bench.report import Figure
 from tests.bench.world import Scale, World
 
@@ -40,6 +40,9 @@ ROWS = (
     Row(17, "people and events", past.people),
     Row(19, "old snapshot", latency.behind_an_old_snapshot),
     Row(20, "newcomer", newcomer.newcomer),
+    Row(21, "viewers", page.viewers),
+    Row(22, "requests", page.requests),
+    Row(23, "browser", page.browser),
 )
 
 

@@ -80,6 +80,7 @@ function places() {
   return found;
 }
 function show(text) {
+  const begun = performance.now();
   const before = places();
   morphChildren(live, parsed(text));
   const after = places();
@@ -96,6 +97,8 @@ function show(text) {
       row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 450 });
     }
   }
+  performance.clearMeasures("applied");
+  performance.measure("applied", { start: begun });
   const first = live.querySelector("tbody tr:not(.benchmark) .team a, tbody tr .team a")?.textContent;
   announce(`The page has changed${moved ? `, rows that moved: ${moved}` : ""}${first ? `; first is ${first}` : ""}.`);
 }
