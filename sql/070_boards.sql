@@ -52,12 +52,13 @@ DECLARE
     told record;
 BEGIN
     FOR nth IN 1..cardinality(unknown_columns) LOOP
-        -- Each team once at each of its values, which are times, and several teams at most of them.
+        -- Each team once at each of its values, which are times, and several teams at most of them. A line may be repeated.
         SELECT count(*) AS rows, count(DISTINCT v.value) AS boards, count(DISTINCT (v.team_id, v.value)) AS pairs,
                count(*) = count(*) FILTER (WHERE v.value ~ ('^(\d{4}[-/.]\d|\d\d?[-/.]\d\d?[-/.]\d|(19|20)\d{6}([_T ]?\d{4,6})?Z?$'
                                                             || '|\d{9,13}(\.\d+)?$|(\d\d? )?[A-Z][a-z]{2,8}\.? \d)')) AS are_times
         INTO told
-        FROM (SELECT s.team_id, to_jsonb(s) ->> format('extra_%s', nth) AS value FROM pg_temp.staged_rows_1 s) v;
+        FROM (SELECT d.line ->> 'team_id' AS team_id, d.line ->> format('extra_%s', nth) AS value
+              FROM (SELECT DISTINCT to_jsonb(s) - 'position' AS line FROM pg_temp.staged_rows_1 s) d) v;
         IF told.boards > 1 AND told.pairs = told.rows AND told.boards * 3 <= told.rows * 2 AND told.are_times THEN
             RETURN format('%s boards stacked, told apart by column %s: split the file by it', told.boards, unknown_columns[nth]);
         END IF;

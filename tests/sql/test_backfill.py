@@ -701,9 +701,13 @@ def test_a_file_without_ranks_that_is_sorted_by_score(world: World) -> None:
     assert world.rows("SELECT note, higher_is_better FROM kaggle.sync_runs") == [(None, False)]
 
 
+@pytest.mark.parametrize("repeated", [0, 1])
 @pytest.mark.parametrize("ranked", [True, False])
-def test_several_boards_in_one_file(world: World, ranked: bool) -> None:
-    """Snapshots that somebody has stacked: one line says by which column to split them, and nothing is stored."""
+def test_several_boards_in_one_file(world: World, ranked: bool, repeated: int) -> None:
+    """Snapshots that somebody has stacked: one line says by which column to split them, and nothing is stored.
+
+    A line that stands there twice hides no stack.
+    """
     slug = world.compete()
     head = "Rank,TeamId,TeamName,LastSubmissionDate,Score,Scrape_Time_UTC,SubmissionCount,TeamMemberUserNames"
     lines = [
@@ -711,6 +715,7 @@ def test_several_boards_in_one_file(world: World, ranked: bool) -> None:
         for day in (2, 3, 4)
         for team in (1, 2, 3, 4)
     ]
+    lines += lines[5 : 5 + repeated]
     if not ranked:
         head, lines = head.removeprefix("Rank,"), [line.partition(",")[2] for line in lines]
     file = world.file(slug, at(10), "\n".join([head, *lines, ""]).encode())
