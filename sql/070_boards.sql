@@ -67,27 +67,37 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.stacked_boards(text[]) IS 'What tells apart several boards that were staged as one, of columns that are not known; null = nothing.';
 
--- Files without ranks are sorted by score, by date or by TeamId, and may hold a row for each improvement.
+-- Files without ranks are sorted by score, by date or by TeamId, and may hold a row for each improvement. The dates of a
+-- team's rows tell which came later; where they are equal, or missing, the file's order, which may be newest first.
 CREATE OR REPLACE FUNCTION kaggle_internal.order_unranked(higher_is_better boolean) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     higher boolean := order_unranked.higher_is_better;
     is_doubled boolean;
     is_sorted boolean;
+    onwards integer;           -- 1, or -1 where the newest stands first
     ups bigint;                -- rows of a team that has one before, with a higher score; downs: a lower one
     downs bigint;
 BEGIN
-    SELECT coalesce(bool_or(s.before IS NOT NULL), false), count(*) FILTER (WHERE s.score > s.score_before),
-           count(*) FILTER (WHERE s.score < s.score_before)
-    INTO is_doubled, ups, downs
-    FROM (SELECT score, lag(position) OVER team AS before, lag(score) OVER team AS score_before
+    SELECT coalesce(bool_or(s.before IS NOT NULL), false),
+           CASE WHEN count(*) FILTER (WHERE s.date < s.date_before) > count(*) FILTER (WHERE s.date > s.date_before)
+                THEN -1 ELSE 1 END
+    INTO is_doubled, onwards
+    FROM (SELECT last_submission_at::timestamptz AS date, lag(position) OVER team AS before,
+                 lag(last_submission_at::timestamptz) OVER team AS date_before
           FROM pg_temp.staged_rows_1 WINDOW team AS (PARTITION BY team_id ORDER BY position)) s;
+    SELECT count(*) FILTER (WHERE s.score > s.score_before), count(*) FILTER (WHERE s.score < s.score_before)
+    INTO ups, downs
+    FROM (SELECT score, lag(score) OVER team AS score_before
+          FROM pg_temp.staged_rows_1
+          WINDOW team AS (PARTITION BY team_id ORDER BY last_submission_at::timestamptz NULLS FIRST, position * onwards)) s;
     IF is_doubled THEN
         WITH every AS (DELETE FROM pg_temp.staged_rows_1 RETURNING *)
         INSERT INTO pg_temp.staged_rows_1
             (rank, team_id, team_name, last_submission_at, score, submission_count, members)
         SELECT rank, team_id, team_name, last_submission_at, score, submission_count, members
-        FROM (SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY position DESC) AS from_last FROM every) e
+        FROM (SELECT *, row_number() OVER (PARTITION BY team_id ORDER BY last_submission_at::timestamptz DESC NULLS LAST,
+                                           position * onwards DESC) AS from_last FROM every) e
         WHERE from_last = 1 ORDER BY position;
     END IF;
     SELECT coalesce(bool_and(s.score <= s.before) OR bool_and(s.score >= s.before), true) INTO is_sorted

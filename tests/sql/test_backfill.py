@@ -677,6 +677,41 @@ def test_a_file_without_ranks_that_is_sorted_by_date(world: World) -> None:
     assert world.rows("SELECT note, higher_is_better FROM kaggle.sync_runs") == [("order reconstructed", False)]
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param(
+            ("13,late,2018-01-04 10:00:00,0.60000", "12,mid,2018-01-03 10:00:00,0.40000",
+             "12,mid,2018-01-02 10:00:00,0.50000", "11,early,2018-01-01 10:00:00,0.90000"),
+            [("mid", "0.40000"), ("late", "0.60000"), ("early", "0.90000")], id="newest first",
+        ),
+        pytest.param(
+            ("1,a,2018-01-03 00:00:00,0.2", "1,a,2018-01-03 00:00:00,0.3", "2,b,2018-01-02 00:00:00,0.1",
+             "3,c,2018-01-02 00:00:00,0.9", "1,a,2018-01-01 00:00:00,0.4"),
+            [("b", "0.1"), ("a", "0.2"), ("c", "0.9")], id="newest first, by days",
+        ),
+        pytest.param(
+            ("1,a,2018-01-03 10:00:00,0.3", "2,b,2018-01-02 10:00:00,0.5", "1,a,2018-01-01 10:00:00,0.1",
+             "2,b,2018-01-04 10:00:00,0.6", "1,a,2018-01-02 10:00:00,0.2", "3,c,2018-01-01 10:00:00,0.4"),
+            [("b", "0.6"), ("c", "0.4"), ("a", "0.3")], id="in no order of dates",
+        ),
+        pytest.param(
+            ("1,a,,0.2", "2,b,,0.7", "1,a,,0.3", "3,c,,0.1"),
+            [("b", "0.7"), ("a", "0.3"), ("c", "0.1")], id="without dates",
+        ),
+    ],
+)  # fmt: skip
+def test_the_last_row_of_a_team_is_that_of_its_latest_date(
+    world: World, rows: tuple[str, ...], expected: list[tuple[str, str]]
+) -> None:
+    """Whichever way the file runs; without dates it is the last one in the file."""
+    slug = world.compete()
+    lines = ["TeamId,TeamName,SubmissionDate,Score", *rows, ""]
+    world.backfill(slug, world.file(slug, at(10), "\n".join(lines).encode()))
+    board = "SELECT team_name, score::text FROM kaggle.leaderboard_as_of(%s, 'infinity')"
+    assert world.rows(board, slug) == expected
+
+
 def test_a_file_without_ranks_and_without_improvements(world: World) -> None:
     """Nobody knows what is better until the competition says; ties go by the earlier date."""
     slug = world.compete()
