@@ -816,6 +816,33 @@ def test_a_date_that_is_none(world: World, date: str, ranked: bool, is_first: bo
         world.backfill(slug, file)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("preamble", ["", "Next Page Token = CfDJ8"])
+@pytest.mark.parametrize(
+    ("date", "score", "column"),
+    [
+        pytest.param("2026-02-31 10:00:00", "0.8", ", column last_submission_at", id="a date that is none"),
+        pytest.param("2026-02-03 10:00:00", "best", ", column score", id="a score that is none"),
+        pytest.param("31.2.2026", "0.8", "", id="a rule that does not hold"),
+    ],
+)
+def test_the_line_of_a_message_is_that_of_the_file(
+    world: World, date: str, score: str, column: str, preamble: str, end: str
+) -> None:
+    """As an editor counts: with the line before the header, and with those that end within quotes."""
+    slug = world.compete()
+    lines = [
+        *([preamble] if preamble else []),
+        "Rank,TeamId,TeamName,LastSubmissionDate,Score",
+        f'1,1,"two{end}lines",2026-01-01 10:00:00,0.9',
+        f"2,2,y,{date},{score}",
+    ]
+    text = end.join([*lines, ""])
+    line = text[: text.index("2,2,y")].count("\n") + 1
+    with pytest.raises(NeedsPerson, match=f"the leaderboard cannot be read: line {line}{column}: "):
+        world.backfill(slug, world.file(slug, at(10), text.encode()))
+
+
 def of_scores(*scores: int) -> bytes:
     """A board of teams 1, 2, … with these scores, in this order."""
     return csv_of([entry.but(score=Decimal(n)) for entry, n in zip(teams(1, 2), scores, strict=True)])

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import IO, Literal
 
@@ -65,11 +65,13 @@ class Layout:
     columns: the staging table's column for each column of the file, in the file's order.
     ranked: whether the file has ranks, which also mark benchmarks. Without ranks a team's last row counts.
     unknown: the file's names of the columns extra_1, extra_2 …
+    header_line: the number of the header's line in the file.
     """
 
     columns: tuple[str, ...]
     ranked: bool
     unknown: tuple[str, ...] = ()
+    header_line: int = 1
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def read_csv(chunks: Iterable[bytes], kind: BoardKind, taken_at: datetime | None
         nul_characters += chunk.count(b"\0")
         if len(head) < _MAX_HEADER:
             head += chunk[:_MAX_HEADER]
-    layout = layout_of(_header(head))
+    layout = replace(layout_of(_header(head)), header_line=1 + _has_preamble(head))
     return Board(kind, taken_at, layout, digest.digest(), nul_characters)
 
 
@@ -235,8 +237,12 @@ def _header(head: bytes) -> str:
 
 
 def _from_header(head: bytes) -> bytes:
-    text = head.removeprefix(BYTE_ORDER_MARK)
-    return text.partition(b"\n")[2].removeprefix(BYTE_ORDER_MARK) if text.startswith(_PREAMBLE) else text
+    text = head.partition(b"\n")[2] if _has_preamble(head) else head
+    return text.removeprefix(BYTE_ORDER_MARK)
+
+
+def _has_preamble(head: bytes) -> bool:
+    return head.removeprefix(BYTE_ORDER_MARK).startswith(_PREAMBLE)
 
 
 def _quoted(text: str) -> str:

@@ -29,6 +29,7 @@ class Staging:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._header_line = 1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -50,6 +51,7 @@ class Staging:
         scores are better, as the competition says; it is needed where the file has no ranks.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
+        self._header_line = layout.header_line
         columns = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
         nullable = sql.SQL(", ").join(sql.Identifier(c) for c in layout.columns if c in _EMPTY_IS_NULL)
         command = sql.SQL(
@@ -61,7 +63,7 @@ class Staging:
                 for chunk in chunks:
                     copy.write(chunk)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error)}") from error
+            raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error, self._header_line)}") from error
         if not layout.ranked:  # they are sorted by their dates
             self._check_dates()
         contradiction = value(
@@ -122,7 +124,7 @@ class Staging:
         return True
 
     def _check_dates(self) -> None:
-        wrong: str | None = value(self._connection, "SELECT kaggle_internal.unreadable_date()")
+        wrong: str | None = value(self._connection, "SELECT kaggle_internal.unreadable_date(%s)", self._header_line)
         if wrong:
             raise NeedsPerson(f"the leaderboard cannot be read: {wrong}")
 
@@ -134,8 +136,8 @@ def _unpacked(keys: bytes | None) -> array[int]:
     return unpacked
 
 
-def _reason(error: psycopg.Error) -> str:
-    """PostgreSQL's message about a row of the file, with its line and column."""
+def _reason(error: psycopg.Error, header_line: int) -> str:
+    """PostgreSQL's message about a row of the file, with its line and column. COPY counts from the header."""
     match error:
         case psycopg.errors.CheckViolation():  # the constraints of the staging table are named after their rules
             reason = f"the rule '{(error.diag.constraint_name or '').replace('_', ' ')}' does not hold"
@@ -144,5 +146,7 @@ def _reason(error: psycopg.Error) -> str:
         case _:
             reason = message_of(error)
     place = re.search(r"line (\d+)(?:, column (\w+))?", error.diag.context or "")
-    where = f"line {place[1]}" + (f", column {place[2]}" if place[2] else "") + ": " if place else ""
+    where = (
+        f"line {int(place[1]) + header_line - 1}" + (f", column {place[2]}" if place[2] else "") + ": " if place else ""
+    )
     return (where + reason)[:300]
