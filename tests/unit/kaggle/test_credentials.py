@@ -274,7 +274,12 @@ def test_a_token_file_in_every_encoding(
     [
         ({"KAGGLE_API_TOKEN": "0123456789abcdef0123456789abcdef"}, "it is a key of 32 digits and no token"),
         ({"KAGGLE_USERNAME": "u", "KAGGLE_KEY": "KGAT_x"}, "its key is an access token (KGAT_…)"),
-        ({"KAGGLE_API_TOKEN": '"quoted"'}, "there are quotes around it"),
+        ({"KAGGLE_API_TOKEN": '"quoted"'}, "there are quotes around it: remove them"),
+        ({"KAGGLE_USERNAME": "'u'", "KAGGLE_KEY": "a-key"}, "there are quotes around the username: remove them"),
+        (
+            {"KAGGLE_USERNAME": '"u"', "KAGGLE_KEY": '"KGAT_x"'},
+            "there are quotes around the username and the key: remove them; its key is an access token (KGAT_…)",
+        ),
     ],
 )
 def test_a_credential_that_kaggle_refuses(
@@ -288,6 +293,61 @@ def test_a_credential_that_kaggle_refuses(
     told = str(caught.value)
     assert f"used: {' and '.join(environment)}; also found: {home}/.kaggle/credentials.json; {hint}" in told
     assert not [secret for secret in environment.values() if len(secret) > 1 and secret in told]
+
+
+@pytest.mark.parametrize(
+    ("environment", "files", "expected"),
+    [
+        pytest.param(
+            USER,
+            {"kaggle.json": KAGGLE_JSON},
+            "used: KAGGLE_USERNAME and KAGGLE_KEY; also found: HOME/kaggle.json)",
+            id="a file that the environment makes unnecessary",
+        ),
+        pytest.param(
+            {"KAGGLE_API_TOKEN": "token"} | USER,
+            {"access_token": "t", "access_token.txt": "u", "kaggle.json": KAGGLE_JSON, "credentials.json": OAUTH},
+            "used: KAGGLE_API_TOKEN; also found: HOME/access_token, HOME/access_token.txt, "
+            "KAGGLE_USERNAME and KAGGLE_KEY, HOME/kaggle.json, HOME/credentials.json)",
+            id="everything",
+        ),
+        pytest.param(
+            {"KAGGLE_KEY": "own-key"},
+            {"kaggle.json": KAGGLE_JSON},
+            "used: HOME/kaggle.json with KAGGLE_KEY)",
+            id="a file and the environment together",
+        ),
+        pytest.param(
+            USER,
+            {"access_token": "two\nlines", "kaggle.json": "{", "credentials.json": "[]"},
+            "used: KAGGLE_USERNAME and KAGGLE_KEY; HOME/access_token holds 2 lines instead of one; "
+            "cannot read the Kaggle credential in HOME/kaggle.json: it must be JSON with username and key; "
+            "cannot use HOME/credentials.json: run `kaggle auth login` again)",
+            id="broken files",
+        ),
+        pytest.param(
+            {},
+            {"kaggle.json": '{"competition": "titanic"}', "access_token": "t"},
+            "used: HOME/access_token; "
+            "cannot read the Kaggle credential in HOME/kaggle.json: it must be JSON with username and key)",
+            id="a file without a key",
+        ),
+    ],
+)
+def test_every_source_is_named_where_kaggle_refuses_one(
+    simulator: Simulator,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    files: dict[str, str],
+    expected: str,
+) -> None:
+    """Whoever is refused sees which one was used, which others there are, and which files could not be."""
+    credential = found(home, monkeypatch, environment, {f".kaggle/{name}": text for name, text in files.items()})
+    simulator.auth_required = "Bearer another"
+    with pytest.raises(NeedsPerson) as caught:
+        downloaded(make_kaggle(simulator.url, credential=credential))
+    assert str(caught.value).endswith(expected.replace("HOME", f"{home}/.kaggle"))
 
 
 def test_no_other_token_is_sent(simulator: Simulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,16 @@ from pgleaderboard.errors import NeedsPerson
 if TYPE_CHECKING:
     from pgleaderboard.settings import Settings
 
+Look = Callable[["Settings"], "Credential | None"]
+_VARIABLES = {"username": "KAGGLE_USERNAME", "key": "KAGGLE_KEY"}  # which go before the same keys of kaggle.json
+
 
 @dataclass(frozen=True)
 class Credential:
     """A token, a user name with its key, or the OAuth file whose access token the SDK renews.
 
     source: where it comes from, for people. refresh_token: the part of oauth_file that stays the same. others: the
-    sources of those that were found, too, and are not used.
+    sources of those that were found, too, and are not used. unusable: why others cannot be used.
     """
 
     source: str
@@ -33,6 +38,7 @@ class Credential:
     oauth_file: Path | None = None
     refresh_token: str | None = field(default=None, repr=False)
     others: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -46,14 +52,15 @@ class Credential:
         parts = [f"used: {self.source}"]
         if self.others:
             parts.append(f"also found: {', '.join(self.others)}")
-        secret = self.token or self.key or ""
-        if secret[:1] in ("'", '"') or secret[-1:] in ("'", '"'):
-            parts.append("there are quotes around it: remove them")
-        elif self.token and re.fullmatch("[0-9a-f]{32}", self.token):
+        given = {"it": self.token or "", "the username": self.username or "", "the key": self.key or ""}
+        bare = {what: text.strip("'\"") for what, text in given.items()}
+        if quoted := [what for what in given if given[what] != bare[what]]:
+            parts.append(f"there are quotes around {' and '.join(quoted)}: remove them")
+        if re.fullmatch("[0-9a-f]{32}", bare["it"]):
             parts.append("it is a key of 32 digits and no token: set it as KAGGLE_KEY, with KAGGLE_USERNAME")
-        elif self.key and self.key.startswith("KGAT_"):
+        if bare["the key"].startswith("KGAT_"):
             parts.append("its key is an access token (KGAT_…): set it as KAGGLE_API_TOKEN")
-        return "; ".join(parts)
+        return "; ".join((*parts, *self.unusable))
 
     def redact(self, text: str, access_token: str | None = None) -> str:
         """Replace the secret in a text that Kaggle may have echoed, in every form in which it is sent."""
@@ -67,14 +74,16 @@ class Credential:
 def find_credential(settings: Settings) -> Credential | None:
     """Look for a credential in Kaggle's own order of precedence. None if there is none.
 
-    The order: KAGGLE_API_TOKEN (a token, or the path of a file with one), ~/.kaggle/access_token, a user name and a key
-    (KAGGLE_USERNAME and KAGGLE_KEY go before those of kaggle.json, each for itself), the OAuth file of
-    `kaggle auth login`. A file without them is passed by. Source: kaggle 2.2.4, `authenticate`.
+    The order: KAGGLE_API_TOKEN (a token, or the path of a file with one), ~/.kaggle/access_token, KAGGLE_USERNAME and
+    KAGGLE_KEY, kaggle.json (one of these two variables goes before what it has), the OAuth file of `kaggle auth login`.
+    A file without them is passed by. Source: kaggle 2.2.4, `authenticate`.
     Raises NeedsPerson where none can be used, naming the file that cannot.
     """
     usable: list[Credential] = []
     refusals: list[NeedsPerson] = []
-    for look in (_given_token, _token_file, _name_and_key, _login):
+    token_files = [partial(_token_file, _folder() / name) for name in ("access_token", "access_token.txt")]
+    looks: list[Look] = [_given_token, *token_files, _given_name_and_key, _kaggle_json, _login]
+    for look in looks:
         try:
             credential = look(settings)
         except NeedsPerson as refusal:
@@ -85,7 +94,8 @@ def find_credential(settings: Settings) -> Credential | None:
             usable += [credential] if credential else []
     if not usable and refusals:
         raise refusals[0]
-    return replace(usable[0], others=tuple(other.source for other in usable[1:])) if usable else None
+    others, unusable = tuple(other.source for other in usable[1:]), tuple(map(str, refusals))
+    return replace(usable[0], others=others, unusable=unusable) if usable else None
 
 
 def _given_token(settings: Settings) -> Credential | None:
@@ -101,33 +111,40 @@ def _given_token(settings: Settings) -> Credential | None:
     return Credential(source, token=token) if token else None
 
 
-def _token_file(settings: Settings) -> Credential | None:
-    for file in (_folder() / "access_token", _folder() / "access_token.txt"):
-        if os.path.isfile(file) and (token := _one_line(str(file), _text_of(file))):
-            return Credential(str(file), token=token)
+def _token_file(file: Path, settings: Settings) -> Credential | None:
+    if os.path.isfile(file) and (token := _one_line(str(file), _text_of(file))):
+        return Credential(str(file), token=token)
     return None
 
 
-def _name_and_key(settings: Settings) -> Credential | None:
-    given = {
-        "username": settings.kaggle_username,
-        "key": settings.kaggle_key and settings.kaggle_key.get_secret_value(),
-    }
-    names = " and ".join(f"KAGGLE_{name.upper()}" for name, value in given.items() if value)
-    stored: dict[str, str] = {}
-    source = names
-    if not all(given.values()):
-        config = settings.kaggle_config_dir or _folder()
-        if config == _folder() and not config.exists() and sys.platform.startswith("linux"):
-            config = Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "kaggle"
-        file = config / "kaggle.json"
-        if not os.path.isfile(file):
-            return None
-        source = f"{file} with {names}" if names else str(file)
-        stored = _strings(file, "username", "key")
-        if not all(given[name] or stored.get(name) for name in given):
-            raise NeedsPerson(f"cannot read the Kaggle credential in {file}: it must be JSON with username and key")
-    username, key = (_one_line(source, given[name] or stored[name]) for name in ("username", "key"))
+def _given_name_and_key(settings: Settings) -> Credential | None:
+    given = _given(settings)
+    return _name_and_key(" and ".join(_VARIABLES.values()), given) if len(given) == len(_VARIABLES) else None
+
+
+def _kaggle_json(settings: Settings) -> Credential | None:
+    config = settings.kaggle_config_dir or _folder()
+    if config == _folder() and not config.exists() and sys.platform.startswith("linux"):
+        config = Path(os.path.expanduser(os.environ.get("XDG_CONFIG_HOME") or "~/.config")) / "kaggle"
+    file = config / "kaggle.json"
+    if not os.path.isfile(file):
+        return None
+    given = _given(settings)
+    if len(given) == len(_VARIABLES):  # they need no file
+        given = {}
+    stored = _strings(file, *_VARIABLES) | given
+    if len(stored) < len(_VARIABLES):
+        raise NeedsPerson(f"cannot read the Kaggle credential in {file}: it must be JSON with username and key")
+    return _name_and_key(" with ".join((str(file), *(_VARIABLES[name] for name in given))), stored)
+
+
+def _given(settings: Settings) -> dict[str, str]:
+    key = settings.kaggle_key.get_secret_value() if settings.kaggle_key else None
+    return {name: text for name, text in (("username", settings.kaggle_username), ("key", key)) if text}
+
+
+def _name_and_key(source: str, both: dict[str, str]) -> Credential:
+    username, key = (_one_line(source, both[name]) for name in _VARIABLES)
     return Credential(source, username=username, key=key)
 
 
