@@ -117,17 +117,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.end_run(kaggle_internal.sync_state, kaggle.competitions, kaggle.sync_runs, interval) IS 'Ends the attempt that holds the fence: writes its run, counts the next due time or the retry, lets go of its requests (kept after a failure), looks for requests that came meanwhile, and tells listeners.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.check_source(is_simulated boolean) RETURNS void
+CREATE OR REPLACE FUNCTION kaggle_internal.check_source(is_simulated boolean, marks boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+DECLARE
+    is_other boolean;
 BEGIN
     IF EXISTS (SELECT FROM marked_source s WHERE s.is_simulated = check_source.is_simulated) THEN
         RETURN;
     END IF;
-    -- One that is there waits for one that is being written.
-    INSERT INTO marked_source AS s (is_simulated) VALUES (check_source.is_simulated)
-    ON CONFLICT ON CONSTRAINT marked_source_pkey DO UPDATE SET is_simulated = excluded.is_simulated
-    WHERE s.is_simulated = excluded.is_simulated OR NOT EXISTS (SELECT FROM boards b WHERE b.competition_id IS NOT NULL);
-    IF NOT FOUND THEN
+    IF marks THEN
+        -- One that is there waits for one that is being written.
+        INSERT INTO marked_source AS s (is_simulated) VALUES (check_source.is_simulated)
+        ON CONFLICT ON CONSTRAINT marked_source_pkey DO UPDATE SET is_simulated = excluded.is_simulated
+        WHERE s.is_simulated = excluded.is_simulated OR NOT EXISTS (SELECT FROM boards b WHERE b.competition_id IS NOT NULL);
+        is_other := NOT FOUND;
+    ELSE
+        is_other := EXISTS (SELECT FROM board_source);
+    END IF;
+    IF is_other THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = CASE WHEN check_source.is_simulated
                            THEN 'this database holds boards of Kaggle, and those of the simulator are invented'
@@ -135,7 +142,7 @@ BEGIN
             HINT = 'use another database, or start over: DELETE FROM kaggle.competitions;';
     END IF;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.check_source(boolean) IS 'Notes whether boards come from the simulator, unless there are boards from the other source: then it raises object_not_in_prerequisite_state.';
+COMMENT ON FUNCTION kaggle_internal.check_source(boolean, boolean) IS 'Raises object_not_in_prerequisite_state where there are boards from the other source, Kaggle or the simulator. marks: else notes that boards come from this one.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(
     run_id bigint, kind text, digest bytea, is_simulated boolean DEFAULT false) RETURNS text

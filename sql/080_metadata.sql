@@ -65,7 +65,8 @@ COMMENT ON FUNCTION kaggle_internal.begin_describe(bigint, bigint) IS 'Begins as
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fill_from_kaggle(
     competition_id bigint, link_revision bigint, title text, description text, enabled_date timestamptz,
-    deadline timestamptz, evaluation_metric text, max_daily_submissions integer, category text DEFAULT NULL)
+    deadline timestamptz, evaluation_metric text, max_daily_submissions integer, category text DEFAULT NULL,
+    is_simulated boolean DEFAULT false)
 RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -73,6 +74,7 @@ DECLARE
     filling jsonb;         -- columns and their values, but for the dates
     filled text;
 BEGIN
+    PERFORM check_source(is_simulated, marks => false);
     SELECT * INTO c FROM competitions p WHERE p.id = fill_from_kaggle.competition_id
     FOR NO KEY UPDATE SKIP LOCKED;
     IF NOT FOUND OR c.link_revision <> fill_from_kaggle.link_revision THEN
@@ -117,4 +119,4 @@ BEGIN
     WHERE s.competition_id = c.id;
     RETURN 'filled';
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer, text) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless somebody''s transaction holds the row (then later). Dates that nobody gave follow (kaggle_internal.complete_competition).';
+COMMENT ON FUNCTION kaggle_internal.fill_from_kaggle(bigint, bigint, text, text, timestamptz, timestamptz, text, integer, text, boolean) IS 'Writes what Kaggle says into columns that are empty or follow Kaggle, unless the boards come from elsewhere (kaggle_internal.check_source), or somebody''s transaction holds the row (then later). Dates that nobody gave follow (kaggle_internal.complete_competition).';

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from tests.support.aliases import Connection, MakeWorker
-from tests.support.asking import OTHER, SLUG, eventually, insert, rows, status, sweep_soon, synced, value
+from tests.support.asking import OTHER, PATIENCE, SLUG, eventually, insert, rows, status, sweep_soon, synced, value
 from tests.support.boards import csv_of, teams, zip_of
 from tests.support.faults import Page, Simulator
 from tests.support.syncs import Syncs
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SOURCE = "SELECT source FROM kaggle.board_source"
+DESCRIBING = "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE task_name = 'describe'"
+
+
+REAL = {"X-Simulated-Kaggle": None}  # without the simulator's header: any other server is Kaggle
 
 
 def of_kaggle(simulator: Simulator, slug: str) -> None:
-    """A board without the simulator's header: any other server is Kaggle."""
+    """A board of Kaggle's."""
     archive = zip_of(csv_of(teams(1, 2)), slug=slug)
-    page = Page(archive, "application/zip", headers={"X-Simulated-Kaggle": None})
-    simulator.faults.put(slug, page, method="DownloadLeaderboard")
+    simulator.faults.put(slug, Page(archive, "application/zip", headers=REAL), method="DownloadLeaderboard")
 
 
 def test_the_simulator_is_refused_where_boards_are_real(
@@ -71,6 +75,47 @@ def test_kaggle_is_refused_where_boards_are_invented_until_there_are_none(
         insert(db, OTHER)
         assert synced(db, OTHER) == ("inserted", "changed")
         assert rows(db, SOURCE) == [("Kaggle",)]
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+def test_a_title_of_the_other_source_is_refused(
+    db: Connection, worker: MakeWorker, simulator: Simulator, caplog: pytest.LogCaptureFixture, is_real: bool
+) -> None:
+    """Neither title nor dates are written where the boards come from elsewhere."""
+
+    def told(title: str, *, by_kaggle: bool) -> None:
+        page = Page(json.dumps({"id": 1, "ref": SLUG, "title": title, "deadline": "2099-01-01T00:00:00Z"}),
+                    "application/json", headers=REAL if by_kaggle else {})  # fmt: skip
+        eventually(db, 0, DESCRIBING)
+        simulator.faults.put(SLUG, page, method="GetCompetition")
+        db.execute("UPDATE kaggle_internal.sync_state SET describe_at = now()")
+        db.execute("SELECT kaggle_internal.queue_job('describe', competition_id, 20) FROM kaggle_internal.sync_state")
+        assert page.arrived.wait(PATIENCE)
+        eventually(db, 0, DESCRIBING)
+
+    with worker():
+        if is_real:
+            of_kaggle(simulator, SLUG)
+        insert(db, description="mine", evaluation_metric="mine", end_date="2098-01-01")
+        assert synced(db) == ("inserted", "changed")
+        told("of the boards' source", by_kaggle=is_real)
+        told("of the other", by_kaggle=not is_real)
+        assert rows(db, "SELECT title FROM kaggle.competitions") == [("of the boards' source",)]
+        source = "Kaggle" if is_real else "simulator"
+        assert rows(db, SOURCE) == [(source,)]
+        assert (
+            f"metadata could not be read: this database holds boards of {'Kaggle' if is_real else 'the simulator'}"
+            in (caplog.text)
+        )
+
+
+def test_what_kaggle_says_marks_nothing(db: Connection, syncs: Syncs) -> None:
+    """Boards tell where they come from; a description only must not contradict them."""
+    db.execute("SELECT kaggle_internal.check_source(true, false)")
+    assert rows(db, "SELECT * FROM kaggle_internal.marked_source") == []
+    db.execute("SELECT kaggle_internal.check_source(false)")
+    db.execute("SELECT kaggle_internal.check_source(true, false)")  # there is no board yet
+    assert rows(db, "SELECT is_simulated FROM kaggle_internal.marked_source") == [(False,)]
 
 
 @pytest.mark.parametrize("first", [False, True])

@@ -146,7 +146,7 @@ def test_metadata_in_another_form_is_never_a_fault_of_ours(simulator: Simulator,
 @pytest.mark.parametrize("answer", [{}, [], "x"])
 def test_metadata_without_a_field_that_we_know_says_nothing(simulator: Simulator, answer: Any) -> None:
     """Nothing is filled in then."""
-    assert answered(simulator, answer) == Description(None, None, None, None, None, None, None)
+    assert answered(simulator, answer) == Description(None, None, None, None, None, None, None, is_simulated=True)
 
 
 def test_an_error_under_status_200_is_an_error(simulator: Simulator) -> None:

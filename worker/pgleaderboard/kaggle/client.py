@@ -17,12 +17,11 @@ from pgleaderboard.kaggle.errors import FAILURES, explain, no_board, status_of
 from pgleaderboard.kaggle.session import Session
 
 _CHUNK = 256 * 1024
-_SIMULATED = "X-Simulated-Kaggle"  # a header of all answers of pgleaderboard.simulator.server
 
 
 @dataclass(frozen=True)
 class Description:
-    """A competition's facts other than its board. Dates are UTC."""
+    """A competition's facts other than its board. Dates are UTC. is_simulated: whether the simulator invents them."""
 
     title: str | None
     description: str | None
@@ -31,6 +30,7 @@ class Description:
     evaluation_metric: str | None
     max_daily_submissions: int | None
     category: str | None
+    is_simulated: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Kaggle:
                 raise Transient("Kaggle's answer is empty")
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise Transient("Kaggle answered with a web page instead of a leaderboard; it may be under maintenance")
-            return _SIMULATED in response.headers
+            return session.is_simulated
 
     def describe(self, slug: str) -> Description:
         """Request a competition's title, dates and the like. Raises as `download_leaderboard` does."""
@@ -112,6 +112,7 @@ class Kaggle:
                 evaluation_metric=_text(answer.evaluation_metric),
                 max_daily_submissions=answer.max_daily_submissions or None,
                 category=_text(answer.category),
+                is_simulated=session.is_simulated,
             )
 
     def search(self, text: str) -> tuple[list[Hit], bool]:

@@ -22,6 +22,7 @@ from pgleaderboard.kaggle.transport import Adapter, Sockets
 if TYPE_CHECKING:
     from kagglesdk import KaggleClient
 
+_SIMULATED = "X-Simulated-Kaggle"  # a header of all answers of pgleaderboard.simulator.server
 _oauth_file = threading.Lock()  # the SDK does not write the file in one piece
 
 
@@ -36,6 +37,7 @@ class Session:
     sockets: Sockets = field(default_factory=Sockets, init=False)
     _client: KaggleClient | None = field(default=None, init=False)
     _token: str | None = field(default=None, init=False)
+    _adapter: Adapter = field(init=False)
 
     def sign_in(self, refused_token: str | None = None) -> None:
         """Make the client unless there is one. Renews an OAuth token that has expired or was refused."""
@@ -89,10 +91,15 @@ class Session:
         http._signed_in = True  # it would look for a credential of its own, in files that nobody has checked
         http._init_session()
         http._session.auth = http.BearerAuth(token) if token else (username, key) if username and key else None
-        adapter = Adapter(self.timeout, self.sockets, self.answered)
-        http._session.mount("https://", adapter)
-        http._session.mount("http://", adapter)
+        self._adapter = Adapter(self.timeout, self.sockets, self.answered)
+        http._session.mount("https://", self._adapter)
+        http._session.mount("http://", self._adapter)
         return client
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the last answer came from the simulator."""
+        return _SIMULATED in self._adapter.headers
 
     @property
     def _api(self) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -77,12 +77,16 @@ class Sockets:
 
 
 class Adapter(HTTPAdapter):
-    """Sends requests with a time-out, adds new connections to `sockets`, and reports the status of answers."""
+    """Sends requests with a time-out, adds new connections to `sockets`, and reports the status of answers.
+
+    headers: of the last answer.
+    """
 
     def __init__(self, timeout: float, sockets: Sockets, answered: Callable[[str], object] | None) -> None:
         self._timeout = timeout
         self._answered = answered
         self._sockets = sockets
+        self.headers: Mapping[str, str] = {}
         super().__init__(pool_connections=2, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -125,6 +129,7 @@ class Adapter(HTTPAdapter):
         try:
             answer = super().send(request, *args, **kwargs)
             status = str(answer.status_code)
+            self.headers = answer.headers
             return answer
         finally:
             if self._answered:

@@ -120,11 +120,10 @@ class Syncer:
         if action != "describe":
             return "nothing"
         try:
-            said = self.kaggle.describe(slug)
+            self.store.fill_from_kaggle(competition_id, link_revision, self.kaggle.describe(slug))
         except PgleaderboardError as error:
             if isinstance(error, Transient) and error.throttled and error.retry_after:
                 self.store.block(error.retry_after)
             log.warning("metadata could not be read: %s", error, extra={"competition": slug})
             return "failed"
-        self.store.fill_from_kaggle(competition_id, link_revision, said)
         return "changed"

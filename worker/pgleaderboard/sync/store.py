@@ -177,10 +177,8 @@ class Store:
         Raises NeedsPerson where the database holds boards from the other source, Kaggle or the simulator.
         """
         call: LiteralString = "SELECT kaggle_internal.confirm_board(%s, %s, %s, %s)"
-        try:
+        with _of_one_source():
             outcome: str | None = self._value(call, run_id, board.kind, board.digest, is_simulated)
-        except ObjectNotInPrerequisiteState as error:
-            raise NeedsPerson(message_of(error, with_hint=True)) from error
         return outcome
 
     def fail(self, run_id: int, decision: Decision) -> str:
@@ -239,19 +237,21 @@ class Store:
         return begun
 
     def fill_from_kaggle(self, competition_id: int, link_revision: int, description: Description) -> str:
-        """Write what Kaggle says into the columns that follow it. Returns filled or later."""
-        outcome: str = self._value(
-            "SELECT kaggle_internal.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            competition_id,
-            link_revision,
-            description.title,
-            description.description,
-            description.enabled_date,
-            description.deadline,
-            description.evaluation_metric,
-            description.max_daily_submissions,
-            description.category,
-        )
+        """Write what Kaggle says into the columns that follow it. Returns filled or later. Raises as `confirm` does."""
+        with _of_one_source():
+            outcome: str = self._value(
+                "SELECT kaggle_internal.fill_from_kaggle(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                competition_id,
+                link_revision,
+                description.title,
+                description.description,
+                description.enabled_date,
+                description.deadline,
+                description.evaluation_metric,
+                description.max_daily_submissions,
+                description.category,
+                description.is_simulated,
+            )
         return outcome
 
     def remove_deleted(self, competition_id: int) -> None:
@@ -304,6 +304,14 @@ class Store:
     def _value(self, query: LiteralString, *values: Any) -> Any:
         with self._short() as connection:
             return value(connection, query, *values)
+
+
+@contextmanager
+def _of_one_source() -> Iterator[None]:
+    try:
+        yield
+    except ObjectNotInPrerequisiteState as error:
+        raise NeedsPerson(message_of(error, with_hint=True)) from error
 
 
 def take_grant(connection: Connection, credential: str, requests_per_minute: int) -> datetime | None:
