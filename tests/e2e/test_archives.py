@@ -153,6 +153,22 @@ def test_add_imports(run: Run, db: Connection) -> None:
     assert "no event 'day'" in said(run("add", "titanic", "--event", "day"))
 
 
+def test_a_windows_list_as_arguments(run: Run, db: Connection) -> None:
+    """`add $(cat urls.txt)`: what a blank line or a byte-order mark leaves over is passed by, in other commands too."""
+    added = run("add", "\ufeff", "titanic\r", "\r", " \t", "\u00a0", "digit-recognizer\r", "")
+    assert (added.returncode, added.stdout) == (0, "titanic           created\ndigit-recognizer  created\n"), (
+        added.stderr
+    )
+    paused = run("pause", "titanic\r", "\r", "digit-recognizer\r")
+    assert (paused.returncode, paused.stdout) == (0, "titanic: paused\ndigit-recognizer: paused\n"), paused.stderr
+    assert run("retry", "titanic\r", "\r").stdout == "titanic: not failing, nothing to retry\n"
+    for command in ("add", "sync", "pause", "resume", "retry"):
+        nothing = run(command, "\r", "")
+        assert nothing.returncode == 2
+        assert "only blanks were given" in nothing.stderr
+        assert "Traceback" not in nothing.stderr
+
+
 def test_search_lists(run: Run, db: Connection, simulator: Simulator) -> None:
     """One request of the shared budget; slugs first, as `add` takes them; nothing found is status 1."""
     given = {"PGLEADERBOARD_KAGGLE_URL": simulator.url, "KAGGLE_API_TOKEN": "t"}

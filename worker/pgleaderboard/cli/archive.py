@@ -21,6 +21,7 @@ from pgleaderboard.cli.console import (
     session,
     settings_for,
     show_notices,
+    without_blanks,
 )
 from pgleaderboard.errors import PgleaderboardError, Transient
 
@@ -161,7 +162,7 @@ def _wait_for_budget(settings: Settings, client: Kaggle, verbose: bool) -> None:
 
 @commands.command()
 def add(
-    slugs: Annotated[list[str], typer.Argument(help="Slugs or URLs of competitions.")],
+    slugs: Annotated[list[str], typer.Argument(help="Slugs or URLs of competitions.", callback=without_blanks)],
     event: Annotated[
         str | None, typer.Option(help="Slug of an event in which they count.", autocompletion=complete_event)
     ] = None,

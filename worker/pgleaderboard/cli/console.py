@@ -45,9 +45,22 @@ def _complete(listing: str) -> Callable[[str], list[str]]:
 
 complete_slug, complete_event = _complete("slugs"), _complete("event_slugs")
 
+
+def without_blanks(words: list[str] | None) -> list[str] | None:
+    """The arguments that say something: `$(cat FILE)` makes one of each line end that Windows writes."""
+    from pgleaderboard.reading.names import trimmed
+
+    said = [word for word in words or () if trimmed(word)]
+    if words and not said:
+        raise typer.BadParameter("only blanks were given")
+    return said
+
+
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show tracebacks.")]
 Slug = Annotated[str, typer.Argument(help="The competition's slug, as in its URL.", autocompletion=complete_slug)]
-Slugs = Annotated[list[str], typer.Argument(help="Slugs of competitions.", autocompletion=complete_slug)]
+Slugs = Annotated[
+    list[str], typer.Argument(help="Slugs of competitions.", autocompletion=complete_slug, callback=without_blanks)
+]
 
 
 def settings_for(verbose: bool) -> Settings:

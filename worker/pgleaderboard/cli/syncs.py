@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slugs, Verbose, complete_slug, fail, progress, say, session, show_notices
+from pgleaderboard.cli.console import (
+    Slugs,
+    Verbose,
+    complete_slug,
+    fail,
+    progress,
+    say,
+    session,
+    show_notices,
+    without_blanks,
+)
 from pgleaderboard.errors import Transient
 
 if TYPE_CHECKING:
@@ -91,7 +101,8 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
 @commands.command()
 def retry(
     slugs: Annotated[
-        list[str] | None, typer.Argument(help="Slugs of failing competitions.", autocompletion=complete_slug)
+        list[str] | None,
+        typer.Argument(help="Slugs of failing competitions.", autocompletion=complete_slug, callback=without_blanks),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="All competitions whose last sync failed.")] = False,
     wait: Wait = False,

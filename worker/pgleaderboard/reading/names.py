@@ -9,6 +9,11 @@ from pgleaderboard.database.connect import Connection, column, rows, value
 from pgleaderboard.errors import NeedsPerson
 
 
+def trimmed(name: str) -> str:
+    """A name as kaggle_internal.trimmed gives it, which no reader may call."""
+    return name.strip("\ufeff\u00a0 \t\r\n")
+
+
 def slugs(connection: Connection) -> list[str]:
     """The slugs of all followed competitions."""
     return column(
@@ -40,7 +45,7 @@ def known_event(connection: Connection, name: str) -> tuple[int, str]:
     events = rows(
         connection,
         'SELECT id, slug FROM kaggle.events WHERE slug = lower(%s COLLATE "C")',
-        name.strip("\ufeff\u00a0 \t\r\n"),  # as kaggle_internal.trimmed, which no reader may call
+        trimmed(name),
     )
     if not events:
         known = event_slugs(connection)
