@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from kagglesdk.competitions.types.competition_api_service import (
     ApiListCompetitionsRequest,
 )
 
-from pgleaderboard.simulator.boards import HEADER
+from pgleaderboard.simulator.boards import EPOCH, HEADER
 from tests.support.faults import Drip, Fault, Reset, Silent, Simulator
 from tests.support.simulators import SERVICE, ask, rows, sdk, unzip
 
@@ -59,6 +59,17 @@ class TestProtocol:
         assert competition.team_count == 1260
         assert [request.method for request in simulator.requests] == ["DownloadLeaderboard", "GetCompetition"]
         assert simulator.requests[0].headers["Authorization"] == "Bearer not-a-secret"
+
+    @pytest.mark.parametrize("moment", [EPOCH, EPOCH + timedelta(days=364), EPOCH + timedelta(days=20_000)])
+    def test_the_dates_of_a_competition_stand(self, moment: datetime) -> None:
+        """As a competition's do, whatever year it is: it is open at any moment of the simulator's clock."""
+        with Simulator(clock=lambda: moment) as simulator:
+            said = ask(simulator, method="GetCompetition").json()
+            listed = requests.post(simulator.url + SERVICE + "ListCompetitions", json={}, timeout=10).json()
+        dates = (said["enabledDate"], said["deadline"])
+        assert dates == ("2025-04-06T00:00:00Z", "2099-04-06T23:59:00Z")
+        assert (listed["competitions"][0]["enabledDate"], listed["competitions"][0]["deadline"]) == dates
+        assert dates[0] < moment.isoformat() < dates[1]
 
     def test_the_sdk_searches(self, simulator: Simulator) -> None:
         """A search filters; without words the first page comes, and the answer says that there are more."""

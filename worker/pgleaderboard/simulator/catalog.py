@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from pgleaderboard.simulator.boards import Profile
+from pgleaderboard.simulator.boards import EPOCH, Profile
 
 _SLUGS: Final = str.split(
     "titanic house-prices-advanced-regression-techniques spaceship-titanic digit-recognizer orbit-wars "
@@ -22,16 +22,16 @@ _PAGE: Final = 20
 
 
 def competition(slug: str) -> dict[str, Any]:
-    """An `ApiCompetition`. Its dates depend on the current year, so that it is always open."""
+    """An `ApiCompetition`. It opened before the boards begin, and stays open."""
     profile = Profile.of(slug)
-    year, offset = datetime.now(UTC).year, timedelta(days=profile.seed % 300)
+    offset = timedelta(days=profile.seed % 300)
     title = slug.replace("-", " ").replace("_", " ").title()
     return {
         "ref": f"https://www.kaggle.com/competitions/{slug}",
         "title": f"{title} (simulated)",
         "description": f"{title}: invented by the Kaggle simulator.",
-        "enabledDate": (datetime(year - 1, 1, 1) + offset).isoformat() + "Z",
-        "deadline": (datetime(year + 1, 1, 1, 23, 59) + offset).isoformat() + "Z",
+        "enabledDate": (datetime(EPOCH.year - 1, 1, 1) + offset).isoformat() + "Z",
+        "deadline": (datetime(2099, 1, 1, 23, 59) + offset).isoformat() + "Z",
         "teamCount": profile.teams,
         "maxDailySubmissions": 5,
         "evaluationMetric": profile.metric.name,
