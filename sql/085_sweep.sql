@@ -83,12 +83,15 @@ COMMENT ON FUNCTION kaggle_internal.rescue() IS 'Begins anew what dead workers r
 CREATE OR REPLACE FUNCTION kaggle_internal.wanted(worker_id bigint, thorough boolean)
 RETURNS TABLE (task text, competition_id bigint, priority integer, since timestamptz, asks_kaggle boolean)
 LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
-    -- What asks Kaggle, of the competitions that are seen.
-    SELECT w.task, w.competition_id, w.priority, w.since, true
+    -- What asks Kaggle, of the competitions that are seen. At an event's end a retry is as urgent as the first try.
+    SELECT w.task, w.competition_id,
+           CASE WHEN w.task = 'sync' AND EXISTS (SELECT FROM sync_requests r
+                                                 WHERE r.competition_id = w.competition_id AND r.reason = 'event_ended')
+                THEN greatest(w.priority, 8) ELSE w.priority END,
+           w.since, true
     FROM (
         -- asked for, and not taken by an attempt
-        SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10
-                                                   WHEN bool_or(r.reason = 'event_ended') THEN 8 ELSE 5 END AS priority,
+        SELECT 'sync' AS task, r.competition_id, CASE WHEN bool_or(r.reason = 'manual') THEN 10 ELSE 5 END AS priority,
                min(r.asked_at) AS since
         FROM sync_requests r
         WHERE NOT r.tried

@@ -129,6 +129,29 @@ def test_they_come_before_all_that_was_not_asked_by_hand(db: Connection, connect
     assert value(db, "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE task_name = 'sync'") == 4
 
 
+@pytest.mark.parametrize("kind", ["transient", "person"])
+def test_one_that_failed_is_as_urgent_as_before(db: Connection, connect: Callable[[], Connection], kind: str) -> None:
+    """When its retry is due, or another credential is there, it comes before what was inserted."""
+    night = event(db, end_date=soon(days=1))
+    final = insert(db, SLUG, event_id=night, status="upcoming", end_date=soon(days=9))
+    insert(db, OTHER)
+    session = connect()
+    one, two = (
+        value(session, "SELECT kaggle_internal.register_worker('test', %s, 60)", credential)
+        for credential in ("one", "two")
+    )
+    session.commit()
+    end_passes(db)
+    assert value(db, "SELECT let_dates_act FROM kaggle_internal.let_dates_act()") is False
+    run_id = value(db, "SELECT run_id FROM kaggle_internal.begin_sync(%s, %s)", final, one)
+    retry_in = timedelta(0) if kind == "transient" else timedelta(hours=1)
+    db.execute("SELECT kaggle_internal.fail_run(%s, %s, 'a failure', %s, %s)", (run_id, one, kind, retry_in))
+    db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+    db.execute("SELECT kaggle_internal.sweep(%s, true)", (two,))
+    queued = "SELECT (args ->> 'competition_id')::bigint FROM procrastinate.procrastinate_jobs WHERE task_name = 'sync'"
+    assert rows(db, queued) == [(final,)]
+
+
 def test_the_worker_wakes_for_an_events_end(db: Connection, connect: Callable[[], Connection]) -> None:
     """And an hour before it, for Kaggle's deadline."""
     end = soon(hours=3)
