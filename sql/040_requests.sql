@@ -90,6 +90,11 @@ BEGIN
               WHEN n.status = 'ongoing' AND n.link_revision <> o.link_revision THEN 'linked'
               WHEN n.status = 'ongoing' AND o.status <> 'ongoing' THEN 'ongoing'
               WHEN n.status = 'ongoing' AND NOT o.auto_sync THEN 'auto_sync'
+              -- Kaggle tells an end that lies before the last sync, which saw the board of after it.
+              WHEN n.status = 'completed' AND current_setting('kaggle.filling', true) = 'on'
+                   AND EXISTS (SELECT FROM sync_state s
+                               WHERE s.competition_id = n.id AND s.link_revision = n.link_revision
+                                 AND s.last_attempt_at >= n.end_date AND s.last_success_at >= s.last_attempt_at) THEN NULL
               WHEN n.status = 'completed'
                    AND (o.status <> 'completed' OR n.link_revision <> o.link_revision OR NOT o.auto_sync) THEN 'completed'
               WHEN n.status = 'ongoing' AND n.sync_interval <> o.sync_interval THEN 'interval'

@@ -107,13 +107,13 @@ BEGIN
           IS DISTINCT FROM (c.title, c.description, c.evaluation_metric, c.category, c.max_submissions_per_day,
                             coalesce(enabled_date, p.kaggle_start), coalesce(deadline, p.kaggle_deadline));
     PERFORM set_config('kaggle.filling', 'off', true);
-    -- One that came as completed is followed as after an end, now that the end is known, unless that was long ago.
+    -- One that was synced after its end is followed from there, now that the end is known.
     UPDATE sync_state s
     SET completed_at = s.last_attempt_at, due_at = s.last_attempt_at + p.pace, due_interval = p.pace
     FROM (SELECT o.id, sync_pace(o, t.last_attempt_at, NULL) AS pace
           FROM competitions o JOIN sync_state t ON t.competition_id = o.id
           WHERE o.id = c.id AND o.status = 'completed' AND o.end_date <= t.last_attempt_at) p
-    WHERE s.competition_id = p.id AND s.completed_at IS NULL AND s.running_run_id IS NULL AND p.pace IS NOT NULL;
+    WHERE s.competition_id = p.id AND s.completed_at IS NULL AND s.running_run_id IS NULL;
     UPDATE sync_state s
     SET describe_at = CASE WHEN s.due_at IS NULL THEN 'infinity' ELSE clock_timestamp() + interval '1 day' END
     WHERE s.competition_id = c.id;

@@ -190,19 +190,23 @@ def test_what_comes_after_an_end_is_synced_once(db: Connection, worker: MakeWork
     assert value(db, "SELECT due_at FROM kaggle_internal.sync_state WHERE competition_id = %s", competition_id) is None
 
 
-def test_one_that_came_as_completed_is_followed_once_its_end_is_known(
-    db: Connection, worker: MakeWorker, simulator: Simulator
+@pytest.mark.parametrize("given", [{}, {"status": "completed"}], ids=["a slug alone", "as completed"])
+def test_one_that_came_after_its_end_is_synced_once_and_followed_from_there(
+    db: Connection, worker: MakeWorker, simulator: Simulator, given: dict[str, str]
 ) -> None:
-    """Kaggle tells it with the first answer: a week ago, so it is asked daily; years ago, no more."""
-    simulator.faults.put(SLUG, says(deadline=soon(days=-7)), method=METHOD)
-    simulator.faults.put(OTHER, says(deadline=datetime(2019, 1, 1, tzinfo=UTC)), method=METHOD)
+    """Kaggle tells the end with the first answer: a week ago, so it is asked daily; years ago, no more."""
+    simulator.faults.put(SLUG, says(deadline=soon(days=-7)), times=None, method=METHOD)
+    simulator.faults.put(OTHER, says(deadline=datetime(2019, 1, 1, tzinfo=UTC)), times=None, method=METHOD)
     with worker():
         for slug in (SLUG, OTHER):
-            insert(db, slug, status="completed")
-            assert synced(db, slug) == ("completed", "changed")
+            insert(db, slug, **given)
+            assert synced(db, slug) == ("completed" if given else "inserted", "changed")
         eventually(db, 2, "SELECT count(*) FROM kaggle.competitions WHERE kaggle_deadline IS NOT NULL")
         eventually(db, True, "SELECT bool_and(describe_at > '-infinity') FROM kaggle_internal.sync_state")
-    due = "SELECT due_at - last_attempt_at FROM kaggle_internal.sync_state ORDER BY competition_id"
+        for competition_id, slug in rows(db, "SELECT id, kaggle_competition_id FROM kaggle.competitions ORDER BY id"):
+            assert status(db, "status", slug) == "completed"
+            assert_nothing_is_wanted(db, competition_id, before=1)
+    due = "SELECT due_at - last_attempt_at FROM kaggle_internal.sync_state ORDER BY competition_id LIMIT 2"
     assert rows(db, due) == [(timedelta(days=1),), (None,)]
 
 

@@ -254,3 +254,29 @@ def test_a_completed_competition_that_is_corrected_is_synced(db: Connection, cha
     db.execute("DELETE FROM kaggle_internal.sync_requests")
     db.execute(f"UPDATE kaggle.competitions SET {change}")  # type: ignore[arg-type]
     assert rows(db, "SELECT reason FROM kaggle_internal.sync_requests") == [("completed",)]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "success", "asks"),
+    [
+        ("-1 min", "-59 s", []),  # it saw the board of after the end
+        ("-1 min", None, ["completed"]),
+        ("-1 min", "-1 h", ["completed"]),  # it failed, or runs still
+        ("-3 days", "-3 days", ["completed"]),
+    ],
+)
+def test_an_end_that_kaggle_tells_afterwards(
+    db: Connection, attempt: str, success: str | None, asks: list[str]
+) -> None:
+    """A slug alone was given: it is synced once, and again only where no sync saw the board of after the end."""
+    insert(db)
+    db.execute("DELETE FROM kaggle_internal.sync_requests")
+    db.execute("SELECT kaggle_internal.hold_state(id) FROM kaggle.competitions")
+    db.execute(
+        "UPDATE kaggle_internal.sync_state SET last_attempt_at = now() + %s::interval, "
+        "last_success_at = now() + %s::interval",
+        (attempt, success),
+    )
+    kaggle_says(db, deadline=YESTERDAY)
+    assert state(db)[::2] == ("completed", YESTERDAY)
+    assert reasons(db) == asks
