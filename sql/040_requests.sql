@@ -92,6 +92,7 @@ BEGIN
               WHEN n.status = 'ongoing' AND NOT o.auto_sync THEN 'auto_sync'
               -- Kaggle tells an end that lies before the last sync, which saw the board of after it.
               WHEN n.status = 'completed' AND current_setting('kaggle.filling', true) = 'on'
+                   AND n.end_date IS DISTINCT FROM o.end_date
                    AND EXISTS (SELECT FROM sync_state s
                                WHERE s.competition_id = n.id AND s.link_revision = n.link_revision
                                  AND s.last_attempt_at >= n.end_date AND s.last_success_at >= s.last_attempt_at) THEN NULL
@@ -101,6 +102,10 @@ BEGIN
               WHEN n.status = 'ongoing' AND current_setting('kaggle.filling', true) IS DISTINCT FROM 'on'
                    AND EXISTS (SELECT FROM sync_state s
                                WHERE s.competition_id = n.id AND s.consecutive_failures > 0) THEN 'edited'
+              -- An event that has ended waits for the board of one that is not synced by itself.
+              WHEN (n.link_revision <> o.link_revision OR NOT o.auto_sync)
+                   AND n.id IN (SELECT x.competition_id FROM event_competitions x JOIN events e ON e.id = x.event_id
+                                WHERE e.end_date <= clock_timestamp()) THEN 'event_ended'
           END AS reason
           FROM new_rows n JOIN old_rows o USING (id)) AS change;
     IF relinked > 0 THEN
@@ -115,7 +120,7 @@ BEGIN
     PERFORM ask_for_sync(ids, reasons, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS 'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited. What is switched off is dropped when its job comes.';
+COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS 'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited; of an upcoming one when it is linked or switched on in an event that has ended. What is switched off is dropped when its job comes.';
 
 CREATE OR REPLACE TRIGGER competitions_updated AFTER UPDATE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -162,6 +167,23 @@ COMMENT ON FUNCTION kaggle_internal.event_competitions_inserted() IS 'Trigger: a
 CREATE OR REPLACE TRIGGER event_competitions_inserted AFTER INSERT ON kaggle.event_competitions
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.event_competitions_inserted();
 COMMENT ON TRIGGER event_competitions_inserted ON kaggle.event_competitions IS 'Asks for a sync where the event has ended.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.event_competitions_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    PERFORM ask_for_boards_at_end(ARRAY(
+        SELECT DISTINCT l.competition_id
+        FROM (SELECT n.event_id, n.competition_id FROM new_rows n EXCEPT SELECT o.event_id, o.competition_id FROM old_rows o) l
+        JOIN events e ON e.id = l.event_id
+        WHERE e.end_date <= clock_timestamp()));
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.event_competitions_updated() IS 'Trigger: a competition whose link is moved to an event that has ended is synced.';
+
+CREATE OR REPLACE TRIGGER event_competitions_updated AFTER UPDATE ON kaggle.event_competitions
+    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.event_competitions_updated();
+COMMENT ON TRIGGER event_competitions_updated ON kaggle.event_competitions IS 'Asks for a sync where a link is moved to an event that has ended.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.events_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$

@@ -467,3 +467,57 @@ def test_what_cannot_be_made_final_or_reopened(db: Connection, compete: Compete)
     db.execute("SELECT kaggle.reopen_event('night')")
     db.execute("UPDATE kaggle.events SET end_date = NULL")
     assert states(db)[0][0] == "live"
+
+
+# --- what asks for a board after the end ----------------------------------------------------------------------------
+
+LINK = "INSERT INTO kaggle.event_competitions SELECT %(ended)s, id FROM kaggle.competitions"
+LATE: dict[str, tuple[dict[str, Any], str, bool]] = {
+    "linked": ({}, LINK, True),
+    "linked, and synced by hand only": ({"auto_sync": False}, LINK, False),
+    "its link moved to the event": (
+        {"link": "other"}, "UPDATE kaggle.event_competitions SET event_id = %(ended)s", True,
+    ),
+    "another one in its link": (
+        {"link": "ended"},
+        "WITH other AS (INSERT INTO kaggle.competitions (title, auto_sync) VALUES ('Other', false) RETURNING id) "
+        "UPDATE kaggle.event_competitions SET competition_id = id FROM other", False,
+    ),
+    "its link moved to one that goes on": (
+        {"link": "ended"}, "UPDATE kaggle.event_competitions SET event_id = %(other)s", False,
+    ),
+    "a weight": ({"link": "ended"}, "UPDATE kaggle.event_competitions SET rating_weight = 2", False),
+    "its slug given": (
+        {"link": "ended", "kaggle_competition_id": None, "title": "T"},
+        "UPDATE kaggle.competitions SET kaggle_competition_id = 'late'", True,
+    ),
+    "its slug given, of an event that goes on": (
+        {"link": "other", "kaggle_competition_id": None, "title": "T"},
+        "UPDATE kaggle.competitions SET kaggle_competition_id = 'late'", False,
+    ),
+    "switched on": ({"link": "ended", "auto_sync": False}, "UPDATE kaggle.competitions SET auto_sync = true", True),
+    "switched on without a slug": (
+        {"link": "ended", "auto_sync": False, "kaggle_competition_id": None, "title": "T"},
+        "UPDATE kaggle.competitions SET auto_sync = true", False,
+    ),
+    "switched off": ({"link": "ended"}, "UPDATE kaggle.competitions SET auto_sync = false", False),
+    "a title": ({"link": "ended"}, "UPDATE kaggle.competitions SET title = 'T'", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_what_comes_late_to_an_event_that_has_ended_is_asked_for(db: Connection, case: str) -> None:
+    """A competition that nothing else would sync: it begins next year by its own dates."""
+    columns, change, asks = LATE[case]
+    events = {"ended": event(db, "ended", end_date=END), "other": event(db, "other", end_date=FOREVER)}
+    given = {"kaggle_competition_id": "late", "start_date": FOREVER} | columns
+    link = given.pop("link", None)
+    db.execute(
+        f"INSERT INTO kaggle.competitions ({', '.join(given)}) VALUES ({', '.join(['%s'] * len(given))})",
+        list(given.values()),
+    )
+    if link:
+        db.execute("INSERT INTO kaggle.event_competitions SELECT %s, id FROM kaggle.competitions", (events[link],))
+    db.execute("DELETE FROM kaggle_internal.sync_requests")
+    db.execute(change, events)  # type: ignore[arg-type]
+    assert rows(db, "SELECT reason FROM kaggle_internal.sync_requests") == [("event_ended",)] * asks
