@@ -291,6 +291,15 @@ CREATE UNIQUE INDEX board_is_one_per_competition_slug_and_kind ON kaggle.boards 
 CREATE INDEX boards_slug ON kaggle.boards (lower(slug COLLATE "C"));
 CREATE INDEX boards_detached ON kaggle.boards (id) WHERE competition_id IS NULL;
 
+CREATE TABLE kaggle_internal.boards_to_drop (
+    board_id bigint NOT NULL,
+    asked_in xid8   NOT NULL DEFAULT pg_current_xact_id(),
+    CONSTRAINT boards_to_drop_pkey PRIMARY KEY (board_id, asked_in)
+);
+COMMENT ON TABLE kaggle_internal.boards_to_drop IS 'Boards that the commit of a transaction drops: until then it holds no row of theirs, for which a sync would wait. Empty between transactions.';
+COMMENT ON COLUMN kaggle_internal.boards_to_drop.board_id IS 'The board.';
+COMMENT ON COLUMN kaggle_internal.boards_to_drop.asked_in IS 'The transaction, so that none waits for another.';
+
 CREATE TABLE kaggle.leaderboard_entries (
     board_id           bigint      NOT NULL,
     team_id            bigint      NOT NULL,

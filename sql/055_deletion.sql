@@ -97,23 +97,39 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.remove_detached(integer) IS 'Removes at most so many rows of a board that was dropped, or whose competition was deleted, a hundredth of them packs, and the board itself when it is empty. True: call it again. Boards that another session removes are passed over.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.drop_at_commit() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    -- A sync that runs meanwhile begins the board anew (kaggle_internal.board_for).
+    UPDATE boards b SET competition_id = NULL WHERE b.id = NEW.board_id;
+    DELETE FROM boards_to_drop d WHERE d.board_id = NEW.board_id AND d.asked_in = NEW.asked_in;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.drop_at_commit() IS 'Trigger: detaches a board that is to be dropped.';
+
+DROP TRIGGER IF EXISTS drop_at_commit ON kaggle_internal.boards_to_drop;
+CREATE CONSTRAINT TRIGGER drop_at_commit AFTER INSERT ON kaggle_internal.boards_to_drop
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kaggle_internal.drop_at_commit();
+COMMENT ON TRIGGER drop_at_commit ON kaggle_internal.boards_to_drop IS 'Detaches the board at the commit.';
+
 CREATE OR REPLACE FUNCTION kaggle.drop_board(kaggle_competition_id text, kind text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     competition competitions;
+    board boards;
 BEGIN
     SELECT * INTO STRICT competition FROM competitions c WHERE c.id = find_competition(drop_board.kaggle_competition_id);
-    -- A sync that runs meanwhile begins the board anew (kaggle_internal.board_for).
-    UPDATE boards b SET competition_id = NULL WHERE b.id = (linked_board(competition, drop_board.kind)).id;
-    IF NOT FOUND THEN
+    board := linked_board(competition, drop_board.kind);
+    IF board.id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('%s has no board of kind %L', competition.kaggle_competition_id, drop_board.kind),
             HINT = 'A board is public or private.';
     END IF;
+    INSERT INTO boards_to_drop (board_id) VALUES (board.id) ON CONFLICT DO NOTHING;
     PERFORM queue_job('remove', NULL, -5);
     PERFORM tell_status();
 END $$;
-COMMENT ON FUNCTION kaggle.drop_board(text, text) IS 'Takes a mistaken board of a competition out, with its past: nobody sees it from the commit on, and the worker removes its rows. kind: public or private. Runs stay, final standings keep what they rest on. While Kaggle still sends that board, the next sync brings it again.';
+COMMENT ON FUNCTION kaggle.drop_board(text, text) IS 'Takes a mistaken board of a competition out, with its past, at the commit: nobody sees it from then on, and the worker removes its rows. kind: public or private. Runs stay, final standings keep what they rest on. While Kaggle still sends that board, the next sync brings it again.';
 
 -- Plans are kept from a session's first calls, when little was there; nested loops would compare all with all later.
 CREATE OR REPLACE FUNCTION kaggle_internal.truncated_states() RETURNS TABLE (competition_id bigint)

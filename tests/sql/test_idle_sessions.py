@@ -17,12 +17,13 @@ HOLDING = (
     "DELETE FROM kaggle.competitions WHERE id = %(id)s",
     "SELECT kaggle.sync_now(%(slug)s)",
     "SELECT * FROM kaggle.competitions WHERE id = %(id)s FOR UPDATE",
+    "SELECT kaggle.drop_board(%(slug)s, 'public')",
 )
 
 
 @pytest.fixture
 def held(db: Connection, hands: Hands, connect: Connect) -> list[dict[str, object]]:
-    """Competitions, synced before, that idle sessions have inserted, renamed, edited, deleted, asked for, locked."""
+    """Competitions, synced before, that idle sessions have inserted, edited, deleted, asked for, locked or dropped."""
     rows = [insert(db) for _ in HOLDING]
     hands.work_off()
     hands.begun.clear()
@@ -63,7 +64,7 @@ def test_idle_sessions_hold_nobody_up(
     )
     assert hands.connection.execute(described, free[2]).fetchone()[0] == "filled"
     said = [hands.connection.execute(described, row).fetchone()[0] for row in held]
-    assert said == ["filled", "later", "later", "later", "filled", "later"]
+    assert said == ["filled", "later", "later", "later", "filled", "later", "filled"]
 
     editor.execute("DELETE FROM kaggle.competitions WHERE id = %(id)s", free[0])
     editor.commit()
@@ -113,10 +114,31 @@ def test_a_waiting_job_that_an_idle_session_holds_is_replaced(db: Connection, ha
     assert hands.begun[1:] == [(row["id"], row["new"])]
 
 
+def test_a_board_is_dropped_at_the_commit(db: Connection, hands: Hands, editor: Connection) -> None:
+    """Until then everybody sees it, and syncs write it; afterwards nobody does, and the next sync begins another."""
+    row = insert(db)
+    hands.work_off()
+    shown = "SELECT count(*) FROM kaggle.leaderboard"
+    for end, expected in ((editor.rollback, 1), (editor.commit, 0)):
+        editor.execute("SELECT kaggle.drop_board(%(slug)s, 'public'), kaggle.drop_board(%(slug)s, 'public')", row)
+        db.execute("SELECT kaggle.sync_now(%(slug)s)", row)
+        hands.work_off()
+        assert [connection.execute(shown).fetchone()[0] for connection in (db, editor)] == [1, 1]
+        end()
+        assert [connection.execute(shown).fetchone()[0] for connection in (db, editor)] == [expected] * 2
+        editor.commit()
+        hands.work_off()
+    assert db.execute("SELECT count(*) FROM kaggle.boards").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM kaggle_internal.boards_to_drop").fetchone() == (0,)
+    db.execute("SELECT kaggle.sync_now(%(slug)s)", row)
+    hands.work_off()
+    assert db.execute(shown).fetchone() == (1,)
+
+
 def test_a_worker_serves_others_while_sessions_idle(
     db: Connection, worker: MakeWorker, simulator: Simulator, held: list[dict[str, object]]
 ) -> None:
-    """A worker with four places and six idle sessions syncs everybody else, and later what the six commit."""
+    """A worker with four places and more idle sessions syncs everybody else, and later what those commit."""
     del held
     with worker():
         for slug in ("titanic", "orbit-wars"):
