@@ -584,13 +584,15 @@ CREATE TABLE kaggle_internal.boards_at_end (
     event_id       bigint      NOT NULL,
     competition_id bigint      NOT NULL,
     end_date       timestamptz NOT NULL,
+    counts_private boolean     NOT NULL,
     at             timestamptz NOT NULL,
     CONSTRAINT boards_at_end_pkey PRIMARY KEY (event_id, competition_id)
 );
-COMMENT ON TABLE kaggle_internal.boards_at_end IS 'Which moment of a competition counts in an event that has ended, if the competition goes on: written by the worker two minutes after the end, and anew when the end is moved. No foreign key: the worker waits for nobody.';
+COMMENT ON TABLE kaggle_internal.boards_at_end IS 'Which moment of a competition counts in an event that has ended, if the competition goes on: written by the worker two minutes after the end, and anew when the end or counts_private is changed. No foreign key: the worker waits for nobody.';
 COMMENT ON COLUMN kaggle_internal.boards_at_end.event_id IS 'The event.';
 COMMENT ON COLUMN kaggle_internal.boards_at_end.competition_id IS 'The competition.';
 COMMENT ON COLUMN kaggle_internal.boards_at_end.end_date IS 'The event''s end for which it was chosen; for another one it means nothing.';
+COMMENT ON COLUMN kaggle_internal.boards_at_end.counts_private IS 'Of the event, likewise.';
 COMMENT ON COLUMN kaggle_internal.boards_at_end.at IS 'The moment.';
 
 CREATE TABLE kaggle_internal.final_standings (

@@ -395,11 +395,14 @@ COMMENT ON FUNCTION kaggle_internal.describe_staging() IS 'How many ranked teams
 CREATE OR REPLACE FUNCTION kaggle_internal.shown_at_end(board kaggle.boards, at timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- A private board hides the public one, for good: one that comes before the end may be a mistake.
-    SELECT c.end_date FROM competitions c
-    WHERE board.kind = 'private' AND c.id = board.competition_id AND c.end_date > shown_at_end.at
+    SELECT e.at
+    FROM competitions c
+    CROSS JOIN LATERAL (SELECT CASE WHEN c.end_date IS DISTINCT FROM c.end_date_filled THEN c.end_date
+                                    ELSE coalesce(c.kaggle_deadline, c.end_date) END AS at) e
+    WHERE board.kind = 'private' AND c.id = board.competition_id AND e.at > shown_at_end.at
       AND NOT (c.status = 'completed' AND c.status_by = 'person') AND (linked_board(c, 'public')).id IS NOT NULL
 $$;
-COMMENT ON FUNCTION kaggle_internal.shown_at_end(kaggle.boards, timestamptz) IS 'From when a board is shown whose first moment is this one; null = from that moment on.';
+COMMENT ON FUNCTION kaggle_internal.shown_at_end(kaggle.boards, timestamptz) IS 'From when a board is shown whose first moment is this one: a private one beside a public one from the competition''s end, that of a person, else Kaggle''s, else its event''s; null = from that moment on.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.make_board(
     board kaggle.boards, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)

@@ -268,8 +268,14 @@ DECLARE
     pruned bigint;
 BEGIN
     DELETE FROM sync_runs WHERE id = ANY (ARRAY(
+        -- The runs that saw a board last until a moment on which a standing rests.
+        WITH resting AS MATERIALIZED (
+            SELECT b.id AS board_id, observed(b, m) AS at FROM boards b CROSS JOIN unnest(moments_of_events(b.competition_id)) AS m
+            WHERE b.competition_id IN (SELECT x.competition_id FROM event_competitions x)
+        )
         SELECT r.id FROM sync_runs r
         WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than
+          AND NOT EXISTS (SELECT FROM resting k WHERE k.board_id = r.board_id AND k.at = r.observed_at)
           AND NOT EXISTS (SELECT FROM sync_state s
                           WHERE s.competition_id = r.competition_id AND s.last_run_id = r.id)
         ORDER BY r.finished_at LIMIT at_most
@@ -278,4 +284,4 @@ BEGIN
     PERFORM refuse_hidden_rows();
     RETURN pruned;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.prune_runs(interval, integer) IS 'Removes at most that many old runs that changed nothing, never a competition''s last one. Returns how many.';
+COMMENT ON FUNCTION kaggle_internal.prune_runs(interval, integer) IS 'Removes at most that many old runs that changed nothing, never a competition''s last one, nor one whose moment the standing of an event names. Returns how many.';

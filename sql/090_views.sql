@@ -102,7 +102,8 @@ CROSS JOIN LATERAL (
     FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
 CROSS JOIN LATERAL (
     SELECT (q.waiting OR runs_by_itself OR failing)
-           AND (b.observed_at > clock_timestamp() - 2 * greatest(c.sync_interval, s.due_interval, s.success_gap)) IS NOT TRUE AS is_late
+           AND (greatest(b.observed_at, early.observed_at)
+                > clock_timestamp() - 2 * greatest(c.sync_interval, s.due_interval, s.success_gap)) IS NOT TRUE AS is_late
     ) AS late
 CROSS JOIN (SELECT EXISTS (SELECT FROM kaggle_internal.live_workers()) AS worker) AS alive
 CROSS JOIN (

@@ -15,7 +15,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     -- As it was noted; else within two minutes, just before, or, of one that was not known before, the first moment of all.
     SELECT coalesce((SELECT k.at FROM boards_at_end k
                      WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.end_date = event.end_date
-                       AND has_board_at(competition, k.at)),
+                       AND k.counts_private = event.counts_private AND has_board_at(competition, k.at)),
                     min(f.at), CASE WHEN bool_or(b.observed_from < event.end_date) THEN event.end_date ELSE min(b.observed_from) END)
     FROM boards b
     LEFT JOIN LATERAL (
@@ -27,6 +27,7 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
         WHERE s.at BETWEEN event.end_date AND event.end_date + interval '2 minutes') f ON true
     WHERE b.competition_id = competition.id AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")
       AND (b.shown_from > statement_timestamp()) IS NOT TRUE
+      AND (event.counts_private OR b.kind = 'public' OR (linked_board(competition, 'public')).id IS NULL)
 $$;
 COMMENT ON FUNCTION kaggle_internal.moment_at_end(kaggle.events, kaggle.competitions) IS 'The moment whose board stands for the end of an event, of a competition that goes on; null while it has no board.';
 
@@ -44,15 +45,17 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
         JOIN competitions c ON c.id = x.competition_id
         WHERE e.end_date < statement_timestamp() - interval '2 minutes'
           AND NOT EXISTS (SELECT FROM boards_at_end k
-                          WHERE k.event_id = e.id AND k.competition_id = c.id AND k.end_date = e.end_date)
+                          WHERE k.event_id = e.id AND k.competition_id = c.id AND k.end_date = e.end_date
+                            AND k.counts_private = e.counts_private)
           -- A sync that began before and runs still may bring it.
           AND NOT EXISTS (SELECT FROM sync_state s
                           WHERE s.competition_id = c.id AND s.running_since <= e.end_date + interval '2 minutes')
     )
-    INSERT INTO boards_at_end (event_id, competition_id, end_date, at)
-    SELECT (n.event).id, (n.competition).id, (n.event).end_date, n.at
+    INSERT INTO boards_at_end (event_id, competition_id, end_date, counts_private, at)
+    SELECT (n.event).id, (n.competition).id, (n.event).end_date, (n.event).counts_private, n.at
     FROM (SELECT *, moment_at_end(event, competition) AS at FROM ended OFFSET 0) n WHERE n.at IS NOT NULL
-    ON CONFLICT ON CONSTRAINT boards_at_end_pkey DO UPDATE SET end_date = excluded.end_date, at = excluded.at
+    ON CONFLICT ON CONSTRAINT boards_at_end_pkey DO UPDATE
+    SET end_date = excluded.end_date, counts_private = excluded.counts_private, at = excluded.at
 $$;
 COMMENT ON FUNCTION kaggle_internal.keep_boards_at_end() IS 'Notes which moments of competitions stand for the ends of events, two minutes after them. Runs that told it may be pruned from then on, and their boards may not.';
 

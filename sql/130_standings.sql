@@ -165,13 +165,15 @@ COMMENT ON FUNCTION kaggle_internal.basis_of_standing(bigint, timestamptz) IS 'a
 CREATE OR REPLACE FUNCTION kaggle_internal.changed_since_final(event_id bigint) RETURNS text[]
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT nullif(ARRAY(
-        SELECT (b.board).slug FROM counting_boards(changed_since_final.event_id, 'infinity') b
-        LEFT JOIN final_boards f ON f.event_id = changed_since_final.event_id AND f.competition_id = b.competition_id
+        SELECT coalesce(c.kaggle_competition_id, c.title)
+        FROM (SELECT * FROM final_boards f WHERE f.event_id = changed_since_final.event_id) f
+        FULL JOIN counting_boards(changed_since_final.event_id, 'infinity') b USING (competition_id)
+        JOIN competitions c ON c.id = competition_id
         WHERE f.board_id IS DISTINCT FROM (b.board).id
            OR has_changed(f.board_id, least(f.observed_at, b.observed_at), greatest(f.observed_at, b.observed_at))
         ORDER BY 1), '{}')
 $$;
-COMMENT ON FUNCTION kaggle_internal.changed_since_final(bigint) IS 'The competitions whose board that counts is another one than when the event was made final; null = none.';
+COMMENT ON FUNCTION kaggle_internal.changed_since_final(bigint) IS 'The competitions whose board that counts is another one than when the event was made final, or is gone; null = none.';
 
 CREATE OR REPLACE VIEW kaggle.event_states AS
 SELECT v.id AS event_id, v.slug AS event_slug, t.state,
@@ -191,7 +193,7 @@ COMMENT ON COLUMN kaggle.event_states.event_slug IS 'Its slug.';
 COMMENT ON COLUMN kaggle.event_states.state IS 'The first that holds of frozen (frozen_at has come), final (final_at is set), provisional (end_date has passed), live.';
 COMMENT ON COLUMN kaggle.event_states.as_of IS 'frozen_at, final_at, or the oldest moment among the boards that count.';
 COMMENT ON COLUMN kaggle.event_states.problem IS 'Why there is no standing: a board on which it rests was pruned; null = there is one.';
-COMMENT ON COLUMN kaggle.event_states.changed_since_final IS 'Of a final standing: the competitions whose board that counts has changed since; null = none.';
+COMMENT ON COLUMN kaggle.event_states.changed_since_final IS 'Of a final standing: the competitions whose board that counts has changed since, or is gone; null = none.';
 
 CREATE OR REPLACE VIEW kaggle.event_standings AS
 SELECT v.event_id, v.event_slug, s.place, s.kaggle_username, s.display_name, s.is_registered, s.points,
@@ -338,7 +340,7 @@ BEGIN
            OR x.counts_at IS NULL
               AND NOT EXISTS (SELECT FROM boards b
                               WHERE b.competition_id = c.id AND lower(b.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")
-                                AND b.observed_at >= event.end_date));
+                                AND b.observed_at >= event.end_date AND (b.shown_from > statement_timestamp()) IS NOT TRUE));
     IF missing IS NOT NULL AND NOT coalesce($2, false) THEN
         RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
             MESSAGE = format('no board from the end on: %s', missing),

@@ -54,6 +54,15 @@ BOARDS: dict[str, tuple[dict[str, int], int | None, dict[str, Any], dict[float, 
     "goes on: first known long after": ({"a": 600, "b": 900}, None, {}, {599: None, 600: "a", 900: "a"}),
     "goes on: Kaggle's deadline lies a second behind": ({"a": -60, "b": 10, "c": 900}, 1, {}, {900: "b"}),
     "goes on, whatever private board came": ({"a": -60, "b": 10, "C": 900}, 24 * HOUR, {}, {900: "b"}),
+    "goes on: a private board within two minutes": (
+        {"a": -60, "B": 10, "c": 60}, 24 * HOUR, {}, {-1: "a", 0: "a", 10: "B", 60: "B"},
+    ),
+    "goes on: a private board within two minutes, if private ones do not count": (
+        {"a": -60, "B": 10, "c": 60}, 24 * HOUR, {"counts_private": False}, {10: "a", 59: "a", 60: "c"},
+    ),
+    "goes on: private boards alone, if private ones do not count": (
+        {"A": 10, "B": 60}, 24 * HOUR, {"counts_private": False}, {9: None, 10: "A", 60: "A"},
+    ),
     "has ended: the latest board": (
         {"a": -60, "b": 10, "c": 900}, 0, {}, {-1: "a", 0: "a", 9: "a", 10: "b", 899: "b", 900: "c"},
     ),
@@ -147,6 +156,21 @@ def test_another_end_is_chosen_for_anew(db: Connection, compete: Compete) -> Non
     db.execute("DELETE FROM kaggle.event_competitions")
     db.execute("SELECT kaggle_internal.keep_boards_at_end()")
     assert rows(db, "SELECT * FROM kaggle_internal.boards_at_end") == []
+
+
+def test_another_kind_of_board_is_chosen_for_anew(db: Connection, compete: Compete) -> None:
+    """Private boards are to count, or not, after the board at the end was kept."""
+    night = event(db, start_date=END - timedelta(days=9))
+    syncs = compete("a", event_id=night)
+    for seconds, board in ((-60, lead("a", "b", "c")), (10, reveal("b", "a", "c")), (60, lead("c", "b", "a"))):
+        syncs.sync_at(at(seconds), board)
+    db.execute("UPDATE kaggle.competitions SET kaggle_deadline = %s", (FOREVER,))
+    db.execute("UPDATE kaggle.events SET end_date = %s", (END,))
+    for counts_private, expected in ((True, "b"), (False, "c"), (True, "b")):
+        db.execute("UPDATE kaggle.events SET counts_private = %s", (counts_private,))
+        assert leader(db) == expected
+        db.execute("SELECT kaggle_internal.keep_boards_at_end()")
+        assert leader(db) == expected
 
 
 @pytest.mark.parametrize(
@@ -382,6 +406,41 @@ def test_a_final_standing_says_what_has_changed_since(db: Connection, compete: C
     assert value(db, changed) is None
 
 
+@pytest.mark.parametrize(
+    "undo", ["SELECT kaggle.drop_board('a', 'public')", "UPDATE kaggle.competitions SET kaggle_competition_id = 'b'"]
+)
+def test_a_board_that_is_gone_has_changed_since(db: Connection, compete: Compete, undo: str) -> None:
+    """The only one of a final event: what the standing rests on is no longer what counts."""
+    compete("a", event_id=event(db, end_date=END)).sync_at(at(10), lead("x", "y"))
+    db.execute("SELECT kaggle.finalize_event('night')")
+    db.execute(undo)  # type: ignore[arg-type]
+    slug = value(db, "SELECT kaggle_competition_id FROM kaggle.competitions")
+    assert value(db, "SELECT changed_since_final FROM kaggle.event_states") == [slug]
+    db.execute("DELETE FROM kaggle.competitions")
+    assert states(db)[0][0] == "final"
+
+
+@pytest.mark.parametrize("moment", ["end", "frozen", "chosen"])
+def test_as_of_stays_when_runs_are_pruned(db: Connection, compete: Compete, moment: str) -> None:
+    """The run that saw the board last before a moment on which the standing rests is kept; others go."""
+    syncs = compete("a", event_id=event(db, end_date=END))
+    for seconds in (-90, -60, -30, 300, 600):
+        syncs.sync_at(at(seconds), lead("x", "y"))
+    db.execute("UPDATE kaggle.competitions SET kaggle_deadline = %s", (FOREVER,))
+    if moment == "frozen":
+        db.execute("UPDATE kaggle.events SET end_date = NULL, frozen_at = %s", (at(-40),))
+    elif moment == "chosen":
+        db.execute("UPDATE kaggle.event_competitions SET counts_at = %s", (at(400),))
+    told = "SELECT max(observed_at) FROM kaggle.event_results"
+    expected = {"end": at(-30), "frozen": at(-60), "chosen": at(300)}[moment]
+    for _ in range(2):
+        assert value(db, told) == expected
+        if moment != "frozen":
+            assert states(db) == [("provisional", expected)]
+        syncs.scalar("SELECT kaggle_internal.prune_runs('0 seconds')")
+    assert value(db, "SELECT count(*) FROM kaggle.sync_runs") <= 5 - 1
+
+
 def test_runs_without_a_change_that_are_pruned_change_nothing(db: Connection, compete: Compete) -> None:
     """The final board was seen by such a run: its content is the same without it."""
     syncs = compete("a", event_id=event(db, end_date=END))
@@ -428,6 +487,18 @@ def test_a_competition_without_a_board_from_the_end_on_is_named(db: Connection, 
         (never.competition, "never", None, None, None),
         (chosen.competition, "chosen", "public", at(-20), 2),
     ]
+
+
+def test_a_private_board_that_is_not_shown_yet_is_none_from_the_end_on(db: Connection, compete: Compete) -> None:
+    """The competition goes on, its private board came too early, and its public one was seen before the end only."""
+    syncs = compete("early", event_id=event(db, end_date=END), end_date=FOREVER)
+    syncs.sync_at(at(-10), lead("x", "y"))
+    syncs.sync_at(at(10), reveal("y", "x"))
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="no board from the end on: early\n"):
+        db.execute("SELECT kaggle.finalize_event('night')")
+    db.rollback()
+    syncs.sync_at(at(20), lead("x", "y"))
+    assert rows(db, "SELECT board, observed_at FROM kaggle.finalize_event('night')") == [("public", at(20))]
 
 
 def test_what_cannot_be_made_final_or_reopened(db: Connection, compete: Compete) -> None:
@@ -521,3 +592,51 @@ def test_what_comes_late_to_an_event_that_has_ended_is_asked_for(db: Connection,
     db.execute("DELETE FROM kaggle_internal.sync_requests")
     db.execute(change, events)  # type: ignore[arg-type]
     assert rows(db, "SELECT reason FROM kaggle_internal.sync_requests") == [("event_ended",)] * asks
+
+
+# --- a private board before the end ---------------------------------------------------------------------------------
+
+PAST_END, SOON, LATER = END, datetime(9998, 1, 1, tzinfo=UTC), FOREVER
+
+
+@pytest.mark.parametrize(
+    ("given", "of_event", "of_kaggle", "expected"),
+    [
+        (None, None, None, None),
+        (SOON, None, None, SOON),
+        (None, SOON, None, SOON),
+        (None, None, SOON, SOON),
+        (None, PAST_END, SOON, SOON),
+        (None, SOON, LATER, LATER),
+        (None, LATER, SOON, SOON),
+        (None, SOON, PAST_END, None),
+        (SOON, None, PAST_END, SOON),
+        (SOON, None, LATER, SOON),
+        (PAST_END, None, SOON, None),
+        (None, PAST_END, None, None),
+    ],
+)
+def test_from_when_a_private_board_is_shown(
+    db: Connection, compete: Compete, given: datetime | None, of_event: datetime | None, of_kaggle: datetime | None,
+    expected: datetime | None,
+) -> None:  # fmt: skip
+    """From the competition's own end on, where that is known: a person's word, else Kaggle's, else the event's."""
+    syncs = compete("a", event_id=event(db, end_date=of_event), end_date=given)
+    db.execute("UPDATE kaggle.competitions SET kaggle_deadline = %s", (of_kaggle,))
+    syncs.sync(lead("x", "y"))
+    syncs.sync(reveal("y", "x"))
+    assert value(db, "SELECT shown_from FROM kaggle.boards WHERE kind = 'private'") == expected
+
+
+def test_a_competition_whose_private_board_is_hidden_is_not_late(db: Connection, compete: Compete) -> None:
+    """Its syncs succeed; that the board which is shown does not change is what problem tells."""
+    syncs = compete("a", end_date=FOREVER, auto_sync=True)
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    syncs.sync_at(long_ago, lead("x", "y"))
+    late = "SELECT is_late, starts_with(problem, 'a private board came before the end') FROM kaggle.sync_status"
+    syncs.sync_at(long_ago + timedelta(minutes=1), reveal("y", "x"))
+    db.execute("UPDATE kaggle_internal.sync_state SET success_gap = '1 minute'")
+    assert rows(db, late) == [(True, True)]
+    syncs.sync(reveal("y", "x"))
+    db.execute("UPDATE kaggle_internal.sync_state SET success_gap = '1 minute'")
+    assert rows(db, late) == [(False, True)]
