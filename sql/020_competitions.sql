@@ -29,9 +29,11 @@ RETURN CASE WHEN of_event IS NOT NULL AND (of_event < not_before OR of_event > n
 COMMENT ON FUNCTION kaggle_internal.derived_date(timestamptz, timestamptz, timestamptz, timestamptz) IS 'A date that nobody gave: the event''s, else Kaggle''s, as far as it contradicts neither bound; a bound that is null is none.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_competition() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_seqscan = off AS $$         -- a plan is kept from when the table was small
 DECLARE
     event events;
+    there competitions;        -- what an INSERT ... ON CONFLICT DO UPDATE meets
     is_given_back constant boolean := coalesce(NEW.status, '') = '';        -- the status, to the dates
     start_is_given boolean;    -- by a person
     end_is_given boolean;
@@ -62,6 +64,11 @@ BEGIN
         NEW.id := coalesce(NEW.id, nextval(pg_get_serial_sequence('kaggle.competitions', 'id')));
         NEW.link_revision := nextval('link_revisions');
         NEW.updated_at := coalesce(NEW.updated_at, now());
+        -- EXCLUDED holds what is made of the row here: a status that is null is what the dates of the row that is there say.
+        IF is_given_back THEN
+            SELECT * INTO there FROM competitions c
+            WHERE c.id = NEW.id OR lower(c.kaggle_competition_id COLLATE "C") = lower(NEW.kaggle_competition_id COLLATE "C");
+        END IF;
     ELSE
         IF NEW.id <> OLD.id THEN
             RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
@@ -106,10 +113,11 @@ BEGIN
     END IF;
     NEW.status := settled_status(
         NEW.status, OLD.status, OLD.status_by,
-        NEW.start_date, NEW.start_date > OLD.dates_checked_at
+        coalesce(NEW.start_date, there.start_date), NEW.start_date > OLD.dates_checked_at
             -- A past start that nobody gave says nothing against a status of upcoming.
             OR start_is_given AND NEW.start_date IS DISTINCT FROM OLD.start_date,
-        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
+        coalesce(NEW.end_date, there.end_date),
+        NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
     NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
                           WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
     NEW.dates_checked_at := clock_timestamp();
@@ -195,8 +203,10 @@ CREATE OR REPLACE TRIGGER complete_competition BEFORE INSERT OR UPDATE ON kaggle
 COMMENT ON TRIGGER complete_competition ON kaggle.competitions IS 'Fills defaults, turns a URL into its slug, lets the dates act on the status.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.complete_event() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp
+SET enable_seqscan = off AS $$         -- a plan is kept from when the table was small
 DECLARE
+    there events;              -- what an INSERT ... ON CONFLICT DO UPDATE meets
     is_given_back constant boolean := coalesce(NEW.status, '') = '';        -- the status, to the dates
     refusal text[];            -- the rule that is broken, how, and what is wanted
 BEGIN
@@ -219,10 +229,15 @@ BEGIN
                            format('SELECT kaggle.reopen_event(%L); first.', OLD.slug));
         END IF;
     END IF;
+    IF TG_OP = 'INSERT' AND is_given_back THEN      -- as of a competition
+        SELECT * INTO there FROM events e WHERE e.id = NEW.id OR e.slug = NEW.slug;
+    END IF;
     NEW.status := settled_status(
         NEW.status, OLD.status, OLD.status_by,
-        NEW.start_date, NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
-        NEW.end_date, NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
+        coalesce(NEW.start_date, there.start_date),
+        NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
+        coalesce(NEW.end_date, there.end_date),
+        NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
     NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
                           WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
     NEW.dates_checked_at := clock_timestamp();

@@ -141,6 +141,40 @@ def test_a_status_that_a_person_set(db: Connection, table: str) -> None:
     assert after("title = 'V'") == ("completed", "dates")
 
 
+@pytest.mark.parametrize("target", ["slug", "id"])
+@pytest.mark.parametrize("table", ["competitions", "events"])
+def test_an_upsert_gives_the_status_back_too(db: Connection, table: str, target: str) -> None:
+    """SET status = excluded.status, with null: what the dates of the row that is there say, and it follows them."""
+    slug = "slug" if table == "events" else "kaggle_competition_id"
+    conflict = slug if target == "slug" else "id"
+    dates = "start_date, end_date"
+    there = f"INSERT INTO kaggle.{table} (id, {slug}, title, {dates}) VALUES (7, 'night', 'N', %s, %s)"
+    upsert = (
+        f"INSERT INTO kaggle.{table} AS t (id, {slug}, title, status{{0}}) VALUES (%s, 'night', 'N', %s{{1}}) "
+        f"ON CONFLICT ({conflict}) DO UPDATE SET status = excluded.status{{2}} RETURNING status, status_by"
+    )
+    own_id = 7 if target == "id" else 8
+    for start, end, by_dates in (
+        (None, None, "ongoing"),
+        (None, YESTERDAY, "completed"),
+        (None, TOMORROW, "ongoing"),
+        (TOMORROW, None, "upcoming"),
+        (LAST_YEAR, YESTERDAY, "completed"),
+    ):
+        for before in (None, "completed", "ongoing", "upcoming"):
+            db.execute(f"DELETE FROM kaggle.{table}")  # type: ignore[arg-type]
+            db.execute(there, (start, end))  # type: ignore[arg-type]
+            if before:
+                db.execute(f"UPDATE kaggle.{table} SET status = %s", (before,))  # type: ignore[arg-type]
+            for given in (None, ""):
+                assert rows(db, upsert.format("", "", ""), own_id, given) == [(by_dates, "dates")], (end, before)
+            moved = upsert.format(", end_date", ", %s", ", end_date = excluded.end_date")
+            for moved_to, expected in ((NEXT_WEEK, by_dates), (NEXT_YEAR, by_dates), (None, by_dates)):
+                expected = "ongoing" if expected == "completed" else expected
+                assert rows(db, moved, own_id, None, moved_to) == [(expected, "dates")], (end, before, moved_to)
+    assert rows(db, upsert.format("", "", ""), own_id, "completed") == [("completed", "person")]
+
+
 # --- whose date it is ------------------------------------------------------------------------------------------------
 
 
