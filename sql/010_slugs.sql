@@ -63,6 +63,10 @@ DECLARE
     wanted constant text := slug_of(find_competition.kaggle_competition_id);
     found_id bigint;
 BEGIN
+    IF wanted IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'the slug of the competition is null',
+            HINT = 'Give the slug in its URL, e.g. titanic.';
+    END IF;
     SELECT c.id INTO found_id FROM competitions c
     WHERE lower(c.kaggle_competition_id COLLATE "C") = lower(wanted COLLATE "C");
     IF found_id IS NULL THEN
@@ -86,6 +90,10 @@ LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     event events;
 BEGIN
+    IF event_slug IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'the slug of the event is null',
+            HINT = 'SELECT slug FROM kaggle.events; lists those that are there.';
+    END IF;
     SELECT * INTO event FROM events e WHERE e.slug = lower(trimmed(find_event.event_slug) COLLATE "C");
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no event %L in kaggle.events', event_slug),

@@ -371,11 +371,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.movers(text, timestamptz, timestamptz) IS 'Whose rank now, or at until, is another than at since: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
 
+-- Those that follow read a span in each way in which people and drivers write it.
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval, until timestamptz)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, coalesce($3, statement_timestamp()) - greatest($2, -$2), $3)      -- '1 day ago' is a negative one
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, interval, timestamptz) IS 'Who moved during the while before a moment, null = now; see movers(text, timestamptz, timestamptz).';
+
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT * FROM movers($1, statement_timestamp() - $2)
+    SELECT * FROM movers($1, $2, NULL::timestamptz)
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz, timestamptz).';
 
@@ -385,7 +394,7 @@ BEGIN
     RETURN given::timestamptz;
 EXCEPTION WHEN data_exception THEN
     BEGIN
-        RETURN before - greatest(given::interval, -given::interval);        -- '1 day ago' is a negative one
+        RETURN before - greatest(given::interval, -given::interval);
     EXCEPTION WHEN data_exception THEN
         RAISE EXCEPTION USING ERRCODE = 'invalid_datetime_format',
             MESSAGE = format('%L is neither a time nor an interval', given),
@@ -394,12 +403,19 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.moment_of(text, timestamptz) IS 'The moment that a text names: a time, or how long before a moment.';
 
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since text, until timestamptz)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, moment_of($2, coalesce($3, statement_timestamp())), $3)
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, text, timestamptz) IS 'As movers(text, text, text).';
+
 CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since text, until text DEFAULT NULL)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT m.* FROM (SELECT moment_of($3, statement_timestamp()) AS until OFFSET 0) u
-    CROSS JOIN LATERAL movers($1, moment_of($2, coalesce(u.until, statement_timestamp())), u.until) m
+    SELECT * FROM movers($1, $2, moment_of($3, statement_timestamp()))
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, text, text) IS 'Who moved since a time (''2026-08-10'') or during an interval (''24 hours''), until now or another one; an interval counts from now, that of since from until. See movers(text, timestamptz, timestamptz).';
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -162,6 +162,13 @@ def test_movers_as_people_write_it(db: Connection, past: Past) -> None:
     span = f"{(middle - first).total_seconds():f} seconds"
     for written in (span, f"{span} ago"):
         assert set(rows(db, f"{columns}('{SLUG}', '{written}', '{middle}')")) == expected
+    for since in (f"'{first}'", f"text '{span}'", f"'{span}'", f"interval '{span}'", f"interval '-{span}'",
+                  f"timestamptz '{first}'", f"timestamp '{first.astimezone(UTC).replace(tzinfo=None)}'"):  # fmt: skip
+        for until in (f"'{middle}'", f"timestamptz '{middle}'"):
+            assert set(rows(db, f"{columns}('{SLUG}', {since}, {until})")) == expected, (since, until)
+    for since in (f"'{first}'", f"timestamptz '{first}'", f"now() - timestamptz '{first}'"):
+        for until in ("", ", NULL", ", until => NULL"):
+            assert rows(db, f"{columns}('{SLUG}', {since}{until})") == exact, (since, until)
     assert rows(db, f"{columns}('{SLUG}', '{first}', '{last}')") == exact
     with pytest.raises(psycopg.errors.InvalidDatetimeFormat, match="'soon' is neither a time nor an interval"):
         db.execute(f"{columns}('{SLUG}', 'soon')")
@@ -179,6 +186,18 @@ def test_a_number_that_a_driver_sends_as_text_is_a_team(db: Connection, past: Pa
         "UPDATE kaggle.leaderboard_entries SET member_usernames = ARRAY[%s] WHERE team_id = %s", (str(team_id), other)
     )
     assert {row[1] for row in rows(db, "SELECT * FROM kaggle.rank_history(%s, %s)", SLUG, str(team_id))} == {other}
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["sync_now(NULL)", "wait_for_sync(NULL)", "leaderboard_as_of(NULL, now())", "movers(NULL, '1 day')",
+     "drop_board(NULL, 'public')", "finalize_event(NULL)", "event_results_as_of(NULL, now())"],
+)  # fmt: skip
+def test_a_name_that_is_null_is_told(db: Connection, call: str) -> None:
+    """As a variable that was not set, or a subquery that found nothing; never with a statement to insert it."""
+    with pytest.raises(psycopg.errors.NoDataFound, match=r"the slug of the (competition|event) is null") as unknown:
+        db.execute(f"SELECT * FROM kaggle.{call}")  # type: ignore[arg-type]
+    assert "NULL" not in (unknown.value.diag.message_hint or "")
 
 
 def test_a_mistyped_name_is_told_the_right_one(db: Connection) -> None:
