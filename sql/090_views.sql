@@ -65,10 +65,10 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        b.kind AS board, b.teams, b.observed_at AS synced_at,
        clock_timestamp() - b.observed_at AS board_age,
        s.last_attempt_at, s.last_success_at,
-       CASE WHEN runs_by_itself OR failing
-                THEN least(due.at, CASE WHEN c.status = 'ongoing' AND c.end_date > clock_timestamp() THEN c.end_date END)
-            WHEN c.status = 'upcoming' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL THEN c.start_date
-       END AS next_sync_at,
+       least(CASE WHEN runs_by_itself OR failing
+                      THEN least(due.at, CASE WHEN c.status = 'ongoing' AND c.end_date > clock_timestamp() THEN c.end_date END)
+                  WHEN c.status = 'upcoming' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL THEN c.start_date
+             END, night.ends_at) AS next_sync_at,
        pause.blocked_until,
        CASE WHEN failing THEN s.consecutive_failures ELSE 0 END AS consecutive_failures,
        CASE WHEN failing THEN s.last_error END AS last_error,
@@ -98,6 +98,10 @@ CROSS JOIN LATERAL (
                AS runs_by_itself) AS flags
 CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
+    SELECT min(e.end_date) AS ends_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
+    WHERE x.competition_id = c.id AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL
+      AND e.end_date > e.dates_checked_at AND e.end_date > statement_timestamp()) AS night
+CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason IN ('completed', 'event_ended')), false) AS final
     FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
 CROSS JOIN LATERAL (
@@ -122,7 +126,7 @@ COMMENT ON COLUMN kaggle.sync_status.synced_at IS 'The board is known to be righ
 COMMENT ON COLUMN kaggle.sync_status.board_age IS 'How long ago that was.';
 COMMENT ON COLUMN kaggle.sync_status.last_attempt_at IS 'When the last attempt began.';
 COMMENT ON COLUMN kaggle.sync_status.last_success_at IS 'When the last successful attempt ended.';
-COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by itself, at its end at the latest; null = not by itself.';
+COMMENT ON COLUMN kaggle.sync_status.next_sync_at IS 'When it is synced next by itself, at its end and at that of an event in which it counts at the latest; null = not by itself.';
 COMMENT ON COLUMN kaggle.sync_status.blocked_until IS 'Kaggle asked for a pause of all requests until then.';
 COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts since the last success.';
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';

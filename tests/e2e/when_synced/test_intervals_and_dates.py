@@ -317,3 +317,31 @@ def test_an_end_that_comes_before_the_next_sync_is_the_next_sync(db: Connection,
     assert status(db, "next_sync_at") == value(db, "SELECT end_date FROM kaggle.competitions") < due
     db.execute("UPDATE kaggle.competitions SET end_date = now() + interval '2 hours'")
     assert status(db, "next_sync_at") == due
+
+
+@pytest.mark.parametrize("given", ["ongoing", "upcoming", "completed", "off"])
+def test_the_end_of_an_event_in_which_it_counts_is_the_next_sync(
+    db: Connection, worker: MakeWorker, given: str
+) -> None:
+    """Linked beside event_id, whatever its own dates: it is synced then, unless it is synced by hand only."""
+    columns: dict[str, object] = {
+        "ongoing": {},
+        "upcoming": {"start_date": datetime.now(UTC) + timedelta(days=1)},
+        "completed": {"end_date": datetime.now(UTC) - timedelta(days=700)},
+        "off": {"auto_sync": False},
+    }[given]  # type: ignore[assignment]
+    with worker():
+        competition_id = insert(db, **columns)
+        db.execute("SELECT kaggle.sync_now(%s)", (SLUG,))
+        synced(db)
+    before = status(db, "next_sync_at")
+    for slug, ahead in (("night", "2 minutes"), ("week", "7 days"), ("past", "-1 hour")):
+        db.execute(
+            "WITH e AS (INSERT INTO kaggle.events (slug, title, end_date) VALUES (%s, 'E', now() + %s::interval) "
+            "RETURNING id) INSERT INTO kaggle.event_competitions SELECT id, %s FROM e",
+            (slug, ahead, competition_id),
+        )
+    end = value(db, "SELECT end_date FROM kaggle.events WHERE slug = 'night'")
+    assert status(db, "next_sync_at") == (None if given == "off" else end)
+    db.execute("DELETE FROM kaggle.events WHERE slug <> 'past'")
+    assert status(db, "next_sync_at") == before
