@@ -9,11 +9,14 @@ import colorsys
 import logging
 import math
 import warnings
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from decimal import Decimal
+from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -21,27 +24,36 @@ from rich.text import Text
 
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
-from pgleaderboard.screens.table import foreign
+from pgleaderboard.screens.table import foreign, number
 
 SUFFIXES = (".png", ".svg")
 _LONGEST_LABEL = 24  # cells
 _GOLDEN = 0.618034  # of a turn: hues in these steps lie apart, however many there are
-_BULK = 0.95  # of the time that all lines cover
-_FLATTENED = 3  # times the range of the bulk, from which on the rest is cut off
+_USUAL = 0.95  # of the time that a line covers
+_FLATTENED = 3  # times the range of what most lines reach, from which on the rest is cut off
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line's corners, in pieces: between two of them there is no value. last: the last value, as it is stored."""
+    """A line's corners, in pieces: between two of them there is no value. Scores are as they are stored."""
 
     label: str
-    pieces: Sequence[Sequence[tuple[datetime, float]]]
-    last: str
+    pieces: Sequence[Sequence[tuple[datetime, Decimal]]]
 
     @property
-    def end(self) -> float:
+    def end(self) -> Decimal:
         """The last value."""
         return self.pieces[-1][-1][1]
+
+    def usual(self, sign: int) -> Decimal:
+        """The worst value, times sign the greatest, but for the worst moments."""
+        held = sorted(
+            (sign * value, (until - at).total_seconds())
+            for piece in self.pieces
+            for (at, value), (until, _) in pairwise(piece)
+        )
+        passed = list(accumulate(seconds for _, seconds in held))
+        return held[bisect_left(passed, _USUAL * passed[-1])][0]
 
 
 @dataclass(frozen=True)
@@ -54,33 +66,24 @@ class Picture:
     ascends: bool
 
     @property
-    def corners(self) -> list[tuple[datetime, float]]:
+    def corners(self) -> list[tuple[datetime, Decimal]]:
         """All corners of all lines."""
         return [corner for line in self.lines for piece in line.pieces for corner in piece]
 
-    def limit(self) -> float | None:
-        """The worst value that is shown, None = all are: a few outliers would flatten all other lines."""
+    def limit(self) -> Decimal | None:
+        """The worst value that is shown, None = all are: what only a few lines reach would flatten all others.
+
+        Shown are the ends of all lines, and what most lines usually reach, however long the others were elsewhere.
+        """
         sign = -1 if self.ascends else 1
-        held = sorted(
-            (sign * value, (until - at).total_seconds())
-            for line in self.lines
-            for piece in line.pieces
-            for (at, value), (until, _) in pairwise(piece)
-        )
         values = [sign * value for _, value in self.corners]
         best, worst = min(values), max(values)
-        rest = _BULK * sum(seconds for _, seconds in held)
-        bulk = best
-        for value, seconds in held:
-            bulk = value
-            rest -= seconds
-            if rest <= 0:
-                break
-        bulk = max([bulk, *(sign * line.end for line in self.lines)])
+        most = median_high(line.usual(sign) for line in self.lines)
+        bulk = max(most, *(sign * line.end for line in self.lines))
         if bulk == best or worst - best <= _FLATTENED * (bulk - best):
             return None
         limit = sign * (bulk + (bulk - best) / 10)
-        return limit if self.by_score else math.ceil(limit)
+        return limit if self.by_score else Decimal(math.ceil(limit))
 
     def note(self) -> str:
         """What is cut off, in words; empty = nothing."""
@@ -88,13 +91,12 @@ class Picture:
         if limit is None:
             return ""
         worst = (min if self.ascends else max)(value for _, value in self.corners)
-        return f"cut off at {limit:,.6g}: lines reach {worst:,.6g}"
+        return f"cut off at {number(limit)}: lines reach {number(worst)}"
 
 
 def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool) -> Line | None:
     """The line of a team or a user. steps: as of `rank_history`. None without a value to draw."""
-    pieces: list[list[tuple[datetime, float]]] = [[]]
-    last = ""
+    pieces: list[list[tuple[datetime, Decimal]]] = [[]]
     team: int | None = None
     for step in steps:
         if step.rank is None and step.team_id != team:
@@ -104,8 +106,7 @@ def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool
             pieces[-1].append((step.at, pieces[-1][-1][1]))
         value = step.score if by_score else step.rank
         if value is not None and math.isfinite(value):
-            pieces[-1].append((step.at, float(value)))
-            last = f"{value:f}" if by_score else str(value)
+            pieces[-1].append((step.at, Decimal(value)))
         else:
             pieces.append([])
     if pieces[-1]:
@@ -114,7 +115,7 @@ def line_of(label: str, steps: Sequence[Any], until: datetime, *, by_score: bool
     shown = harmless(label)
     if cell_len(shown) > _LONGEST_LABEL:
         shown = set_cell_size(shown, _LONGEST_LABEL - 1) + "\u2026"
-    return Line(shown, pieces, last) if pieces else None
+    return Line(shown, pieces) if pieces else None
 
 
 def _colours(count: int) -> list[tuple[float, float, float]]:
@@ -145,14 +146,15 @@ def file(path: Path, picture: Picture) -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pgleaderboard"}), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter without a glyph is a box in the picture
-        figure = Figure(figsize=(9, 5), dpi=110)
+        lines = picture.lines
+        figure = Figure(figsize=(9, max(5, 0.14 * len(lines))), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        lines = picture.lines
         colours = _colours(len(lines))
         for line, colour in zip(lines, colours, strict=True):
             for piece in line.pieces:
-                axes.plot(*zip(*piece, strict=True), color=colour, linewidth=1.6)
+                corners = zip(*((at, float(value)) for at, value in piece), strict=True)
+                axes.plot(*corners, color=colour, linewidth=1.6)
         axes.margins(x=0)
         locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
@@ -162,7 +164,7 @@ def file(path: Path, picture: Picture) -> None:
         limit = picture.limit()
         if limit is not None:
             best = (max if picture.ascends else min)(value for _, value in picture.corners)
-            axes.set_ylim(*sorted((limit, best + (best - limit) / 20)))
+            axes.set_ylim(*sorted((float(limit), float(best + (best - limit) / 20))))
         if not picture.by_score:
             ticks = MaxNLocator(integer=True).tick_values(*axes.get_ylim())
             axes.set_yticks(sorted({max(1, round(tick)) for tick in ticks if tick < axes.get_ylim()[1]}))
@@ -171,16 +173,13 @@ def file(path: Path, picture: Picture) -> None:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         title = f"{picture.title}  ({note})" if (note := picture.note()) else picture.title
-        axes.set_title(harmless(title), parse_math=False, loc="left", fontsize=11)
+        axes.set_title(harmless(title), parse_math=False, loc="left", fontsize=11, wrap=True)
         bottom, top = axes.get_ylim()
-        heights = spread([min(1.0, max(0.0, (line.end - bottom) / (top - bottom))) for line in lines], 0.045)
+        heights = spread([min(1.0, max(0.0, (float(line.end) - bottom) / (top - bottom))) for line in lines], 0.045)
         for line, colour, height in zip(lines, colours, heights, strict=True):
-            text = f"{line.last}  {line.label}"
+            text = f"{number(line.end)}  {line.label}"
             style: dict[str, Any] = {"color": colour, "va": "center", "fontsize": 8, "parse_math": False}
             axes.text(1.01, height, text, transform=axes.transAxes, **style)
-        figure.canvas.draw()
-        widest = max(len(label.get_text()) for label in axes.get_yticklabels())
-        figure.subplots_adjust(left=0.05 + 0.009 * widest, right=0.78, top=0.92, bottom=0.12)
         kind = path.suffix.lower().removeprefix(".")
         try:
             figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
@@ -212,7 +211,7 @@ def terminal(picture: Picture, *, width: int, height: int, colours: bool) -> tup
     # The legend holds the last values, best first: they tell the lines apart without colours, too.
     legend = [Text()]
     for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=picture.ascends):
-        entry = Text(f"\u2501 {line.last} {foreign(line.label)}", f"color({colour})")
+        entry = Text(f"\u2501 {number(line.end)} {foreign(line.label)}", f"color({colour})")
         if legend[-1] and legend[-1].cell_len + 3 + entry.cell_len > width:
             legend.append(Text())
         legend[-1].append("   " if legend[-1] else "").append(entry)
@@ -225,7 +224,9 @@ def terminal(picture: Picture, *, width: int, height: int, colours: bool) -> tup
     for line, colour in zip(lines, of_line, strict=True):
         for piece in line.pieces:
             shown = [(at, v if limit is None else (max if picture.ascends else min)(v, limit)) for at, v in piece]
-            plotext.plot([at.timestamp() for at, _ in shown], [v for _, v in shown], color=colour, marker="braille")
+            plotext.plot(
+                [at.timestamp() for at, _ in shown], [float(v) for _, v in shown], color=colour, marker="braille"
+            )
     corners = picture.corners
     first, last = min(corners)[0], max(corners)[0]
     pattern = "%H:%M:%S" if last - first < timedelta(minutes=10) else "%m-%d %H:%M"
