@@ -246,9 +246,11 @@ BEGIN
             ARRAY['event_does_not_end_before_it_starts',
                   format('end_date %s lies before start_date %s', NEW.end_date, NEW.start_date),
                   'Give an end_date that is not before start_date.']
-        WHEN NOT (NEW.slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(NEW.slug) <= 100) THEN
+        WHEN (NEW.slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$' AND length(NEW.slug) <= 100) IS NOT TRUE THEN
             ARRAY['event_slug_is_lower_case_words_joined_by_hyphens', format('slug is %L', left(NEW.slug, 120)),
                   'Give lower-case words joined by hyphens, e.g. neural-night.']
+        WHEN NEW.title IS NULL THEN
+            ARRAY['event_has_a_title', 'title is missing', 'Give a name for people, e.g. Neural Night.']
         WHEN NEW.status NOT IN ('upcoming', 'ongoing', 'completed') THEN
             ARRAY['event_status_is_known', format('status is %L', NEW.status),
                   'Give upcoming, ongoing or completed; null = by the dates.']
@@ -273,6 +275,11 @@ CREATE OR REPLACE FUNCTION kaggle_internal.complete_event_competition() RETURNS 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     refusal constant text[] := CASE
+        WHEN NEW.event_id IS NULL THEN
+            ARRAY['counted_in_an_existing_event', 'event_id is missing', 'SELECT id, slug FROM kaggle.events lists them.']
+        WHEN NEW.competition_id IS NULL THEN
+            ARRAY['counts_an_existing_competition', 'competition_id is missing',
+                  'SELECT id, kaggle_competition_id FROM kaggle.competitions lists them.']
         WHEN NOT (NEW.rating_weight >= 0 AND NEW.rating_weight < 'Infinity') THEN
             ARRAY['counted_rating_weight_is_not_negative', format('rating_weight is %s', NEW.rating_weight),
                   'Give 0 or a positive number; null = the competition''s.']

@@ -48,6 +48,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_
 DECLARE
     wanted constant text := username_of(NEW.kaggle_username);
 BEGIN
+    IF NEW.event_id IS NULL THEN
+        PERFORM refuse('registered_for_an_existing_event', 'event_id is missing', 'SELECT id, slug FROM kaggle.events lists them.');
+    END IF;
     NEW.excluded := coalesce(NEW.excluded, false);
     NEW.note := nullif(NEW.note, '');
     SELECT p.kaggle_username INTO NEW.kaggle_username FROM participants p

@@ -469,3 +469,27 @@ def test_bad_values_of_what_counts_in_an_event(db: Connection, columns: dict[str
     with without_triggers(db), pytest.raises(errors.CheckViolation) as refused:
         db.execute(change, list(columns.values()))
     assert refused.value.diag.constraint_name == rule
+
+
+@pytest.mark.parametrize(
+    ("statement", "rule", "told"),
+    [
+        ("INSERT INTO kaggle.events (title) VALUES ('Night')",
+         "event_slug_is_lower_case_words_joined_by_hyphens", "slug is NULL"),
+        ("INSERT INTO kaggle.events (slug) VALUES ('night')", "event_has_a_title", "title is missing"),
+        ("INSERT INTO kaggle.event_competitions SELECT (SELECT id FROM kaggle.events WHERE slug = 'nihgt'), 1",
+         "counted_in_an_existing_event", "event_id is missing"),
+        ("INSERT INTO kaggle.event_competitions SELECT 1, NULL",
+         "counts_an_existing_competition", "competition_id is missing"),
+        ("INSERT INTO kaggle.event_participants SELECT (SELECT id FROM kaggle.events WHERE slug = 'nihgt'), 'ann'",
+         "registered_for_an_existing_event", "event_id is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_told_with_a_hint(db: Connection, statement: str, rule: str, told: str) -> None:
+    """What must be given, and was not; such as the id of an event that a misspelt slug does not find."""
+    with pytest.raises(errors.CheckViolation) as refused:
+        db.execute(statement)
+    assert (refused.value.diag.constraint_name, refused.value.diag.message_primary) == (rule, told)
+    assert refused.value.diag.message_hint
+    with without_triggers(db), pytest.raises((errors.NotNullViolation, errors.CheckViolation)):
+        db.execute(statement)
