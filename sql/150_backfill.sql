@@ -85,9 +85,10 @@ BEGIN
     -- It may be the one that counts.
     DELETE FROM boards_at_end k
     WHERE k.competition_id = run.competition_id AND run.observed_at <= k.end_date + interval '2 minutes';
+    PERFORM tell_status();
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells no listener and changes nothing of the sync''s state.';
+COMMENT ON FUNCTION kaggle_internal.insert_run(kaggle.sync_runs, bigint) IS 'Writes the run of a board that no sync has brought. It tells who watches a screen, and changes nothing of the sync''s state.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.append_board(
     board kaggle.boards, at timestamptz, digest bytea, replaced_characters bigint, key_gap bigint)
