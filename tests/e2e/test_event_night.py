@@ -51,6 +51,11 @@ def event(db: Connection, **columns: Any) -> int:
     )
 
 
+def local(at: datetime) -> str:
+    """A moment as people in Tokyo read it."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC ({at + timedelta(hours=9):%H:%M} JST)"
+
+
 def soon(**length: float) -> datetime:
     """A moment ahead."""
     return datetime.now(UTC) + timedelta(**length)
@@ -404,8 +409,10 @@ def test_an_event_at_the_command_line(run: Run, db: Connection, compete: Callabl
     night = event(db)
     syncs = compete("a-board", event_id=night)
     syncs.sync(zip_of(teams(1, 2)))
-    done = run("event", "freeze", "NIGHT")
+    done = run("event", "freeze", "NIGHT", TZ="Asia/Tokyo")
     assert done.returncode == 0, done.stderr
+    frozen_at = value(db, "SELECT frozen_at FROM kaggle.events").astimezone(UTC)
+    assert done.stdout == f"NIGHT: readers see the standing of {local(frozen_at)}\n"
     assert db.execute("SELECT state FROM kaggle.event_states").fetchone() == ("frozen",)
     assert "The Night · ongoing · frozen as of 20" in run("standings", "night").stdout
     assert run("event", "unfreeze", "night").stdout == "night: the freeze is lifted\n"
@@ -424,10 +431,9 @@ def test_an_event_at_the_command_line(run: Run, db: Connection, compete: Callabl
     db.execute("UPDATE kaggle.events SET end_date = clock_timestamp()")
     assert "The Night · completed · provisional, boards since 20" in run("standings", "night").stdout
     assert said(run("event", "finalize", "night")).startswith("no board from the end on: a-board: ")
-    done = run("event", "finalize", "night", "--anyway")
-    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == ["a-board", "night: final"]
-    assert "public board of 20" in done.stdout
-    assert ", 2 teams" in done.stdout
+    done = run("event", "finalize", "night", "--anyway", TZ="Asia/Tokyo")
+    observed_at = syncs.run()[6].astimezone(UTC)
+    assert done.stdout == f"a-board  public board of {local(observed_at)}, 2 teams\nnight: final\n"
     shown = run("standings", "night").stdout.splitlines()
     assert "The Night · completed · final since 20" in shown[0]
     syncs.sync(zip_of(teams(2, 1), kind="private"))

@@ -86,12 +86,28 @@ def test_what_a_reader_wants_to_know_of_a_board(run: Run, url: str, db: Connecti
     syncs.sync(zip_of([*teams(*range(1, 1762)), *(Entry(9000 + n, "base", is_benchmark=True) for n in range(3))]))
     title = run("board", "a-board", TZ="Europe/Berlin").stdout.splitlines()[0]
     assert "1,761 teams and 3 benchmarks" in title
+    assert "1,761 teams and 3 benchmarks" in run("board", "a-board", "--top", "5").stdout  # none of them is listed
     assert re.search(r"\d\d:\d\d:\d\d UTC \(\d\d:\d\d CES?T\)", title)
     assert " UTC (" not in run("board", "a-board", "--at", "2999-01-01", TZ="UTC").stdout
     with Terminal("board", "a-board", "--watch", url=url, lines=12) as shown:
         shown.until("1,759 more: pgleaderboard board a-board")
         shown.resize(80, 14)
         shown.until("1,757 more: pgleaderboard board a-board")
+
+
+def test_what_shows_the_rest_is_what_was_asked_for(url: str, db: Connection, night: Syncs) -> None:
+    """With its options, whole though it takes two lines; nothing is pushed out of the window."""
+    slug = "a-competition-whose-slug-is-as-long-as-kaggle-makes-them"
+    db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (slug,))
+    night.sync(zip_of(teams(*range(1, 100)), slug=slug))
+    with Terminal("board", slug, "--event", "NIGHT", "--top", "50", "--watch", url=url, lines=12) as shown:
+        text = shown.until("more: pgleaderboard")
+        lines = [line.strip() for line in text.splitlines()]
+        assert f"46 more: pgleaderboard board {slug} --event NIGHT --top 50" in " ".join(lines), text
+        assert lines[0].startswith(slug)
+        assert any(line.startswith("Ctrl-C to quit") for line in lines)
+    with Terminal("standings", "night", "--top", "50", "--watch", url=url, lines=12) as shown:
+        shown.until("43 more: pgleaderboard standings night --top 50")
 
 
 def test_a_watched_status_that_is_cut_off_says_so(url: str, db: Connection) -> None:
@@ -171,19 +187,25 @@ def test_a_board_at_a_time(run: Run, syncs: Syncs) -> None:
 
 
 def test_only_an_events_people(run: Run, db: Connection, syncs: Syncs) -> None:
-    """--event: the teams of those who take part, ranked as on the board; where it does not count: a line."""
-    syncs.sync(zip_of(teams(1, 2, 3, 4)))
+    """--event: the teams that take part, as in its standing, ranked as on the board; where it does not count: a line.
+
+    Without a roster all but the excluded, whether a board of before tells their members or not.
+    """
+    without_score = Entry(6, "no score", None, members=("user6",))
+    syncs.sync(zip_of([*teams(1, 2, 3, 4), Entry(5, "of nobody"), Entry(9, "base", is_benchmark=True), without_score]))
     db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night'), ('day', 'Day')")
     db.execute("INSERT INTO kaggle.event_competitions (event_id, competition_id) VALUES (1, %s)", (syncs.competition,))
     db.execute(
         "INSERT INTO kaggle.event_participants (event_id, kaggle_username, excluded) "
-        "VALUES (1, 'user2', false), (1, 'user3', true), (1, 'user4', false)"
+        "VALUES (1, 'user2', false), (1, 'user3', true), (1, 'user4', false), (1, 'user6', false)"
     )
     shown = csv.DictReader(io.StringIO(run("board", "a-board", "--event", "night", "--csv").stdout))
     assert [row["Rank"] for row in shown] == ["2", "4"]
     db.execute("UPDATE kaggle.event_participants SET excluded = true")  # nobody is registered: all others take part
     shown = csv.DictReader(io.StringIO(run("board", "a-board", "--event", "night", "--csv").stdout))
-    assert [row["Rank"] for row in shown] == ["1"]
+    assert [row["Rank"] for row in shown] == ["1", "5"]
+    db.execute("UPDATE kaggle.events SET only_since_start = true, start_date = '2026-02-01'")
+    assert run("board", "a-board", "--event", "night", "--csv").stdout.count("\n") == 1
     assert said(run("board", "a-board", "--event", "day")) == "a-board does not count in event day"
     assert said(run("board", "a-board", "--event", "nihgt")) == "no event 'nihgt': did you mean night?"
 
@@ -205,6 +227,20 @@ def test_why_somebody_stands_where(run: Run, db: Connection, compete: Callable[.
     assert said(run("standings", "night", "--explain", "user11")) == (
         "nobody called 'user11' is ranked in night: did you mean user1 or user3 or user2?"
     )
+
+
+def test_a_final_standing_is_explained_though_a_slug_has_changed(
+    run: Run, db: Connection, compete: Callable[..., Syncs]
+) -> None:
+    """What was entered under the former slug is not listed as missing under the new one."""
+    db.execute("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'Night')")
+    compete("a-board", event_id=1).sync(zip_of(teams(1, 2)))
+    db.execute("UPDATE kaggle.events SET end_date = clock_timestamp()")
+    db.execute("SELECT kaggle.finalize_event('night', true)")
+    db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'renamed'")
+    told = json.loads(run("standings", "night", "--explain", "user1", "--json").stdout)
+    assert [result["kaggle_competition_id"] for result in told["results"]] == ["a-board"]
+    assert told["not_entered"] == []
 
 
 def test_a_board_that_is_not_there_yet(run: Run, syncs: Syncs) -> None:
@@ -348,6 +384,19 @@ def test_a_watched_board_shows_a_sync_without_changes_and_a_deletion(url: str, d
         assert shown.end() == 1
 
 
+def test_a_watched_board_shows_what_backfill_brings(
+    run: Run, url: str, db: Connection, syncs: Syncs, tmp_path: Path
+) -> None:
+    """A private board is shown at once, though no sync brought it."""
+    syncs.sync(zip_of(teams(1, 2)))
+    private = tmp_path / "a-board-privateleaderboard.csv"
+    private.write_bytes(csv_of(teams(2, 1)))
+    with Terminal("board", "a-board", "--watch", url=url) as shown:
+        shown.until("public board")
+        assert run("backfill", "a-board", str(private), "--at", "2026-01-01").returncode == 0
+        shown.until("private board")
+
+
 def test_a_standing_says_which_boards_are_not_current(run: Run, db: Connection, night: Syncs) -> None:
     """Why, once for all that have the same problem; a board says it, too."""
     night.sync(zip_of(teams(1)))
@@ -382,7 +431,7 @@ def test_who_is_explained(run: Run, db: Connection, night: Syncs) -> None:
 
 
 def test_a_standing_says_since_when_nothing_was_synced(url: str, run: Run, db: Connection, night: Syncs) -> None:
-    """A worker is there and nothing failed: the sync condition says no, for example."""
+    """A worker is there and nothing failed: the sync condition says no, for example. A board says the same."""
     night.sync(zip_of(teams(1)))
     db.execute("UPDATE kaggle.competitions SET auto_sync = true")
     db.execute("UPDATE kaggle.boards SET observed_at = observed_at - interval '3 hours'")
@@ -390,7 +439,9 @@ def test_a_standing_says_since_when_nothing_was_synced(url: str, run: Run, db: C
         session.execute("SELECT kaggle_internal.register_worker('test', 'c')")
         session.commit()
         lines = run("standings", "night").stdout.splitlines()
+        board = run("board", "a-board").stdout.splitlines()
     assert re.fullmatch(r"not current: a-board: no sync since \d{4}-\d\d-\d\d \d\d:\d\d UTC", lines[1])
+    assert lines[1] == f"not current: a-board: {board[1]}"
 
 
 def test_a_watch_without_a_terminal_prints_each_change(url: str, syncs: Syncs) -> None:
@@ -422,8 +473,10 @@ def test_a_watch_without_a_terminal_prints_each_change(url: str, syncs: Syncs) -
 
 
 def test_status_without_a_worker(run: Run, db: Connection) -> None:
-    """It says so, with what to do, and which competition waits; with nothing followed too."""
-    assert "no competition is followed: pgleaderboard add titanic" in run("status").stdout
+    """It says so, with what to do, and which competition waits; nobody is missed where nothing is late."""
+    nothing = run("status").stdout
+    assert nothing.startswith("0 workers \u00b7 0 competitions")
+    assert "no competition is followed: pgleaderboard add titanic" in nothing
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('titanic')")
     db.execute("INSERT INTO kaggle.competitions (title) VALUES (%s)", ("Not on Kaggle \x1b[2J yet",))
     shown = run("status", COLUMNS="80").stdout
@@ -431,9 +484,47 @@ def test_status_without_a_worker(run: Run, db: Connection) -> None:
     assert shown.startswith("no worker is running: pgleaderboard work · 2 competitions · 1 queued · 0 running")
     assert re.search(r"^titanic +queued +never +now$", shown, re.M), shown
     assert "Not on Kaggle \\x1b[2J yet" in shown
+    assert re.search(r"^next +now$", run("status", "titanic").stdout, re.M)
     document = json.loads(run("status", "--json").stdout)
     assert (document["workers"], document["queued"], document["next_request_at"]) == ([], 1, None)
     assert document["competitions"][0]["problem"] == "no worker is running: start one with pgleaderboard work"
+
+
+def test_nobody_is_missed_who_syncs_from_cron(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Between two runs of `work --once` no worker is there, and nothing is late."""
+    syncs.sync(zip_of(teams(1)))
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true")
+    db.execute("DELETE FROM kaggle_internal.worker_processes")
+    assert run("status").stdout.startswith("0 workers \u00b7 1 competition")
+    db.execute("UPDATE kaggle.boards SET observed_at = observed_at - interval '3 hours'")
+    assert run("status").stdout.startswith("no worker is running: pgleaderboard work \u00b7 1 competition")
+
+
+def test_a_problem_that_came_again_says_how_often(
+    run: Run, db: Connection, worker: MakeWorker, simulator: Simulator
+) -> None:
+    """Once: the error alone."""
+    simulator.faults.put("simulated-1-teams", Status(404), times=None)
+    db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('simulated-1-teams')")
+    with worker():
+        db.execute("SELECT kaggle.wait_for_sync('simulated-1-teams')")
+        assert "times)" not in run("status").stdout
+        for _ in range(2):
+            db.execute("SELECT kaggle.sync_now('simulated-1-teams')")
+            db.execute("SELECT kaggle.wait_for_sync('simulated-1-teams')")
+        for command in (["status"], ["status", "simulated-1-teams"]):
+            assert re.search(
+                r"Kaggle knows no competition simulated-1-teams .* \(3 times\)$", run(*command).stdout, re.M
+            )
+
+
+def test_a_competition_in_full_tells_local_times_too(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Since when the board holds, and when the next sync comes."""
+    syncs.sync(zip_of(teams(1)))
+    db.execute("UPDATE kaggle.competitions SET auto_sync = true, status = 'upcoming', start_date = '2999-01-01'")
+    shown = run("status", "a-board", TZ="Asia/Tokyo").stdout
+    assert re.search(r"^as of .*\d\d:\d\d:\d\d UTC \(\d\d:\d\d JST\) \(", shown, re.M), shown
+    assert re.search(r"^next +2999-01-01 00:00:00 UTC \(09:00 JST\) \(in \d+ d\)$", shown, re.M), shown
 
 
 def test_status_of_what_fails_and_of_what_works(run: Run, db: Connection, worker: MakeWorker) -> None:
@@ -476,7 +567,7 @@ def test_a_watched_status_notices_changes_and_a_worker_that_is_gone(url: str, db
         shown.until("a-board")
         syncs.sync(zip_of(teams(1, 2)))
         shown.until("team 1")
-        shown.until("no worker is running")
+        shown.until("0 workers")
         shown.type("\x03")
         assert shown.end() == 130
 
@@ -488,7 +579,7 @@ def test_a_watched_status_notices_what_changes_no_board(url: str, db: Connection
         shown.until("as of ")
         with worker():
             shown.until("1 worker")
-        shown.until("no worker is running")
+        shown.until("0 workers")
         db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('unknown-x', false)")
         shown.until("off")
         db.execute("UPDATE kaggle.competitions SET auto_sync = true")
@@ -555,7 +646,7 @@ def test_pause_and_resume(run: Run, db: Connection, worker: MakeWorker) -> None:
         resumed = run("resume", "simulated-1-teams", "later", "--wait")
     assert resumed.stdout.splitlines() == [
         "simulated-1-teams: resumed, syncs now",
-        "later: resumed, syncs when it begins (2999-01-01 00:00 UTC)",
+        "later: resumed, syncs when it begins (2999-01-01 00:00:00 UTC)",
         "simulated-1-teams: changed, 1 team, 2 added",
     ]
     assert run("resume", "later").stdout == "later: not paused\n"

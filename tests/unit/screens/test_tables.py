@@ -45,6 +45,7 @@ def status(slug: str, leader: str, problem: str) -> SimpleNamespace:
         consecutive_failures=17,
         last_error=None,
         problem=problem,
+        is_late=True,
     )
 
 
@@ -78,8 +79,8 @@ def test_boards_fit(rows: list[tuple[str, Decimal | None]], width: int) -> None:
         )
         for n, (name, score) in enumerate(rows, 1)
     ]
-    found = BoardNow("a-board", 1, "public", NOW, NOW - DAY, len(rows), entries)
-    lines = BoardView(found).draw(width, 6)
+    found = BoardNow("a-board", 1, "public", NOW, NOW - DAY, len(rows), 0, entries)
+    lines = BoardView(found, "pgleaderboard board a-board" + " --event as-long-as-slugs-are" * 4).draw(width, 8)
     assert max(cell_len(line.plain) for line in lines) <= width
-    assert len(lines) <= 6
+    assert len(lines) <= 8
     assert all(line.plain.isprintable() for line in lines)

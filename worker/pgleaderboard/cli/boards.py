@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,12 @@ def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, 
         _print(view.draw(console.width if is_window else None, None), console)
 
 
+def _command(name: str, slug: str, **options: object) -> str:
+    """A command as it can be pasted, without the options that are None."""
+    given = [word for option, value in options.items() if value is not None for word in (f"--{option}", str(value))]
+    return shlex.join(["pgleaderboard", name, slug, *given])
+
+
 def _print(lines: Sequence[Text], console: Console) -> None:
     """Print lines; on a terminal through PAGER, else less, which ends by itself where all fits on one page."""
     from rich.text import Text
@@ -115,7 +122,7 @@ def board(
     top: Top = None,
     at: At = None,
     event: Annotated[
-        str | None, typer.Option(help="Only teams with a participant of this event.", autocompletion=complete_event)
+        str | None, typer.Option(help="Only teams that take part in this event.", autocompletion=complete_event)
     ] = None,
     watch: Watch = False,
     csv: Csv = False,
@@ -137,7 +144,7 @@ def board(
         shown = boards.board(connection, slug, moment, event, top)
         if shown.kind is None and not watch:
             fail(f"{shown.slug} had no board yet at {at}" if at else f"{shown.slug} has no board yet: {shown.problem}")
-        return BoardView(shown)
+        return BoardView(shown, _command("board", shown.slug, event=event, top=top))
 
     _present(read, verbose, watch=watch, csv=csv, json=json)
 
@@ -175,6 +182,7 @@ def standings(
     moment = _moment(at, watch=watch)
 
     def read(connection: Connection) -> View:
-        return StandingView(events.standing(connection, event, moment, top))
+        standing = events.standing(connection, event, moment, top)
+        return StandingView(standing, _command("standings", standing.event.slug, top=top))
 
     _present(read, verbose, watch=watch, csv=csv, json=json, md=md)

@@ -32,11 +32,11 @@ def freeze(
     """
     from pgleaderboard.archives import events
     from pgleaderboard.archives.files import moment_of
-    from pgleaderboard.screens.table import moment
+    from pgleaderboard.screens.table import moment_here
 
     with session(verbose, check=True) as connection:
         frozen_at, has_come = events.freeze(connection, slug, moment_of(at) if at else None)
-    when = f"{moment(frozen_at, seconds=True)} UTC"
+    when = moment_here(frozen_at)
     say(f"{slug}: {f'readers see the standing of {when}' if has_come else f'a freeze is planned for {when}'}")
 
 
@@ -64,14 +64,14 @@ def finalize(
     Example: pgleaderboard event finalize neural-night
     """
     from pgleaderboard.archives import events
-    from pgleaderboard.screens.table import counted, moment
+    from pgleaderboard.screens.table import counted, moment_here
 
     with session(verbose, check=True) as connection:
         boards = events.finalize(connection, slug, anyway=anyway)
     width = max((len(board.kaggle_competition_id) for board in boards), default=0)
     for board in boards:
         rests_on = (
-            f"{board.board} board of {moment(board.observed_at, seconds=True)} UTC, {counted(board.teams, 'team')}"
+            f"{board.board} board of {moment_here(board.observed_at)}, {counted(board.teams, 'team')}"
             if board.board
             else "no board"
         )

@@ -77,7 +77,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
     Example: pgleaderboard resume titanic --wait
     """
     from pgleaderboard.reading import syncs
-    from pgleaderboard.screens.table import moment
+    from pgleaderboard.screens.table import moment_here
 
     with session(verbose, direct=wait) as connection:
         show_notices(connection)
@@ -91,7 +91,7 @@ def resume(slugs: Slugs, wait: Wait = False, timeout: Timeout = 300, verbose: Ve
                 say(f"{slug}: resumed, syncs now")
             elif resumed.status == "upcoming":
                 start = resumed.start_date
-                say(f"{slug}: resumed, syncs when it begins{f' ({moment(start)} UTC)' if start else ''}")
+                say(f"{slug}: resumed, syncs when it begins{f' ({moment_here(start)})' if start else ''}")
             else:
                 say(f"{slug}: resumed; it is completed")
         if wait and begun:

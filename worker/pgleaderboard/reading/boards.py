@@ -11,6 +11,7 @@ from pgleaderboard.database.connect import Connection, column, row, rows, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, known_slug, nearest
+from pgleaderboard.reading.syncs import WHY_NOT_CURRENT
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class BoardNow:
     """A board at a moment. since: the moment of rank_then, None without an earlier board.
 
     now: the database's clock, None for the past. problem: why there is no board, or why it is not current.
+    teams, benchmarks: how many the whole board has.
     entries: rows of kaggle.leaderboard with rank_then and movement, None for a new team, medal, and participants.
     """
 
@@ -27,6 +29,7 @@ class BoardNow:
     synced_at: datetime | None
     since: datetime | None
     teams: int
+    benchmarks: int
     entries: Sequence[Any]
     problem: str | None = None
     now: datetime | None = None
@@ -35,7 +38,7 @@ class BoardNow:
 def board(connection: Connection, slug: str, at: datetime | None, event: str | None, top: int | None) -> BoardNow:
     """A board now or at a moment, compared with a day before, or with the first known board where that is later.
 
-    event: only teams with a participant of it. top: the first N ranked teams, and the benchmarks between them.
+    event: only teams that take part in it. top: the first N ranked teams, and the benchmarks between them.
     """
     with snapshot(connection):
         slug = known_slug(connection, slug)
@@ -52,7 +55,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             slug=slug,
             at=at,
         )
-        roster = None if event is None else _roster(connection, event, competition_id, slug)
+        takes_part = None if event is None else _who_takes_part(connection, event, competition_id, slug)
         entries = rows(
             connection,
             """
@@ -65,8 +68,8 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
                          JOIN kaggle.participants p
                              ON lower(p.kaggle_username COLLATE "C") = lower(m.name COLLATE "C")
                          ORDER BY m.place) AS participants,
-                   t.rank - n.rank AS movement, n.board, n.synced_at, n.teams
-            FROM (SELECT *, count(a.rank) OVER () AS teams
+                   t.rank - n.rank AS movement, n.board, n.synced_at, n.teams, n.benchmarks
+            FROM (SELECT *, count(a.rank) OVER () AS teams, count(*) OVER () - count(a.rank) OVER () AS benchmarks
                   FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity'))
                        WITH ORDINALITY a) n
             LEFT JOIN kaggle.leaderboard_as_of(%(slug)s, %(since)s::timestamptz) t
@@ -78,28 +81,30 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             at=at,
             competition_id=competition_id,
             since=since,
-            top=top if roster is None else None,
+            top=top if takes_part is None else None,
         )
         state = row(
             connection,
-            "SELECT problem, coalesce(problem, last_error, 'its sync is ' || sync_state) AS instead, "
-            "clock_timestamp() AS now FROM kaggle.sync_status WHERE competition_id = %s",
+            f"SELECT {WHY_NOT_CURRENT} AS problem, clock_timestamp() AS now, "
+            "coalesce(problem, last_error, 'its sync is ' || sync_state) AS instead "
+            "FROM kaggle.sync_status WHERE competition_id = %s",
             competition_id,
         )
         if not entries:
-            return BoardNow(slug, competition_id, None, None, None, 0, (), state.instead)
+            return BoardNow(slug, competition_id, None, None, None, 0, 0, (), state.instead)
     shown = entries[0]
-    if roster is not None:
-        entries = [entry for entry in entries if any(map(roster, entry.member_usernames))]
+    if takes_part is not None:
+        entries = list(filter(takes_part, entries))
     ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
     if top is not None and top <= len(ranked):
         entries = entries[: ranked[top - 1] + 1]
     problem, now = (state.problem, state.now) if at is None else (None, None)
-    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, shown.teams, entries, problem, now)
+    size = (shown.teams, shown.benchmarks)
+    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, *size, entries, problem, now)
 
 
-def _roster(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[str], bool]:
-    """Who takes part in an event: a function of a name."""
+def _who_takes_part(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[Any], bool]:
+    """Whether a team takes part in an event, by the rules of kaggle.event_standings: a function of an entry."""
     event_id, event_slug = known_event(connection, event)
     if not value(
         connection,
@@ -115,7 +120,16 @@ def _roster(connection: Connection, event: str, competition_id: int, slug: str) 
     )
     registered = {name for name, excluded in names if not excluded}
     excluded = {name for name, excluded in names if excluded}
-    return lambda name: name.lower() in registered if registered else name.lower() not in excluded
+    since = value(connection, "SELECT start_date FROM kaggle.events WHERE id = %s AND only_since_start", event_id)
+
+    def takes_part(entry: Any) -> bool:
+        submitted_at = entry.last_submission_at
+        if entry.is_benchmark or entry.score is None or (since and submitted_at and submitted_at < since):
+            return False
+        members = {name.lower() for name in entry.member_usernames}
+        return bool(members & registered) if registered else not members or bool(members - excluded)
+
+    return takes_part
 
 
 def rank_histories(

@@ -11,6 +11,7 @@ from pgleaderboard.database.connect import Connection, row, rows
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, nearest
+from pgleaderboard.reading.syncs import WHY_NOT_CURRENT
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
         results = rows(
             connection,
             """
-            SELECT kaggle_competition_id, board, team_name, place, teams, score, last_submission_at, observed_at,
-                   counted_by, weight, points
+            SELECT competition_id, kaggle_competition_id, board, team_name, place, teams, score, last_submission_at,
+                   observed_at, counted_by, weight, points
             FROM (SELECT * FROM kaggle.event_results WHERE event_slug = %(slug)s AND %(at)s::timestamptz IS NULL
                   UNION ALL
                   SELECT * FROM kaggle.event_results_as_of(%(slug)s, %(at)s::timestamptz)
@@ -91,17 +92,16 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
             at=at,
             name=people[0].kaggle_username.lower(),
         )
-        entered = [result.kaggle_competition_id.lower() for result in results]
         missing = rows(
             connection,
             """
             SELECT coalesce(c.kaggle_competition_id, c.title),
                    EXISTS (SELECT FROM kaggle.boards b WHERE b.competition_id = c.id AND b.observed_from IS NOT NULL)
             FROM kaggle.competitions c
-            WHERE c.id = ANY (%s) AND NOT lower(coalesce(c.kaggle_competition_id, '') COLLATE "C") = ANY (%s) ORDER BY 1
+            WHERE c.id = ANY (%s) AND NOT c.id = ANY (%s) ORDER BY 1
             """,
             list(whole.event.competition_ids),
-            entered,
+            [result.competition_id for result in results],
         )
     return Explanation(whole.event, people[0], results, missing)
 
@@ -151,13 +151,8 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
         if known["state"] == "live" and at is None:
             late = rows(
                 connection,
-                """
-                SELECT kaggle_competition_id,
-                       coalesce(problem,
-                                to_char(last_success_at AT TIME ZONE 'UTC', '"no sync since" YYYY-MM-DD HH24:MI "UTC"'),
-                                'not synced yet')
-                FROM kaggle.sync_status WHERE is_late AND competition_id = ANY (%s) ORDER BY 1
-                """,
+                f"SELECT kaggle_competition_id, {WHY_NOT_CURRENT} "
+                "FROM kaggle.sync_status WHERE is_late AND competition_id = ANY (%s) ORDER BY 1",
                 list(known["competition_ids"]),
             )
     return Standing(Shown(slug=slug, at=at, late=late, **known), places)

@@ -18,6 +18,11 @@ from pgleaderboard.reading.names import known_slug
 _LAST_RUNS = 5
 _ASK_FOR = 10.0  # seconds that one question for a sync may take
 _LET_PASS = 0.5  # seconds for a session that waits for the tables
+# A problem, or since when what is late has not been synced: the sync condition says no, for example.
+WHY_NOT_CURRENT: LiteralString = """
+    coalesce(problem, CASE WHEN is_late THEN coalesce(
+        to_char(last_success_at AT TIME ZONE 'UTC', '"no sync since" YYYY-MM-DD HH24:MI "UTC"'), 'not synced yet') END)
+"""
 _OF_A_RUN: LiteralString = (
     "SELECT r.id, r.reason, r.started_at, r.finished_at, r.outcome, r.teams, r.added, r.removed, r.updated, r.moved, "
     "r.error FROM "
@@ -50,7 +55,7 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
             """
             SELECT s.kaggle_competition_id, s.title, s.status, s.sync_state, s.board, s.teams,
                    l.team_name AS leader, l.score AS leader_score, s.synced_at, s.last_attempt_at, s.last_success_at,
-                   s.next_sync_at, s.consecutive_failures, s.last_error, s.problem
+                   s.next_sync_at, s.consecutive_failures, s.last_error, s.problem, s.is_late
             FROM kaggle.sync_status s
             LEFT JOIN LATERAL (SELECT b.team_name, b.score FROM kaggle.leaderboard b
                                WHERE b.competition_id = s.competition_id AND b.rank = 1 LIMIT 1) l ON true

@@ -17,21 +17,21 @@ from pgleaderboard.screens.table import (
     foreign,
     moment,
     moment_here,
-    more,
     number,
     table,
     wrapped,
 )
 
 _MEDALS = {None: "", "gold": "bold yellow", "silver": "bold white", "bronze": "red"}
-_OF_THE_BOARD = ("board", "synced_at", "teams")  # the same in each entry
+_OF_THE_BOARD = ("board", "synced_at", "teams", "benchmarks")  # the same in each entry
 
 
 @dataclass(frozen=True)
 class BoardView:
-    """A board, now or at a moment."""
+    """A board, now or at a moment. command: what shows all of it."""
 
     board: BoardNow
+    command: str = ""
     wake_in = 60.0  # its age is shown
 
     def concerns(self, news: dict[str, Any]) -> bool:
@@ -49,14 +49,14 @@ class BoardView:
         if board.now and board.synced_at:
             synced_at += f" ({duration(board.now - board.synced_at)} ago)"
         size = counted(board.teams, "team")
-        if benchmarks := sum(entry.is_benchmark for entry in board.entries):
-            size += f" and {counted(benchmarks, 'benchmark')}"
+        if board.benchmarks:
+            size += f" and {counted(board.benchmarks, 'benchmark')}"
         title = " \u00b7 ".join((board.slug, f"{board.kind} board", size, synced_at))
         lines = wrapped(title, width, "bold")
         if board.problem:
             lines += wrapped(foreign(board.problem), width, "red")
         if board.since:
-            lines += wrapped(f"moves since {moment(board.since)} UTC", width, "dim")
+            lines += wrapped(f"moves since {moment_here(board.since)}", width, "dim")
         lines.append(Text())
         columns = (
             Column("RANK", lambda e: number(e.rank) or "-", right=True),
@@ -68,12 +68,8 @@ class BoardView:
             Column("SUBS", lambda e: number(e.submission_count), right=True, optional=True),
             Column("LAST (UTC)", lambda e: (moment(e.last_submission_at), "dim"), optional=True),
         )
-        entries = fitting(board.entries, height, len(lines))
-        return [
-            *lines,
-            *table(columns, entries, width),
-            *more(board.entries, entries, f"pgleaderboard board {board.slug}"),
-        ]
+        entries, rest = fitting(board.entries, height, len(lines), width, self.command)
+        return [*lines, *table(columns, entries, width), *rest]
 
     def csv(self) -> str:
         """Kaggle's own file."""

@@ -17,7 +17,6 @@ from pgleaderboard.screens.table import (
     foreign,
     moment,
     moment_here,
-    more,
     number,
     table,
     wrapped,
@@ -26,9 +25,10 @@ from pgleaderboard.screens.table import (
 
 @dataclass(frozen=True)
 class StandingView:
-    """The standing of an event."""
+    """The standing of an event. command: what shows all of it."""
 
     standing: Standing
+    command: str
 
     @property
     def wake_in(self) -> float | None:
@@ -65,8 +65,7 @@ class StandingView:
             Column("USER", lambda p: (foreign(p.kaggle_username), "dim"), flexible=10, optional=True),
             Column("LAST (UTC)", lambda p: (moment(p.last_submission_at), "dim"), optional=True),
         )
-        places = fitting(self.standing.places, height, len(lines))
-        rest = more(self.standing.places, places, f"pgleaderboard standings {event.slug}")
+        places, rest = fitting(self.standing.places, height, len(lines), width, self.command)
         return [*lines, *table(columns, places, width), *rest]
 
     def csv(self) -> str:

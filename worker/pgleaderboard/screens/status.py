@@ -18,7 +18,7 @@ from pgleaderboard.screens.table import (
     fitting,
     foreign,
     moment,
-    more,
+    moment_here,
     number,
     table,
     wrapped,
@@ -38,7 +38,7 @@ class StatusView:
     def wake_in(self) -> float | None:
         """Until a sync falls due, a pause ends or a worker's heartbeat is too old; a minute at most, for the ages.
 
-        A second while a sync is queued or running: a sync without changes is not notified.
+        A second while a sync is queued or running: its beginning is not notified.
         """
         overview = self.overview
         if any(row.sync_state in ("queued", "running") for row in overview.competitions):
@@ -56,7 +56,7 @@ class StatusView:
 
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """Workers and Kaggle, then a line for each competition, the failing ones first; or one competition in full."""
-        lines = wrapped(self._summary(), width, "bold" if self.overview.workers else "bold red")
+        lines = wrapped(self._summary(), width, "bold red" if self._misses_a_worker else "bold")
         for worker in self.overview.workers:
             if worker.problem:
                 lines += wrapped(f"worker {worker.worker_id}: {worker.problem}", width, "yellow")
@@ -65,13 +65,18 @@ class StatusView:
             row = self.overview.competitions[0]
             return [*lines, *self._competition(row, width), *_runs(self.overview.runs, width)]
         rows = self._competitions(width)
-        shown = fitting(rows, height, len(lines) - 1)
-        return [*lines, *shown, *more(rows, shown, "pgleaderboard status", "line")]
+        shown, rest = fitting(rows, height, len(lines) - 1, width, "pgleaderboard status", "line")
+        return [*lines, *shown, *rest]
+
+    @property
+    def _misses_a_worker(self) -> bool:
+        """`work --once` needs none in between: only where something is late."""
+        return not self.overview.workers and any(row.is_late for row in self.overview.competitions)
 
     def _summary(self) -> str:
         overview = self.overview
-        workers = len(overview.workers)
-        parts = [counted(workers, "worker") if workers else "no worker is running: pgleaderboard work"]
+        workers = counted(len(overview.workers), "worker")
+        parts = ["no worker is running: pgleaderboard work" if self._misses_a_worker else workers]
         if overview.runs is None:
             parts.append(counted(len(overview.competitions), "competition"))
             for state in ("queued", "running", "failing"):
@@ -79,7 +84,7 @@ class StatusView:
                 if count or state != "failing":
                     parts.append(f"{count} {state}")
         if overview.blocked_until and overview.blocked_until > overview.at:
-            parts.append(f"Kaggle asked for a pause until {moment(overview.blocked_until, seconds=True)} UTC")
+            parts.append(f"Kaggle asked for a pause until {moment_here(overview.blocked_until)}")
         elif overview.next_request_at and overview.next_request_at > overview.at:
             parts.append(f"next request to Kaggle in {duration(overview.next_request_at - overview.at)}")
         else:
@@ -111,16 +116,19 @@ class StatusView:
         return _with_remarks(columns, failing_first, _problem, "red", width)
 
     def _competition(self, row: Any, width: int | None) -> list[Text]:
-        slug, scheduled = row.kaggle_competition_id, row.next_sync_at
-        on_request = f"only on request ({'paused' if row.sync_state == 'off' else row.status})"
+        slug, follows = row.kaggle_competition_id, self._next(row)
+        if follows == "-":
+            follows = f"only on request ({'paused' if row.sync_state == 'off' else row.status})"
+        elif row.next_sync_at:
+            follows = f"{moment_here(row.next_sync_at)} ({follows})"
         age = row.synced_at and duration(self.overview.at - row.synced_at)
         labelled = (
             ("", f"{slug}: {foreign(row.title)}" if row.title else slug, "bold"),
             ("state", f"{row.sync_state} ({row.status})", _STYLES[row.sync_state]),
             ("board", f"{row.board}, {counted(row.teams, 'team')}" if row.board else "none yet", ""),
-            ("as of", row.synced_at and f"{moment(row.synced_at, seconds=True)} UTC ({age} ago)", ""),
+            ("as of", row.synced_at and f"{moment_here(row.synced_at)} ({age} ago)", ""),
             ("leader", f"{foreign(row.leader)}, {number(row.leader_score)}" if row.leader is not None else "", ""),
-            ("next", f"{moment(scheduled, seconds=True)} UTC ({self._next(row)})" if scheduled else on_request, ""),
+            ("next", follows, ""),
             ("problem", foreign(_problem(row)), "red"),
         )
         return [

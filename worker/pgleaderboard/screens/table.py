@@ -102,17 +102,20 @@ def moment_here(at: datetime) -> str:
     return f"{moment(at, seconds=True)} UTC" + (f" ({here:%H:%M} {here:%Z})" if here.utcoffset() else "")
 
 
-def fitting(rows: Sequence[Any], height: int | None, above: int) -> Sequence[Any]:
-    """The first rows that fit below so many lines and a header, with a line for `more` where not all do."""
+def fitting(
+    rows: Sequence[Any], height: int | None, above: int, width: int | None, command: str, noun: str = ""
+) -> tuple[Sequence[Any], list[Text]]:
+    """The first rows that fit below so many lines and a header. Where not all do: how many more, what shows them."""
+
+    def rest(left: int) -> list[Text]:
+        count = counted(left, f"more {noun}") if noun else f"{left:,} more"
+        return wrapped(f"{count}: {command}", width, "dim")
+
     room = len(rows) if height is None else max(0, height - above - 1)
-    return rows if len(rows) <= room else rows[: max(0, room - 1)]
-
-
-def more(rows: Sequence[Any], shown: Sequence[Any], command: str, noun: str = "") -> list[Text]:
-    """A line that says how many rows do not fit into the window, and what shows them; none where all do."""
-    left = len(rows) - len(shown)
-    count = counted(left, f"more {noun}") if noun else f"{left:,} more"
-    return [Text(f"{count}: {command}", "dim")] if left else []
+    if len(rows) <= room:
+        return rows, []
+    shown = rows[: max(0, room - len(rest(len(rows))))]
+    return shown, rest(len(rows) - len(shown))
 
 
 def duration(length: timedelta) -> str:
