@@ -219,7 +219,7 @@ def test_why_somebody_stands_where(run: Run, db: Connection, compete: Callable[.
     shown = run("standings", "night", "--explain", "@USER1").stdout.splitlines()
     assert shown[0].startswith("user1 \u00b7 place 3 with 100.000000 points \u00b7 Night \u00b7 live, boards at most ")
     cells = [re.split(r"  +", line.strip()) for line in shown[2:]]
-    assert cells[0][:6] == ["COMPETITION", "PLACE", "SCORE", "COUNTED BY", "WEIGHT", "POINTS"]
+    assert cells[0] == ["COMPETITION", "PLACE", "SCORE", "COUNTED BY", "WEIGHT", "POINTS", "TEAM", "BOARD (UTC)"]
     assert [line[:2] + line[3:6] for line in cells[1:2]] == [["a-board", "1 of 3", "place", "1.0", "100.000000"]]
     assert cells[2:] == [["b-board", "not entered", "0"], ["c-board", "no board yet", "0"]]
     told = json.loads(run("standings", "night", "--explain", "user1", "--json").stdout)

@@ -58,6 +58,16 @@ def test_however_long_a_newcomer_was_far_behind() -> None:
     assert picture(line("fell for an hour", *[2] * 30, 900, *[3] * 30)).note() == "cut off at 4: lines reach 900"
 
 
+def test_a_board_that_was_seen_once_is_drawn(tmp_path: Path) -> None:
+    """As a point for each team, on an axis of that minute."""
+    once = picture(*(Line(f"team {n}", [[(START, Decimal(n))] * 2]) for n in (1, 2)))
+    file(tmp_path / "once.svg", once)
+    svg = (tmp_path / "once.svg").read_text()
+    assert "2025" not in svg
+    assert len(re.findall(r"<use [^>]*style=\"fill: #[0-9a-f]{6}; stroke: #[0-9a-f]{6}\"", svg)) == 2
+    assert "00:00:00" in terminal(once, width=80, height=20, colours=False)[0]
+
+
 def test_scores_are_told_as_they_are_stored(tmp_path: Path) -> None:
     """With all their digits: at the ends of the lines, and where lines are cut off."""
     losses = picture(line("a", *["1234567.123"] * 40), line("b", "9876543.21", *["1234567.124"] * 39), by_score=True)

@@ -70,6 +70,12 @@ class Picture:
         """All corners of all lines."""
         return [corner for line in self.lines for piece in line.pieces for corner in piece]
 
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        """From the first to the last moment, a minute at least."""
+        first, last = min(self.corners)[0], max(self.corners)[0]
+        return first, max(last, first + timedelta(minutes=1))
+
     def limit(self) -> Decimal | None:
         """The worst value that is shown, None = all are: what only a few lines reach would flatten all others.
 
@@ -154,8 +160,8 @@ def file(path: Path, picture: Picture) -> None:
         for line, colour in zip(lines, colours, strict=True):
             for piece in line.pieces:
                 corners = zip(*((at, float(value)) for at, value in piece), strict=True)
-                axes.plot(*corners, color=colour, linewidth=1.6)
-        axes.margins(x=0)
+                axes.plot(*corners, color=colour, linewidth=1.6, marker="o", markersize=2.5, markevery=[-1])
+        axes.set_xlim(*picture.span)  # type: ignore[arg-type]
         locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
@@ -227,14 +233,14 @@ def terminal(picture: Picture, *, width: int, height: int, colours: bool) -> tup
             plotext.plot(
                 [at.timestamp() for at, _ in shown], [float(v) for _, v in shown], color=colour, marker="braille"
             )
-    corners = picture.corners
-    first, last = min(corners)[0], max(corners)[0]
+    first, last = picture.span
+    plotext.xlim(first.timestamp(), last.timestamp())
     pattern = "%H:%M:%S" if last - first < timedelta(minutes=10) else "%m-%d %H:%M"
     count = max(2, width // 20)
     ticks = [first + (last - first) * n / (count - 1) for n in range(count)]
     plotext.xticks([tick.timestamp() for tick in ticks], [f"{tick.astimezone(UTC):{pattern}}" for tick in ticks])
     if not picture.by_score:
-        ranks = [int(value if limit is None else min(value, limit)) for _, value in corners]
+        ranks = [int(value if limit is None else min(value, limit)) for _, value in picture.corners]
         step = max(1, -(-(max(ranks) - min(ranks)) // max(1, height // 3)))
         plotext.yticks(list(range(min(ranks), max(ranks) + 1, step)))
     if not picture.ascends:

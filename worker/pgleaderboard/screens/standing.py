@@ -123,7 +123,7 @@ class ExplanationView:
             Column("WEIGHT", lambda r: r[4], right=True),
             Column("POINTS", lambda r: r[5], right=True),
             Column("TEAM", lambda r: (foreign(r[6]), "dim"), flexible=10, optional=True),
-            Column("BOARD", lambda r: (r[7], "dim"), optional=True),
+            Column("BOARD (UTC)", lambda r: (r[7], "dim"), optional=True),
         )
         lines: list[tuple[str, ...]] = [
             (

@@ -187,5 +187,5 @@ def result(run: Any) -> str:
     if run.error or run.outcome not in ("changed", "unchanged"):
         return run.error or ""
     counts = {"added": run.added, "removed": run.removed, "updated": run.updated, "moved": run.moved}
-    changes = [f"{count} {what}" for what, count in counts.items() if count and run.outcome == "changed"]
+    changes = [f"{count:,} {what}" for what, count in counts.items() if count and run.outcome == "changed"]
     return ", ".join([counted(run.teams, "team"), *changes])
