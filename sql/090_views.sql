@@ -84,7 +84,7 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
             WHEN early.shown_from IS NOT NULL
                 THEN format('a private board came before the end: it is shown from %s on', early.shown_from)
        END AS problem,
-       is_late
+       is_late, night.frozen_at AS page_frozen_at
 FROM kaggle.competitions c
 LEFT JOIN kaggle_internal.sync_state s ON s.competition_id = c.id
 LEFT JOIN kaggle_internal.shown_boards b ON b.competition_id = c.id
@@ -98,9 +98,10 @@ CROSS JOIN LATERAL (
                AS runs_by_itself) AS flags
 CROSS JOIN LATERAL (SELECT s.next_sync_at AS at) AS due
 CROSS JOIN LATERAL (
-    SELECT min(e.end_date) AS ends_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
-    WHERE x.competition_id = c.id AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL
-      AND e.end_date > e.dates_checked_at AND e.end_date > statement_timestamp()) AS night
+    SELECT min(e.end_date) FILTER (WHERE c.auto_sync AND c.kaggle_competition_id IS NOT NULL
+                                     AND e.end_date > e.dates_checked_at AND e.end_date > statement_timestamp()) AS ends_at,
+           min(e.frozen_at) FILTER (WHERE e.frozen_at <= statement_timestamp()) AS frozen_at
+    FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id WHERE x.competition_id = c.id) AS night
 CROSS JOIN LATERAL (
     SELECT coalesce(bool_or(NOT r.tried), false) AS waiting, coalesce(bool_or(r.reason IN ('completed', 'event_ended')), false) AS final
     FROM kaggle_internal.sync_requests r WHERE r.competition_id = c.id AND kaggle_internal.request_holds(r.reason, c)) AS q
@@ -132,6 +133,7 @@ COMMENT ON COLUMN kaggle.sync_status.consecutive_failures IS 'Failed attempts si
 COMMENT ON COLUMN kaggle.sync_status.last_error IS 'Why the last attempt failed, null after a success.';
 COMMENT ON COLUMN kaggle.sync_status.problem IS 'What a person should know or do: what must be mended before a sync can work; else, if it is late, why; null = nothing.';
 COMMENT ON COLUMN kaggle.sync_status.is_late IS 'Whether a sync is wanted, and the board is older than twice the longest of sync_interval, the time between syncs after an end, and that between the last two successes.';
+COMMENT ON COLUMN kaggle.sync_status.page_frozen_at IS 'The live page shows nothing newer than then: the earliest frozen_at of its events that has come; null = none has. SQL and terminal go on.';
 
 CREATE OR REPLACE VIEW kaggle.board_source AS
 SELECT CASE WHEN s.is_simulated THEN 'simulator' ELSE 'Kaggle' END AS source FROM kaggle_internal.marked_source s

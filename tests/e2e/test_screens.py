@@ -57,6 +57,26 @@ def below(header: str, lines: str) -> list[str]:
     return lines.splitlines()[start + 1 :]
 
 
+def test_terminal_and_sql_go_on_and_say_that_the_page_is_frozen(run: Run, db: Connection, syncs: Syncs) -> None:
+    """Of two freezes the first that has come; one that is planned is none."""
+    syncs.sync(zip_of(BOARD))
+    db.execute(
+        """
+        INSERT INTO kaggle.events (slug, title, frozen_at)
+        VALUES ('night', 'Night', '2026-01-02 03:00+00'), ('day', 'Day', '2026-01-02 02:00+00'),
+               ('live', 'Live', NULL), ('later', 'Later', '2999-01-01 00:00+00')
+        """
+    )
+    db.execute("INSERT INTO kaggle.event_competitions SELECT id, %s FROM kaggle.events", (syncs.competition,))
+    assert db.execute("SELECT page_frozen_at::text FROM kaggle.sync_status").fetchall() == [("2026-01-02 02:00:00+00",)]
+    shown = run("board", "a-board", TZ="UTC").stdout
+    assert "the page is frozen since 2026-01-02 02:00:00 UTC" in shown
+    assert "数据猫" in shown
+    assert "the page is frozen since 2026-01-02 02:00:00 UTC" in run("standings", "live", TZ="UTC").stdout
+    db.execute("UPDATE kaggle.events SET frozen_at = NULL WHERE slug IN ('night', 'day')")
+    assert "the page" not in run("board", "a-board").stdout
+
+
 # --- board --------------------------------------------------------------------------------------------------------
 
 

@@ -101,6 +101,19 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
     ),
     "PGLEADERBOARD_LOG_FORMAT": ("log_format", "text", [("text", "text"), ("json", "json")], ["xml", "JSON "]),
     "PGLEADERBOARD_METRICS_PORT": ("metrics_port", None, [("0", 0), ("65535", 65535)], ["-1", "65536", "http", "1.5"]),
+    "PORT": ("port", None, [("5000", 5000)], ["-1", "65536", "http"]),
+    "PGLEADERBOARD_PAGE_URL": (
+        "page_url",
+        None,
+        [("https://boards.example.org/", "https://boards.example.org")],
+        ["boards.example.org", "ftp://boards.example.org", "https://boards.example.org/?a=b"],
+    ),
+    "PGLEADERBOARD_PAGE_HOSTS": (
+        "page_hosts",
+        "",
+        [("a.example.org,b.example.org", "a.example.org,b.example.org")],
+        [],
+    ),
     "PGLEADERBOARD_METRICS_HOST": ("metrics_host", "127.0.0.1", [("::1", "::1"), ("10.0.0.7", "10.0.0.7")], []),
 }
 

@@ -19,7 +19,7 @@ class BoardNow:
     """A board at a moment. since: the moment of rank_then, None without an earlier board.
 
     now: the database's clock, None for the past. problem: why there is no board, or why it is not current.
-    teams, benchmarks: how many the whole board has.
+    teams, benchmarks: how many the whole board has. page_frozen_at: as in kaggle.sync_status, None for the past.
     entries: rows of kaggle.leaderboard with rank_then and movement, None for a new team, medal, and participants.
     """
 
@@ -33,6 +33,7 @@ class BoardNow:
     entries: Sequence[Any]
     problem: str | None = None
     now: datetime | None = None
+    page_frozen_at: datetime | None = None
 
 
 def board(connection: Connection, slug: str, at: datetime | None, event: str | None, top: int | None) -> BoardNow:
@@ -85,7 +86,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
         )
         state = row(
             connection,
-            f"SELECT {WHY_NOT_CURRENT} AS problem, clock_timestamp() AS now, "
+            f"SELECT {WHY_NOT_CURRENT} AS problem, clock_timestamp() AS now, page_frozen_at, "
             "coalesce(problem, last_error, 'its sync is ' || sync_state) AS instead "
             "FROM kaggle.sync_status WHERE competition_id = %s",
             competition_id,
@@ -98,9 +99,9 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
     ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
     if top is not None and top <= len(ranked):
         entries = entries[: ranked[top - 1] + 1]
-    problem, now = (state.problem, state.now) if at is None else (None, None)
     size = (shown.teams, shown.benchmarks)
-    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, *size, entries, problem, now)
+    of_now = (state.problem, state.now, state.page_frozen_at) if at is None else ()
+    return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, *size, entries, *of_now)
 
 
 def _who_takes_part(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[Any], bool]:

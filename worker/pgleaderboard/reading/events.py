@@ -19,6 +19,7 @@ class Shown:
     """What is shown of an event. at: the moment that was asked for, None = what readers see. now: the database's clock.
 
     state, as_of: as in kaggle.event_states. end_date, freeze_at: those that lie ahead, else None.
+    page_frozen_at: the moment behind which the page shows nothing of its competitions, None without a freeze.
     changed: the competitions whose board has changed since the standing was final.
     late: why the boards of competitions are not current, by competition; of a live standing.
     """
@@ -32,6 +33,7 @@ class Shown:
     as_of: datetime | None
     end_date: datetime | None
     freeze_at: datetime | None
+    page_frozen_at: datetime | None
     changed: Sequence[str]
     late: Sequence[tuple[str, str]]
     competition_ids: Collection[int]
@@ -77,21 +79,7 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
             raise NeedsPerson(
                 f"nobody called {name!r} is ranked in {whole.event.slug}: {nearest(name, known) or 'register them'}"
             )
-        results = rows(
-            connection,
-            """
-            SELECT competition_id, kaggle_competition_id, board, team_name, place, teams, score, last_submission_at,
-                   observed_at, counted_by, weight, points
-            FROM (SELECT * FROM kaggle.event_results WHERE event_slug = %(slug)s AND %(at)s::timestamptz IS NULL
-                  UNION ALL
-                  SELECT * FROM kaggle.event_results_as_of(%(slug)s, %(at)s::timestamptz)
-                  WHERE %(at)s::timestamptz IS NOT NULL) r
-            WHERE lower(kaggle_username COLLATE "C") = %(name)s ORDER BY points DESC, kaggle_competition_id
-            """,
-            slug=whole.event.slug,
-            at=at,
-            name=people[0].kaggle_username.lower(),
-        )
+        results = _results(connection, whole.event.slug, at, people[0].kaggle_username.lower())
         missing = rows(
             connection,
             """
@@ -122,6 +110,10 @@ def standing(connection: Connection, event: str, at: datetime | None, top: int |
                    CASE WHEN %(at)s IS NULL THEN s.as_of END AS as_of,
                    CASE WHEN e.end_date > now() THEN e.end_date END AS end_date,
                    CASE WHEN e.frozen_at > now() THEN e.frozen_at END AS freeze_at,
+                   (SELECT min(f.frozen_at) FROM kaggle.events f
+                    JOIN kaggle.event_competitions x ON x.event_id = f.id
+                    JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
+                    WHERE y.event_id = e.id AND f.frozen_at <= now() AND %(at)s IS NULL) AS page_frozen_at,
                    CASE WHEN %(at)s IS NULL THEN s.problem END AS problem,
                    coalesce(s.changed_since_final, '{}') AS changed,
                    ARRAY(SELECT competition_id FROM kaggle.event_competitions WHERE event_id = e.id) AS competition_ids
@@ -175,7 +167,7 @@ def _results(connection: Connection, slug: str, at: datetime | None, name: str |
     return rows(
         connection,
         """
-        SELECT kaggle_username, kaggle_competition_id, board, team_id, team_name, place, teams, score,
+        SELECT kaggle_username, competition_id, kaggle_competition_id, board, team_id, team_name, place, teams, score,
                last_submission_at, observed_at, counted_by, weight, points
         FROM (SELECT * FROM kaggle.event_results WHERE event_slug = %(slug)s AND %(at)s::timestamptz IS NULL
               UNION ALL

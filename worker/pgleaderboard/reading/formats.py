@@ -1,4 +1,4 @@
-"""Boards and standings as CSV and JSON, for programs. Names are as they are."""
+"""Boards and standings as CSV, JSON and Markdown. CSV and JSON hold names as they are, Markdown holds them escaped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from pgleaderboard.logs import harmless
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.reading.events import Shown, Standing
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
-_OF_THE_BOARD = ("board", "synced_at", "teams")  # the same in each entry
+_OF_THE_BOARD = ("board", "synced_at", "teams", "benchmarks")  # the same in each entry
 
 
 def board_csv(board: BoardNow) -> str:
@@ -85,3 +86,8 @@ def as_json(**document: Any) -> str:
 def number(value: Decimal | int | str | None) -> str:
     """Exact, never with an exponent; text as it is."""
     return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def markdown(text: str) -> str:
+    """Text from outside, without effect on the Markdown around it."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", harmless(text))

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from pgleaderboard.reading.boards import BoardNow
-from pgleaderboard.screens.files import as_json, csv_line
+from pgleaderboard.reading.formats import board_csv, board_json, number
 from pgleaderboard.screens.table import (
     Column,
     counted,
@@ -17,13 +17,11 @@ from pgleaderboard.screens.table import (
     foreign,
     moment,
     moment_here,
-    number,
     table,
     wrapped,
 )
 
 _MEDALS = {None: "", "gold": "bold yellow", "silver": "bold white", "bronze": "red"}
-_OF_THE_BOARD = ("board", "synced_at", "teams", "benchmarks")  # the same in each entry
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class BoardView:
         lines = wrapped(title, width, "bold")
         if board.problem:
             lines += wrapped(foreign(board.problem), width, "red")
+        if board.page_frozen_at:
+            lines += wrapped(f"the page is frozen since {moment_here(board.page_frozen_at)}", width, "dim")
         if board.since:
             lines += wrapped(f"moves since {moment_here(board.since)}", width, "dim")
         lines.append(Text())
@@ -73,26 +73,11 @@ class BoardView:
 
     def csv(self) -> str:
         """Kaggle's own file."""
-        from pgleaderboard.reading.formats import HEADER
-
-        lines = [HEADER]
-        for e in self.board.entries:
-            facts = (e.last_submission_at, e.score, e.submission_count, ",".join(e.member_usernames))
-            lines.append(csv_line(e.rank or 0, e.team_id, e.team_name, *facts))
-        return "".join(lines)
+        return board_csv(self.board)
 
     def json(self) -> str:
         """One document."""
-        board = self.board
-        entries = [entry._asdict() for entry in board.entries]
-        return as_json(
-            kaggle_competition_id=board.slug,
-            board=board.kind,
-            synced_at=board.synced_at,
-            teams=board.teams,
-            movement_since=board.since,
-            entries=[{name: e[name] for name in e if name not in _OF_THE_BOARD} for e in entries],
-        )
+        return board_json(self.board)
 
 
 def _move(entry: Any) -> tuple[str, str]:

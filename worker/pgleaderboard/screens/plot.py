@@ -24,7 +24,8 @@ from rich.text import Text
 
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.logs import harmless
-from pgleaderboard.screens.table import foreign, number
+from pgleaderboard.reading.formats import number
+from pgleaderboard.screens.table import foreign
 
 SUFFIXES = (".png", ".svg")
 _LONGEST_LABEL = 24  # cells

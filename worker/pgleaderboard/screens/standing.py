@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from pgleaderboard.reading.events import Explanation, Shown, Standing
-from pgleaderboard.screens.files import as_json, csv_line, markdown
+from pgleaderboard.reading.formats import as_json, markdown, moments, number, standing_csv, standing_json
 from pgleaderboard.screens.table import (
     Column,
     counted,
@@ -17,7 +17,6 @@ from pgleaderboard.screens.table import (
     foreign,
     moment,
     moment_here,
-    number,
     table,
     wrapped,
 )
@@ -50,6 +49,8 @@ class StandingView:
         lines = wrapped(title, width, "bold")
         if event.freeze_at and event.at is None:
             lines += wrapped(f"a freeze is planned for {moment_here(event.freeze_at)}", width, "dim")
+        if event.page_frozen_at and event.state != "frozen":
+            lines += wrapped(f"the page is frozen since {moment_here(event.page_frozen_at)}", width, "dim")
         if event.changed:
             changed = f"boards have changed since: {', '.join(event.changed)}"
             lines += wrapped(f"{changed}; pgleaderboard event reopen {event.slug} counts them", width, "yellow")
@@ -70,23 +71,11 @@ class StandingView:
 
     def csv(self) -> str:
         """A line for each person."""
-        lines = ["Place,KaggleUsername,DisplayName,IsRegistered,Points,CompetitionsEntered,LastSubmissionDate\n"]
-        for p in self.standing.places:
-            person = (p.kaggle_username, p.display_name, str(p.is_registered).lower())
-            lines.append(csv_line(p.place, *person, p.points, p.competitions_entered, p.last_submission_at))
-        return "".join(lines)
+        return standing_csv(self.standing)
 
     def json(self) -> str:
         """One document."""
-        event = self.standing.event
-        return as_json(
-            event_slug=event.slug,
-            title=event.title,
-            status=event.status,
-            **_moments(event),
-            changed_since_final=event.changed,
-            standing=[place._asdict() for place in self.standing.places],
-        )
+        return standing_json(self.standing)
 
     def md(self) -> str:
         """A Markdown table for a README or a chat."""
@@ -149,7 +138,7 @@ class ExplanationView:
         e = self.explanation
         return as_json(
             event_slug=e.event.slug,
-            **_moments(e.event),
+            **moments(e.event),
             person=e.person._asdict(),
             results=[result._asdict() for result in e.results],
             not_entered=[slug for slug, _ in e.missing],
@@ -170,7 +159,3 @@ def _when(event: Shown) -> str:
     if event.state == "provisional":
         return f"provisional, boards since {moment_here(event.as_of)}"
     return f"{event.state} {'as of' if event.state == 'frozen' else 'since'} {moment_here(event.as_of)}"
-
-
-def _moments(event: Shown) -> dict[str, Any]:
-    return {"at": event.at or event.now, "state": event.state, "as_of": event.as_of}

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.text import Text
 
+from pgleaderboard.reading.formats import as_json, number
 from pgleaderboard.reading.syncs import Overview
-from pgleaderboard.screens.files import as_json
 from pgleaderboard.screens.table import (
     Column,
     counted,
@@ -19,7 +19,6 @@ from pgleaderboard.screens.table import (
     foreign,
     moment,
     moment_here,
-    number,
     table,
     wrapped,
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Protocol
 
 from rich.cells import cell_len, set_cell_size
@@ -125,11 +124,6 @@ def duration(length: timedelta) -> str:
         if seconds >= size * 2 or (unit == "min" and seconds >= size):
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def number(value: Decimal | int | str | None) -> str:
-    """Exact, never with an exponent; text as it is."""
-    return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def counted(count: int, noun: str) -> str:
