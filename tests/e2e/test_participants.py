@@ -108,6 +108,8 @@ def test_a_later_list_fills_in_the_names_to_show(url: str, db: Connection, night
         ("day", "-", b"ann", "no event 'day'"),
         ("night", "/nowhere/x.csv", b"", "cannot read /nowhere/x.csv: No such file or directory"),
         ("night", "-", "ann\nbö".encode("latin-1"), "line 2 is not UTF-8"),
+        ("night", "-", "ann\r\nbo\rcé".encode("latin-1"), "line 3 is not UTF-8"),
+        ("night", "-", b"\xef\xbb\xbfann\nb\xf6", "line 2 is not UTF-8"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(

@@ -62,7 +62,7 @@ def read_people(content: bytes) -> list[tuple[int, str, str | None]]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = len(re.split(b"\r\n|\r|\n", error.object[: error.start]))  # of the content without its byte-order mark
         raise NeedsPerson(f"line {line} is not UTF-8: save the file as CSV in UTF-8") from None
     lines = [(n, line) for n, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line.strip(',;\t "')]
     first = lines[0][1] if lines else ""
