@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -97,10 +97,15 @@ def clean(text: Any) -> str:
     return text if text.isascii() and text.isprintable() else harmless(text)
 
 
-def points(value: Decimal) -> str:
-    """Points without the zeros behind them."""
-    text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def digits(places: Sequence[Any]) -> int:
+    """How many decimals the points of a standing need, so that they stand below one another and are exact."""
+    texts = (format(place.points, "f").rstrip("0") for place in places)
+    return max((len(text.partition(".")[2]) for text in texts if "." in text), default=0)
+
+
+def points(value: Decimal, decimals: int) -> str:
+    """Points with so many decimals."""
+    return format(value, f".{decimals}f")
 
 
 def count(value: int, noun: str = "") -> str:
@@ -153,6 +158,7 @@ _templates.filters.update(
     clean=clean,
     number=number,
     points=points,
+    digits=digits,
     people=people,
     count=count,
     iso=iso,
