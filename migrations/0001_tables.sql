@@ -595,6 +595,21 @@ COMMENT ON COLUMN kaggle_internal.boards_at_end.end_date IS 'The event''s end fo
 COMMENT ON COLUMN kaggle_internal.boards_at_end.counts_private IS 'Of the event, likewise.';
 COMMENT ON COLUMN kaggle_internal.boards_at_end.at IS 'The moment.';
 
+CREATE TABLE kaggle_internal.boards_at_freeze (
+    event_id       bigint      NOT NULL,
+    competition_id bigint      NOT NULL,
+    frozen_at      timestamptz NOT NULL,
+    counts_at      timestamptz,
+    at             timestamptz NOT NULL,
+    CONSTRAINT boards_at_freeze_pkey PRIMARY KEY (event_id, competition_id)
+);
+COMMENT ON TABLE kaggle_internal.boards_at_freeze IS 'Which moment of a competition counts in an event that is frozen, whatever dates move later: written by the worker soon after frozen_at. No foreign key: the worker waits for nobody.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.event_id IS 'The event.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.competition_id IS 'The competition.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.frozen_at IS 'The event''s frozen_at for which it was chosen; for another one it means nothing.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.counts_at IS 'Of kaggle.event_competitions, likewise.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.at IS 'The moment.';
+
 CREATE TABLE kaggle_internal.final_standings (
     event_id             bigint  NOT NULL,
     place                bigint  NOT NULL,

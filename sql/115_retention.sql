@@ -66,7 +66,9 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
                 THEN ARRAY(SELECT DISTINCT m.at FROM event_competitions x JOIN events e ON e.id = x.event_id
                            JOIN competitions c ON c.id = x.competition_id
                            CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date), (x.counts_at),
-                                                      (CASE WHEN e.end_date <= statement_timestamp() THEN moment_at_end(e, c) END)) AS m (at)
+                                                      (CASE WHEN e.end_date <= statement_timestamp() THEN moment_at_end(e, c) END),
+                                                      ((SELECT k.at FROM boards_at_freeze k
+                                                        WHERE k.event_id = e.id AND k.competition_id = c.id))) AS m (at)
                            WHERE x.competition_id = moments_of_events.competition_id AND m.at <= clock_timestamp()
                            ORDER BY m.at) END
 $$;

@@ -15,14 +15,41 @@ CREATE OR REPLACE FUNCTION kaggle_internal.counting_moment(
     event kaggle.events, link kaggle.event_competitions, competition kaggle.competitions, at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT CASE
+    SELECT coalesce((SELECT k.at FROM boards_at_freeze k
+                     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.frozen_at = event.frozen_at
+                       AND k.frozen_at = counting_moment.at AND k.counts_at IS NOT DISTINCT FROM link.counts_at), CASE
         WHEN (event.end_date <= least(at, statement_timestamp())) IS NOT TRUE THEN at
         WHEN link.counts_at IS NOT NULL THEN least(link.counts_at, at)
         WHEN CASE WHEN competition.kaggle_deadline IS NOT NULL THEN competition.kaggle_deadline <= event.end_date
                   ELSE (known_board(competition, true, at)).kind = 'private' END THEN at
-        ELSE least(at, moment_at_end(event, competition)) END
+        ELSE least(at, moment_at_end(event, competition)) END)
 $$;
-COMMENT ON FUNCTION kaggle_internal.counting_moment(kaggle.events, kaggle.event_competitions, kaggle.competitions, timestamptz) IS 'The moment as of which a competition counts in an event, as known at another moment, infinity = now: until the event''s end now; then counts_at; where the competition has ended (Kaggle''s deadline, if unknown a private board, says so) now; else that of its board at the end.';
+COMMENT ON FUNCTION kaggle_internal.counting_moment(kaggle.events, kaggle.event_competitions, kaggle.competitions, timestamptz) IS 'The moment as of which a competition counts in an event, as known at another moment, infinity = now: until the event''s end now; then counts_at; where the competition has ended (Kaggle''s deadline, if unknown a private board, says so) now; else that of its board at the end. As known at frozen_at: what was noted then.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards_at_freeze() RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    DELETE FROM boards_at_freeze k
+    WHERE NOT EXISTS (SELECT FROM event_competitions x JOIN events e ON e.id = x.event_id
+                      WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id AND e.frozen_at = k.frozen_at
+                        AND x.counts_at IS NOT DISTINCT FROM k.counts_at)
+      AND NOT row_security_active('kaggle.event_competitions') AND NOT row_security_active('kaggle.events');
+    WITH frozen AS MATERIALIZED (
+        SELECT e AS event, x AS link, c AS competition
+        FROM events e
+        JOIN event_competitions x ON x.event_id = e.id
+        JOIN competitions c ON c.id = x.competition_id
+        WHERE e.frozen_at <= statement_timestamp()
+          AND NOT EXISTS (SELECT FROM boards_at_freeze k WHERE k.event_id = e.id AND k.competition_id = c.id)
+          -- A sync that began before and runs still may bring a board of then.
+          AND NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = c.id AND s.running_since <= e.frozen_at)
+    )
+    INSERT INTO boards_at_freeze (event_id, competition_id, frozen_at, counts_at, at)
+    SELECT (n.event).id, (n.competition).id, (n.event).frozen_at, (n.link).counts_at, n.at
+    FROM (SELECT *, counting_moment(event, link, competition, (event).frozen_at) AS at FROM frozen OFFSET 0) n
+    WHERE n.at IS NOT NULL
+    ON CONFLICT ON CONSTRAINT boards_at_freeze_pkey DO NOTHING
+$$;
+COMMENT ON FUNCTION kaggle_internal.keep_boards_at_freeze() IS 'Notes which moments of competitions count in events that are frozen: dates that move afterwards change nothing of what readers see.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.counting_boards(event_id bigint, at timestamptz)
 RETURNS TABLE (competition_id bigint, board kaggle.boards, moment timestamptz, observed_at timestamptz)

@@ -85,6 +85,7 @@ BEGIN
     -- It may be the one that counts.
     DELETE FROM boards_at_end k
     WHERE k.competition_id = run.competition_id AND run.observed_at <= k.end_date + interval '2 minutes';
+    DELETE FROM boards_at_freeze k WHERE k.competition_id = run.competition_id AND run.observed_at <= k.frozen_at;
     PERFORM tell_status();
     RETURN run;
 END $$;

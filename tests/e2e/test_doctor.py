@@ -216,7 +216,7 @@ HIDEABLE = (
     "kaggle_internal.sync_condition", "kaggle_internal.worker_processes", "kaggle_internal.kaggle_budget",
     "kaggle.boards", "kaggle.leaderboard_entries", "kaggle_internal.packs", "kaggle_internal.past_names",
     "kaggle_internal.applied_files", "kaggle_internal.boards_at_end", "kaggle_internal.marked_source",
-    "kaggle_internal.boards_to_drop", "kaggle_internal.final_standings",
+    "kaggle_internal.boards_at_freeze", "kaggle_internal.boards_to_drop", "kaggle_internal.final_standings",
     "kaggle_internal.final_results", "kaggle_internal.final_boards",
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from tests.sql.test_standings import Compete, as_of, event, register, standing, 
 from tests.support.aliases import Connection
 from tests.support.asking import rows, value
 from tests.support.boards import zip_of
-from tests.support.syncs import Syncs
+from tests.support.syncs import WORKER, Syncs
 
 END = datetime(2026, 1, 10, 20, 0, tzinfo=UTC)
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -337,6 +337,55 @@ def test_rosters_and_weights_act_at_once_on_all_but_a_final_standing(db: Connect
         assert after == (before if state == "final" else [(1, "y", "200"), (2, "z", "0")])
         db.execute("DELETE FROM kaggle.event_participants")
         db.execute("UPDATE kaggle.competitions SET rating_weight = 1")
+
+
+# When it was frozen, who leads then, and what moves afterwards.
+FREEZES: dict[str, tuple[int, str, str]] = {
+    "Kaggle's deadline becomes known": (600, "D", "UPDATE kaggle.competitions SET kaggle_deadline = %(ahead)s"),
+    "the end is moved ahead": (400, "b", "UPDATE kaggle.events SET end_date = %(ahead)s"),
+    "the end is removed": (400, "b", "UPDATE kaggle.events SET end_date = NULL"),
+    "the end is moved behind a board": (400, "b", "UPDATE kaggle.events SET end_date = %(later)s"),
+    "an end is set that had passed": (-50, "a", "UPDATE kaggle.events SET end_date = %(before)s"),
+    "an end is set, of a moment that was chosen": (
+        400, "a", "UPDATE kaggle.event_competitions SET counts_at = %(before)s",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FREEZES)
+def test_a_freeze_holds_what_was_chosen_when_dates_move(db: Connection, compete: Compete, case: str) -> None:
+    """And what it rests on is not pruned; when it is lifted, or set anew, the dates count as they are."""
+    frozen, expected, change = FREEZES[case]
+    moments = {"ahead": FOREVER, "later": at(295), "before": at(-55)}
+    syncs = compete("a", event_id=event(db, start_date=END - timedelta(days=9)))
+    boards = {"z": -90, "a": -60, "b": 10, "c": 300, "D": 500, "E": 900}
+    for name, seconds in boards.items():
+        others = [other for other in boards if other != name]
+        syncs.sync_at(at(seconds), (reveal if name.isupper() else lead)(name, *others))
+    db.execute("UPDATE kaggle.events SET end_date = %s, frozen_at = %s", (END, at(frozen)))
+    chosen = "counts_at" in change
+    if chosen:
+        db.execute(change, moments)  # type: ignore[arg-type]
+        change = FREEZES["the end is moved ahead"][2]
+    assert leader(db) == expected
+    db.execute("SELECT kaggle_internal.sweep(%s, true)", (WORKER,))
+    db.execute(change, moments)  # type: ignore[arg-type]
+    for _ in range(2):
+        assert leader(db) == expected
+        assert states(db) == [("frozen", at(frozen))]
+        db.execute("SELECT kaggle_internal.keep_boards_at_freeze()")
+        while syncs.scalar("SELECT kaggle.prune_history('0 seconds', 1)"):
+            assert leader(db) == expected
+    if chosen:
+        db.execute("UPDATE kaggle.event_competitions SET counts_at = NULL")
+        assert leader(db) == "c"
+    db.execute("UPDATE kaggle.events SET frozen_at = NULL")
+    unfrozen = leader(db)
+    assert unfrozen == leader(db, FOREVER)
+    db.execute("SELECT kaggle_internal.keep_boards_at_freeze()")
+    assert rows(db, "SELECT * FROM kaggle_internal.boards_at_freeze") == []
+    db.execute("UPDATE kaggle.events SET frozen_at = now()")
+    assert leader(db) == unfrozen
 
 
 # --- the final standing --------------------------------------------------------------------------------------------
