@@ -31,6 +31,7 @@ def plot(
     Example: pgleaderboard plot titanic --top 5 -o titanic.svg
     """
     from pgleaderboard.reading import boards, names
+    from pgleaderboard.reading.lines import Picture
     from pgleaderboard.screens import plot
     from pgleaderboard.screens.table import counted
 
@@ -49,7 +50,7 @@ def plot(
             fail(f"{label!r} has never been on the {slug} board{' with a score' if score and steps else ''}")
         lines.append(drawn_line)
     title = f"{slug}: {'scores' if score else 'ranks'}"
-    picture = plot.Picture(title, lines, by_score=score, ascends=score and is_higher_better)
+    picture = Picture(title, lines, by_score=score, ascends=score and is_higher_better)
     try:
         if output is not None:
             plot.file(output, picture)
