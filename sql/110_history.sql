@@ -419,6 +419,25 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, text, text) IS 'Who moved since a time (''2026-08-10'') or during an interval (''24 hours''), until now or another one; an interval counts from now, that of since from until. See movers(text, timestamptz, timestamptz).';
 
+CREATE OR REPLACE FUNCTION kaggle.board_runs(kaggle_competition_id text)
+RETURNS TABLE (run_id bigint, at timestamptz, board text, teams bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM find_board($1);
+    RETURN QUERY
+    SELECT r.id, greatest(r.observed_at, s.known_from), (s.board).kind, r.teams
+    FROM (SELECT t.board, t.shown_until, greatest(t.shown_from, (t.board).history_from) AS known_from
+          FROM boards_through_time(slug_of($1)) t) s
+    CROSS JOIN LATERAL (
+        SELECT o.id, o.observed_at, o.teams, lead(o.observed_at) OVER (ORDER BY o.observed_at, o.id) AS next_at
+        FROM sync_runs o WHERE o.board_id = (s.board).id AND o.outcome = 'changed' AND NOT o.is_merged) r
+    -- What was seen before a board was shown, or before what is kept of it, is asked for by its last state.
+    WHERE s.known_from < s.shown_until AND r.observed_at < s.shown_until AND (r.next_at <= s.known_from) IS NOT TRUE
+    ORDER BY 2;
+END $$;
+COMMENT ON FUNCTION kaggle.board_runs(text) IS 'The runs that changed the board which a slug showed, the first one first: from at until the next one, leaderboard_as_of tells the board of the run. Those of boards that are not kept are left out; the board that held where the history begins counts from there.';
+
 CREATE OR REPLACE FUNCTION kaggle.changes(run_id bigint)
 RETURNS TABLE (team_id bigint, team_name text, what text, rank_before bigint, rank_after bigint,
                score_before numeric, score_after numeric, submission_count_before bigint,

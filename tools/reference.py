@@ -39,6 +39,7 @@ PAST = (
     "rank_history_between",
     "movers",
     "changes",
+    "board_runs",
     "team_rank",
     "shakeup",
     "medal",

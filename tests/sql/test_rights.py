@@ -76,6 +76,7 @@ READER_CALLS = {
     "rank_history_between",
     "movers",
     "changes",
+    "board_runs",
     "medal",
     "shakeup",
     "event_standings_as_of",
@@ -397,6 +398,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "rank_history_between",
         "movers",
         "changes",
+        "board_runs",
         "shakeup",
         "prune_history",
         "import_competitions",
@@ -451,6 +453,7 @@ def test_a_reader_reads_and_waits(db: Connection, as_role: Callable[..., Connect
             "movers('titanic', now())",
             "movers('titanic', interval '0')",
             "changes((SELECT max(id) FROM kaggle.sync_runs))",
+            "board_runs('titanic')",
             "shakeup('titanic')",
             "medal(1, 1000)",
         ):
