@@ -32,6 +32,12 @@ VIEWS = (
     "/c/first",
     "/c/first?q=hacked",
     "/c/first?rank=7",
+    "/c/first/teams/5",
+    "/c/first/chart",
+    "/c/first/chart?of=score",
+    "/c/first/at",
+    "/c/first/movers",
+    "/people/user7",
     "/c/first/screen",
     "/e/night",
     "/e/night?q=script",
@@ -79,7 +85,7 @@ def test_no_name_breaks_a_page(visit: Open, hostile: Evening, width: int, colour
 def test_names_stand_as_they_are(visit: Open, hostile: Evening) -> None:
     """Only what changes directions is shown as its number."""
     page = visit("/c/first")
-    names = page.locator("tbody .team a bdi").all_inner_texts()
+    names = page.locator("tbody .team > a bdi").all_inner_texts()
     assert names == [re.sub("[\u202e\u2066\u2067\u200f]", lambda c: f"\\u{ord(c[0]):04x}", name) for name in HOSTILE]
 
 
@@ -89,6 +95,9 @@ def test_all_of_it_works_by_keyboard(visit: Open, hostile: Evening) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="To the content")).to_be_focused()
     page.keyboard.press("Enter")
+    for view in ("Board", "Past", "Chart", "Movers"):
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name=view, exact=True)).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Find a team or a username")).to_be_focused()
     page.keyboard.type("user7")

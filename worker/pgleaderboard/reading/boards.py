@@ -69,6 +69,11 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
                          JOIN kaggle.participants p
                              ON lower(p.kaggle_username COLLATE "C") = lower(m.name COLLATE "C")
                          ORDER BY m.place) AS participants,
+                   ARRAY(SELECT p.kaggle_username
+                         FROM unnest(n.member_usernames) WITH ORDINALITY m (name, place)
+                         JOIN kaggle.participants p
+                             ON lower(p.kaggle_username COLLATE "C") = lower(m.name COLLATE "C")
+                         ORDER BY m.place) AS participant_usernames,
                    t.rank - n.rank AS movement, n.board, n.synced_at, n.teams, n.benchmarks
             FROM (SELECT *, count(a.rank) OVER () AS teams, count(*) OVER () - count(a.rank) OVER () AS benchmarks
                   FROM kaggle.leaderboard_as_of(%(slug)s, coalesce(%(at)s::timestamptz, 'infinity'))
@@ -143,11 +148,7 @@ def rank_histories(
     Raises NeedsPerson for an unknown team, and where there is no board.
     """
     with snapshot(connection):
-        synced_at: datetime | None = value(
-            connection, "SELECT synced_at FROM kaggle.sync_status WHERE kaggle_competition_id = %s", slug
-        )
-        if synced_at is None:
-            raise NeedsPerson(f"{slug} has no board yet")
+        _known_until(connection, slug, None)
         team_ids = [team_id for name in teams for team_id in _teams_called(connection, slug, name)]
         if top is not None or not (teams or users):
             team_ids += column(
@@ -156,9 +157,30 @@ def rank_histories(
                 slug,
                 top or 10,
             )
-        steps = _steps(connection, slug, team_ids)
-        of_teams = {team_id: [step for step in steps if step.team_id == team_id] for team_id in team_ids}
-        histories = [(own[-1].team_name if own else str(team_id), own) for team_id, own in of_teams.items()]
+        told = histories(connection, slug, team_ids)
+        of_users = [(user, _steps(connection, slug, user, None)) for user in users]
+        return told.until, told.is_higher_better, [*told.lines, *of_users]
+
+
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Ranks of teams through time. Two are equal if they are the same one.
+
+    until: the moment until which they are known.
+    lines: for each team its last name and its steps: rows of kaggle.rank_history, and a row without rank and score
+    where it vanished, perhaps to come back; no steps for a team that was never there.
+    """
+
+    until: datetime
+    is_higher_better: bool
+    lines: Sequence[tuple[str, list[Any]]]
+
+
+def histories(connection: Connection, slug: str, team_ids: Sequence[int], at: datetime | None = None) -> Histories:
+    """The ranks of teams through time. at: nothing newer is told. Raises NeedsPerson where there is no board."""
+    with snapshot(connection):
+        until = _known_until(connection, slug, at)
+        steps = _steps(connection, slug, team_ids, at)
         is_higher_better = value(
             connection,
             """
@@ -168,27 +190,39 @@ def rank_histories(
             """,
             slug,
         )
-        return synced_at, is_higher_better, histories + [(user, _steps(connection, slug, user)) for user in users]
+    of_teams = {team_id: [step for step in steps if step.team_id == team_id] for team_id in team_ids}
+    lines = [(own[-1].team_name if own else str(team_id), own) for team_id, own in of_teams.items()]
+    return Histories(until, is_higher_better, lines)
 
 
-def _steps(connection: Connection, slug: str, who: str | Sequence[int]) -> list[Any]:
+def _known_until(connection: Connection, slug: str, at: datetime | None) -> datetime:
+    synced_at: datetime | None = value(
+        connection, "SELECT synced_at FROM kaggle.sync_status WHERE kaggle_competition_id = %s", slug
+    )
+    if synced_at is None:
+        raise NeedsPerson(f"{slug} has no board yet")
+    return synced_at if at is None else min(synced_at, at)
+
+
+def _steps(connection: Connection, slug: str, who: str | Sequence[int], at: datetime | None) -> list[Any]:
     of: LiteralString = "%(who)s::text" if isinstance(who, str) else "VARIADIC %(who)s::bigint[]"
     return rows(
         connection,
         # A team vanished at the end of a version where none goes on.
         f"""
         WITH steps AS (
-            SELECT at, team_id, team_name, rank, score FROM kaggle.rank_history(%(slug)s, {of})
+            SELECT at, team_id, team_name, rank, score, teams FROM kaggle.rank_history(%(slug)s, {of})
         ), version AS MATERIALIZED (
             SELECT h.board_id, h.team_id, h.team_name, h.valid_from, h.valid_until
             FROM kaggle.leaderboard_history h JOIN kaggle.boards b ON b.id = h.board_id
             WHERE b.competition_id = kaggle.find_competition(%(slug)s)
               AND h.team_id = ANY (ARRAY(SELECT DISTINCT team_id FROM steps))
         )
-        SELECT * FROM steps
+        SELECT * FROM steps WHERE at <= coalesce(%(at)s::timestamptz, 'infinity')
         UNION ALL
-        SELECT v.valid_until, v.team_id, v.team_name, NULL, NULL FROM version v
-        WHERE NOT EXISTS (SELECT FROM version n WHERE n.board_id = v.board_id AND n.team_id = v.team_id
+        SELECT v.valid_until, v.team_id, v.team_name, NULL, NULL, NULL FROM version v
+        WHERE v.valid_until <= coalesce(%(at)s, 'infinity')
+          AND NOT EXISTS (SELECT FROM version n WHERE n.board_id = v.board_id AND n.team_id = v.team_id
                           AND n.valid_from <= v.valid_until AND n.valid_until > v.valid_until)
           AND NOT EXISTS (SELECT FROM kaggle.leaderboard_entries n WHERE n.board_id = v.board_id
                           AND n.team_id = v.team_id AND n.valid_from <= v.valid_until)
@@ -196,6 +230,7 @@ def _steps(connection: Connection, slug: str, who: str | Sequence[int]) -> list[
         """,
         slug=slug,
         who=who,
+        at=at,
     )
 
 

@@ -5,8 +5,11 @@ Nothing newer than a freeze is shown: every page takes boards and standings from
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from pgleaderboard.reading import boards, events
@@ -19,11 +22,15 @@ from pgleaderboard.web.source import AT_MOST_EVERY, Source
 
 @dataclass(frozen=True)
 class Asked:
-    """What a request asks for. path: as in the address line, decoded. names: the variable parts of the path."""
+    """What a request asks for. path: as in the address line, decoded. names: the variable parts of the path.
+
+    kept: what all its addresses keep of the query.
+    """
 
     path: str
     names: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     def whole(self, name: str) -> int | None:
         """A number of the query. Raises Refusal where it is none."""
@@ -37,6 +44,7 @@ class Asked:
 
     def to(self, **query: Any) -> str:
         """The same address with another query."""
+        query = dict(self.kept) | query
         return address_of(self) + (
             "?" + "&".join(f"{name}={address(value)}" for name, value in query.items()) if query else ""
         )
@@ -53,6 +61,19 @@ def page_of(asked: Asked, pages: int) -> int:
 def address_of(asked: Asked) -> str:
     """The path, as it stands in a link."""
     return "/".join(map(address, asked.path.split("/")))
+
+
+def number_of(text: str) -> int | None:
+    """A number of the database, from 1; None for another text."""
+    return int(text) if re.fullmatch(r"[1-9]\d{0,17}", text, re.ASCII) else None
+
+
+def moment_of(text: str, instead: tuple[str, str]) -> datetime:
+    """A moment of an address: 2026-08-10T12:30:00Z, without seconds, or a date. Raises Refusal for another text."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,6})?Z?)?", text, re.ASCII):
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
+    raise Refusal(400, f"{text} is not a moment; write it like 2026-08-10T12:30:00Z.", instead)
 
 
 def competition_of(catalog: Catalog, slug: str) -> Competition:

@@ -21,7 +21,7 @@ from pgleaderboard.database.connect import ConnectionLost, explained
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.web.hub import Hub, Viewer
 from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, File, Page, Refusal, tag_of
-from pgleaderboard.web.pages import boards, events, screens
+from pgleaderboard.web.pages import boards, events, past, people, screens, teams
 from pgleaderboard.web.reader import Busy
 from pgleaderboard.web.request import Asked
 from pgleaderboard.web.reveals import Reveals
@@ -52,6 +52,14 @@ PAGES: dict[str, Make] = {
     "/c/{slug}.csv": boards.csv,
     "/c/{slug}.json": boards.json,
     "/c/{slug}": boards.board,
+    "/c/{slug}/at": past.step,
+    "/c/{slug}/at/{moment}": past.board,
+    "/c/{slug}/teams/{team}": teams.team,
+    "/c/{slug}/rows": teams.rows,
+    "/c/{slug}/chart": teams.chart_of,
+    "/c/{slug}/movers": past.movers,
+    "/c/{slug}/shakeup": past.shakeup,
+    "/people/{name}": people.person,
     "/e/{slug}.csv": events.csv,
     "/e/{slug}.json": events.json,
     "/e/{slug}": events.event,

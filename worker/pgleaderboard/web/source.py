@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEPT = 128  # values
+PAST_KEPT = 24  # of them, of the past: whole boards, and each is asked for by few
 CATALOG_EVERY = 15.0  # seconds after which it is read again without a notification: a board becomes late by itself
 AT_MOST_EVERY = 1.0  # seconds between two reads of a standing
 _CATALOG_AT_MOST_EVERY = 0.2
@@ -45,6 +46,7 @@ class _Value:
     read_at: float = -1e9  # by the loop's clock
     marks: int = 1  # how often it became out of date
     marks_read: int = 0  # of them, before it was read
+    is_past: bool = False
     rests: float = 0.0  # seconds after a read in which it is not read again
 
 
@@ -130,7 +132,7 @@ class Source:
         competitions: whose syncs make it out of date. at_most_every, oldest: seconds.
         Raises Busy, the errors of the query, and ConnectionLost where there is no last one.
         """
-        kept = self._values.setdefault(key, _Value(competitions))
+        kept = self._values.setdefault(key, _Value(competitions, is_past=reader is self.past))
         self._values.move_to_end(key)
         clock = self._loop.time
         for _ in range(2):  # it may become out of date while it is read
@@ -176,9 +178,10 @@ class Source:
         )
 
     def _forget(self) -> None:
-        while len(self._values) > KEPT:
-            key = next(key for key in self._values if key != "catalog")
-            del self._values[key]
+        for past, most in ((True, PAST_KEPT), (False, KEPT - PAST_KEPT)):
+            alike = [key for key, kept in self._values.items() if kept.is_past is past and key != "catalog"]
+            for key in alike[: max(0, len(alike) - most)]:
+                del self._values[key]
 
     def mark(self, competitions: Iterable[int] | None) -> None:
         """Values are out of date: those that depend on these competitions, None = all."""

@@ -24,7 +24,7 @@ async def board(source: Source, asked: Asked) -> Page:
     catalog = await source.catalog()
     competition = competition_of(catalog, asked.names["slug"])
     shown = await board_of(source, competition)
-    number, chosen = _place(asked, shown)
+    number, chosen = place_of(asked, shown)
     wanted = asked.query.get("q", "").strip()[:255]
     here = asked.to(
         **{
@@ -56,7 +56,7 @@ async def board(source: Source, asked: Asked) -> Page:
     return Page("board.html", (competition, shown, minute_of(source), asked.query.get("page")), context)
 
 
-def _place(asked: Asked, shown: Board) -> tuple[int, int | None]:
+def place_of(asked: Asked, shown: Board) -> tuple[int, int | None]:
     """The page that is asked for, and the team that is marked. Raises Refusal and Elsewhere."""
     rank, team = asked.whole("rank"), asked.whole("team")
     if team is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pgleaderboard.reading import events
@@ -21,6 +20,7 @@ from pgleaderboard.web.request import (
     common,
     event_of,
     minute_of,
+    moment_of,
     page_of,
     standing_of,
 )
@@ -42,7 +42,7 @@ async def event_at(source: Source, asked: Asked) -> Page:
     catalog = await source.catalog()
     shown = event_of(catalog, asked.names["slug"])
     now = source.now()
-    at = moment_of(asked.names["moment"])
+    at = moment_of(asked.names["moment"], ("/e/" + address(shown.slug), shown.title))
     until = min([now, *(freeze for freeze in shown.freezes if freeze <= now)])
     if at > until:
         raise Refusal(404, "That moment is not shown (yet).", ("/e/" + address(shown.slug), shown.title))
@@ -118,16 +118,6 @@ def _standing(source: Source, asked: Asked, shown: Event, told: Told, catalog: A
 
 def _names(place: Any) -> str:
     return f"{place.kaggle_username}\n{place.display_name or ''}".casefold()
-
-
-def moment_of(text: str) -> datetime:
-    """A moment of an address: 2026-08-10T12:30:00Z, without seconds, or a date. Raises Refusal for another text."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(\.\d{1,6})?Z?)?", text):
-        try:
-            return datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=UTC)
-        except ValueError:
-            pass
-    raise Refusal(400, f"{text} is no moment: write it like 2026-08-10T12:30:00Z.")
 
 
 async def reveal(source: Source, asked: Asked, reveals: Reveals) -> Page:

@@ -1,7 +1,8 @@
 // The page without this file is complete. It keeps what is shown current, moves what moved, and shows local time.
 
-const live = document.getElementById("live");
+export const live = document.getElementById("live");
 const html = document.documentElement;
+html.classList.add("scripting");
 const trusted = window.trustedTypes?.createPolicy("live", { createHTML: (text) => text });
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -16,7 +17,7 @@ function localise(root) {
   }
 }
 
-function parsed(text) {
+export function parsed(text) {
   const template = document.createElement("template");
   template.innerHTML = trusted ? trusted.createHTML(text) : text;
   localise(template.content);
@@ -45,7 +46,7 @@ function morph(old, fresh) {
   if (old !== document.activeElement && old.nodeName === "INPUT") old.value = fresh.getAttribute("value") ?? "";
   morphChildren(old, fresh);
 }
-function morphChildren(old, fresh) {
+export function morphChildren(old, fresh) {
   const kept = new Map();
   for (const child of old.children) if (keyOf(child)) kept.set(keyOf(child), child);
   let at = old.firstChild;
@@ -79,10 +80,11 @@ function places() {
   }
   return found;
 }
-function show(text) {
+export function show(fresh) {
   const begun = performance.now();
   const before = places();
-  morphChildren(live, parsed(text));
+  morphChildren(live, fresh);
+  live.dispatchEvent(new Event("shown"));
   const after = places();
   let moved = 0;
   for (const [key, { row, top, text: score }] of after) {
@@ -138,7 +140,7 @@ function open() {
   });
   stream.addEventListener("message", ({ data, lastEventId }) => {
     tag = lastEventId;
-    show(data);
+    show(parsed(data));
     live.dataset.tag = tag;
   });
 }
@@ -160,7 +162,7 @@ if (live.dataset.live && window.EventSource) {
     else open();
   });
 }
-document.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
+if (location.search) document.querySelector("tr.marked")?.scrollIntoView({ block: "center" });
 
 // The presenter's step: the stream shows what it reveals.
 document.addEventListener("submit", async (submission) => {

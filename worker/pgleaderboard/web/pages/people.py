@@ -1,0 +1,44 @@
+"""A registered participant, over all competitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgleaderboard.reading import people
+from pgleaderboard.reading.names import nearest_of
+from pgleaderboard.reading.people import Person
+from pgleaderboard.web.page import Elsewhere, Page, Refusal, address
+from pgleaderboard.web.request import Asked, common, minute_of
+from pgleaderboard.web.source import Source
+
+
+async def person(source: Source, asked: Asked) -> Page:
+    """Where somebody stands."""
+    catalog = await source.catalog()
+    now = source.now()
+    name = asked.names["name"].removeprefix("@")[:100]
+    moments = {c.slug: c.frozen_at(now) for c in catalog.competitions.values()}
+    found = await source.get(
+        ("person", name.lower(), tuple(moments.items())),
+        lambda connection: people.person(connection, name, moments),
+        frozenset(c.id for c in catalog.competitions.values()),
+        at_most_every=1.0,
+        reader=source.past,
+    )
+    if not isinstance(found, Person):
+        other = nearest_of(name, found)
+        instead = ("/people/" + address(other), other) if other else None
+        raise Refusal(404, f"Nobody called {name} is registered here.", instead)
+    if asked.names["name"] != found.username:
+        raise Elsewhere("/people/" + address(found.username))
+
+    def context() -> dict[str, Any]:
+        return common(
+            source,
+            asked,
+            watched=asked.to(),
+            person=found,
+            competitions={c.slug: c for c in catalog.competitions.values()},
+        )
+
+    return Page("person.html", (found, tuple(catalog.competitions.values()), minute_of(source)), context)
