@@ -174,6 +174,24 @@ def test_what_was_pruned_is_said_to_be(syncs: Syncs, db: Connection, get: Get) -
     assert get("/c/a-board/teams/2").status_code == 200
 
 
+def test_a_kept_page_of_the_past_follows_what_it_is_compared_with(syncs: Syncs, db: Connection, url: str) -> None:
+    """Movement is counted from the first board that is known: after pruning that is another one."""
+    run = three(syncs)[2]
+    with serving(url) as address, requests.Session() as session:
+        past = f"{address}/c/a-board/at/{run}"
+        assert "down</span> 2" in session.get(past, timeout=30).text
+        watched = f"{address}/live/c/a-board"
+        with session.get(watched, stream=True, headers={"Accept-Encoding": "identity"}, timeout=30) as stream:
+            lines = stream.iter_lines(chunk_size=1, decode_unicode=True)
+            next(line for line in lines if "team 4" in line)
+            db.execute("SELECT kaggle.prune_history(interval '3 hours')")
+            syncs.sync(zip_of(teams(9)))
+            next(line for line in lines if "team 9" in line)
+        later = session.get(past, timeout=30).text
+    assert "down</span> 1" in later
+    assert "down</span> 2" not in later
+
+
 def test_a_team_has_a_page_if_it_was_ever_there(syncs: Syncs, get: Get) -> None:
     """Also one that is gone; no other."""
     three(syncs)

@@ -19,13 +19,12 @@ from typing import Any, TypeVar
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect, explained
 from pgleaderboard.reading.asking import check, have_answer, in_words, listen, news
 from pgleaderboard.reading.catalog import Catalog, catalog
-from pgleaderboard.web.reader import Reader
+from pgleaderboard.web.reader import Busy, Reader
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-KEPT = 128  # values
-PAST_KEPT = 24  # of them, of the past: whole boards, and each is asked for by few
+KEPT, FEW, MANY = 128, 24, 1024  # values: usually, large ones that each are asked for by few, and small ones
 CATALOG_EVERY = 15.0  # seconds after which it is read again without a notification: a board becomes late by itself
 AT_MOST_EVERY = 1.0  # seconds between two reads of a standing
 _CATALOG_AT_MOST_EVERY = 0.2
@@ -46,7 +45,7 @@ class _Value:
     read_at: float = -1e9  # by the loop's clock
     marks: int = 1  # how often it became out of date
     marks_read: int = 0  # of them, before it was read
-    is_past: bool = False
+    room: int = KEPT  # how many values of its kind are kept
     rests: float = 0.0  # seconds after a read in which it is not read again
 
 
@@ -126,13 +125,14 @@ class Source:
         at_most_every: float = 0.0,
         oldest: float = _OLDEST,
         reader: Reader | None = None,
+        room: int = KEPT,
     ) -> T:
-        """A value, read if it is out of date; the last one where the database is out of reach.
+        """A value, read if it is out of date; the last one where the database is out of reach, or too many reads wait.
 
-        competitions: whose syncs make it out of date. at_most_every, oldest: seconds.
-        Raises Busy, the errors of the query, and ConnectionLost where there is no last one.
+        competitions: whose syncs make it out of date. at_most_every, oldest: seconds. room: KEPT, FEW or MANY.
+        Raises the errors of the query, and Busy and ConnectionLost where there is no last one.
         """
-        kept = self._values.setdefault(key, _Value(competitions, is_past=reader is self.past))
+        kept = self._values.setdefault(key, _Value(competitions, room=room))
         self._values.move_to_end(key)
         clock = self._loop.time
         for _ in range(2):  # it may become out of date while it is read
@@ -142,15 +142,15 @@ class Source:
             marks, begun = kept.marks, clock()
             try:
                 value = await (reader or self.current).read((key, marks), query)
-            except ConnectionLost as error:
+            except (ConnectionLost, Busy) as error:
                 if kept.marks_read == 0:
                     raise
-                log.debug("%s", explained(error))
+                log.debug("not read: %s", type(error).__name__)
                 break
             if marks > kept.marks_read or age >= oldest:
                 kept.value, kept.marks_read, kept.read_at = value, marks, clock()
                 kept.rests = at_most_every and max(at_most_every, _SHARE * (clock() - begun))
-        self._forget()
+        self._forget(room)
         found: T = kept.value
         return found
 
@@ -177,10 +177,10 @@ class Source:
             ),
         )
 
-    def _forget(self) -> None:
-        for past, most in ((True, PAST_KEPT), (False, KEPT - PAST_KEPT)):
-            alike = [key for key, kept in self._values.items() if kept.is_past is past and key != "catalog"]
-            for key in alike[: max(0, len(alike) - most)]:
+    def _forget(self, room: int) -> None:
+        if len(self._values) > room:
+            alike = [key for key, kept in self._values.items() if kept.room == room and key != "catalog"]
+            for key in alike[:-room]:
                 del self._values[key]
 
     def mark(self, competitions: Iterable[int] | None) -> None:

@@ -25,7 +25,7 @@ from pgleaderboard.web.request import (
     standing_of,
 )
 from pgleaderboard.web.reveals import Reveals
-from pgleaderboard.web.source import AT_MOST_EVERY, NONE, Source
+from pgleaderboard.web.source import AT_MOST_EVERY, FEW, NONE, Source
 
 PEOPLE = 50  # on a page
 
@@ -51,6 +51,7 @@ async def event_at(source: Source, asked: Asked) -> Page:
         lambda connection: Told(*events.standing_with_results(connection, shown.slug, at)),
         NONE,
         reader=source.past,
+        room=FEW,
     )
     return _standing(source, asked, shown, told, catalog, at)
 

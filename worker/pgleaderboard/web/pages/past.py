@@ -25,7 +25,7 @@ from pgleaderboard.web.request import (
     number_of,
     page_of,
 )
-from pgleaderboard.web.source import NONE, Source
+from pgleaderboard.web.source import FEW, NONE, Source
 
 _DAY = timedelta(days=1)
 _UNITS = {"m": 60, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -63,6 +63,7 @@ async def board(source: Source, asked: Asked) -> Page:
         lambda connection: Board(boards.board(connection, competition.slug, run.at, None, None)),
         NONE,
         reader=source.past,
+        room=FEW,
     )
     number, chosen = place_of(asked, shown)
 
@@ -112,6 +113,7 @@ async def movers(source: Source, asked: Asked) -> Page:
         frozenset([competition.id]),
         at_most_every=1.0,
         reader=source.past,
+        room=FEW,
     )
     return _listed(
         source, asked, competition, "movers.html", found[1], since=found[0], given=given, private=told.has_private

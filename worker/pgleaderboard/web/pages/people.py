@@ -9,7 +9,7 @@ from pgleaderboard.reading.names import nearest_of
 from pgleaderboard.reading.people import Person
 from pgleaderboard.web.page import Elsewhere, Page, Refusal, address
 from pgleaderboard.web.request import Asked, common, minute_of
-from pgleaderboard.web.source import Source
+from pgleaderboard.web.source import MANY, Source
 
 
 async def person(source: Source, asked: Asked) -> Page:
@@ -24,6 +24,7 @@ async def person(source: Source, asked: Asked) -> Page:
         frozenset(c.id for c in catalog.competitions.values()),
         at_most_every=1.0,
         reader=source.past,
+        room=MANY,
     )
     if not isinstance(found, Person):
         other = nearest_of(name, found)

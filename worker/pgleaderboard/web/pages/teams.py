@@ -12,7 +12,7 @@ from pgleaderboard.reading.lines import Picture, line_of
 from pgleaderboard.web import chart
 from pgleaderboard.web.page import Elsewhere, Page, Refusal, address, clean
 from pgleaderboard.web.request import Asked, board_of, common, competition_of, minute_of, number_of
-from pgleaderboard.web.source import Source
+from pgleaderboard.web.source import MANY, Source
 
 NEIGHBOURS = 5  # above and below
 _CHANGES = 100  # that a table lists
@@ -147,6 +147,7 @@ async def _histories(source: Source, competition: Competition, team_ids: Sequenc
         lambda connection: boards.histories(connection, competition.slug, team_ids, at),
         frozenset([competition.id]),
         reader=source.past,
+        room=MANY,
     )
 
 
