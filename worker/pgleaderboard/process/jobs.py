@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from itertools import chain, repeat
-from typing import TypeVar
 
 import psycopg
 from procrastinate import JobContext
@@ -17,9 +14,9 @@ from psycopg_pool import PoolClosed
 from pgleaderboard.database.connect import explained, may_be_ours
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.retry import FIRST_DELAY
+from pgleaderboard.threads import in_thread
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Jobs:
@@ -94,22 +91,3 @@ def _warn(what: str, error: Exception, competition_id: int) -> None:
         extra={"competition_id": competition_id},
         exc_info=error if may_be_ours(error) else None,
     )
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a daemon thread and await its result. Cancelling the awaiting task leaves the thread to itself.
-
-    asyncio.to_thread would be the standard way, but the interpreter waits for its threads at exit: work that hangs
-    must not delay it.
-    """
-    result: Future[T] = Future()
-    result.set_running_or_notify_cancel()  # the thread cannot be cancelled
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised where the result is awaited
-            result.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="pgleaderboard-sync").start()
-    return await asyncio.wrap_future(result)

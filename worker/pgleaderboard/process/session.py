@@ -38,11 +38,12 @@ from pgleaderboard.database.connect import (
 )
 from pgleaderboard.errors import PgleaderboardError
 from pgleaderboard.kaggle.client import Kaggle
-from pgleaderboard.process.jobs import Jobs, in_thread
+from pgleaderboard.process.jobs import Jobs
 from pgleaderboard.process.queue import CHANNEL, QueueWorker, abandon, queue_app
 from pgleaderboard.process.queue import beat as beat_of_queue
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store
+from pgleaderboard.threads import in_thread
 
 log = logging.getLogger(__name__)
 

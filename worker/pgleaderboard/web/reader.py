@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pgleaderboard.database import rights
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect
 from pgleaderboard.reading.asking import in_words
+from pgleaderboard.threads import in_thread
 
 T = TypeVar("T")
 
@@ -29,8 +29,8 @@ class Reader:
         """url: of the database, perhaps through a pooler. waiting: how many reads may wait."""
         self._url = url
         self._most = threads + waiting
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="page")
-        self._own = threading.local()
+        self._turns = asyncio.Semaphore(threads)
+        self._idle: list[Connection] = []
         self._reads: dict[Hashable, asyncio.Future[Any]] = {}
         self.count = 0
 
@@ -44,27 +44,38 @@ class Reader:
             if len(self._reads) >= self._most:
                 raise Busy
             self.count += 1
-            read = asyncio.get_running_loop().run_in_executor(self._pool, self._answer, query)
+            read = asyncio.ensure_future(self._in_turn(query))
             self._reads[key] = read
             read.add_done_callback(lambda done: (self._reads.pop(key), done.cancelled() or done.exception()))
         answer: T = await asyncio.shield(read)
         return answer
 
-    def _answer(self, query: Callable[[Connection], T]) -> T:
-        kept: Connection | None = getattr(self._own, "connection", None)
-        if kept and not kept.closed:
-            try:
-                with in_words(kept):
-                    return query(kept)
-            except ConnectionLost:
-                kept.close()  # it may have been lost long before
+    async def _in_turn(self, query: Callable[[Connection], T]) -> T:
+        async with self._turns:
+            kept = self._idle.pop() if self._idle else None
+            return await in_thread(lambda: self._answer(kept, query))
+
+    def _answer(self, kept: Connection | None, query: Callable[[Connection], T]) -> T:
+        if kept:
+            with contextlib.suppress(ConnectionLost):  # it may have been lost long before
+                return self._asked(kept, query)
         connection = connect(self._url, "page", connect_timeout=_CONNECT_SECONDS)
         connection.statement_seconds = STATEMENT_SECONDS
         connection.role = rights.reader_role(connection)
-        self._own.connection = connection
-        with in_words(connection):
-            return query(connection)
+        return self._asked(connection, query)
+
+    def _asked(self, connection: Connection, query: Callable[[Connection], T]) -> T:
+        try:
+            with in_words(connection):
+                return query(connection)
+        except ConnectionLost:
+            connection.close()
+            raise
+        finally:
+            if not connection.closed:
+                self._idle.append(connection)
 
     def close(self) -> None:
-        """Let the running reads end; the connections are closed with their threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Close what is idle. A read that runs ends with the process."""
+        while self._idle:
+            self._idle.pop().close()
