@@ -9,7 +9,6 @@ from typing import Any
 
 from psycopg import errors as pg
 
-from pgleaderboard.database import release
 from pgleaderboard.database.connect import Connection, transaction, value
 from pgleaderboard.errors import NeedsPerson, Transient
 
@@ -39,6 +38,8 @@ def check(connection: Connection) -> None:
 
     Raises the errors of `release.check`.
     """
+    from pgleaderboard.database import release  # which brings the queue
+
     if value(connection, "SELECT has_schema_privilege('kaggle_internal', 'USAGE')"):
         release.check(connection)
 
