@@ -25,6 +25,8 @@ def configure(form: Literal["text", "json"], *, verbose: bool = False) -> None:
     logging.getLogger("procrastinate").setLevel(logging.INFO if verbose else logging.CRITICAL)
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING if verbose else logging.CRITICAL)
     logging.getLogger("urllib3").setLevel(logging.INFO if verbose else logging.ERROR)
+    # It warns of every request that is no HTTP.
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO if verbose else logging.ERROR)
 
 
 def quiet() -> None:

@@ -103,7 +103,7 @@ class Hub:
     @property
     def viewers(self) -> int:
         """How many watch."""
-        return sum(len(channel.viewers) for channel in self._channels.values())
+        return sum(len(channel.viewers) for channel in list(self._channels.values()))  # a monitor asks from its thread
 
     def start(self) -> None:
         """Begin to push."""
@@ -116,6 +116,8 @@ class Hub:
         for channel in self._channels.values():
             for viewer in channel.viewers:
                 viewer.leave()
+                if viewer.sending_since is not None:
+                    viewer.abort()
 
     async def _push(self) -> None:
         """Refresh what is watched after every change, and by the clock."""

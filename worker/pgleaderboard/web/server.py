@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -19,51 +21,95 @@ from pgleaderboard.web.site import RETRY_AFTER, Site
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 8000  # in all: a school is one address, so that there is no limit for an address
-HEADER_SECONDS = 10.0  # within which a request's header must be there
+HEADER_SECONDS = 10.0  # within which a request must be there, from its first byte to its last
 IDLE_SECONDS = 30  # that a connection is kept for the next request
+_REQUEST_BYTES = 65536  # of a request, its header and its body
+_PIPELINED = 16  # requests that may wait behind one on the same connection
+_OTHER_FILES = 100  # open ones that are no connections
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _FULL = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
+).encode()
 
 
 class _Protocol(HttpToolsProtocol):
-    """A connection: one of so many, on which a request's header comes in time. The application may end it."""
+    """A connection: one of so many, on which requests are short and come in time.
 
-    _timer: asyncio.TimerHandle | None = None
+    Requests find it in their state. room: for how many. when_lost: is called where it ends before an answer does.
+    """
+
+    room = CONNECTIONS
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self.when_lost: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._received = 0  # bytes of the request that is under way
+        self._unread = 0  # bytes of answers, when it was last looked at
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        if len(self.connections) > CONNECTIONS:
-            self.transport.write(_FULL.encode())
-            self.transport.close()
-            return
-        self._begin_header()
+        self._begin_request()
+        if len(self.connections) > self.room:
+            self._refuse(_FULL)
 
-    def _begin_header(self) -> None:
+    def _refuse(self, answer: bytes) -> None:
+        """Answer, and end when the client has: to close at once would take the answer back."""
+        self._is_refused = True
+        self.transport.write(answer)
+        self.transport.write_eof()
+
+    def _begin_request(self) -> None:
         if self._timer is None:
+            self._received = 0
             self._timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
-    def _end_header(self) -> None:
+    def _end_request(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._begin_request()
+        super().data_received(data)
+        self._received += len(data)
+        if self._timer and self._received > _REQUEST_BYTES and not self.transport.is_closing():
+            if self.cycle and not self.cycle.response_complete:
+                self.transport.abort()
+            else:
+                self._refuse(_TOO_LONG)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._begin_header()
+        self._begin_request()
 
     def on_headers_complete(self) -> None:
-        self._end_header()
+        if len(self.pipeline) >= _PIPELINED:
+            raise ValueError("too many requests at once")
         super().on_headers_complete()
-        self.scope["state"]["abort"] = self.transport.abort
+        self.scope["state"]["connection"] = self
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._end_request()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that is idle, unless it reads answers slowly."""
+        unread = self.transport.get_write_buffer_size()
+        if unread and unread != self._unread:
+            self._unread = unread
+            self.timeout_keep_alive_task = self.loop.call_later(IDLE_SECONDS, self.timeout_keep_alive_handler)
+        else:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_header()
+        self._end_request()
         super().connection_lost(exc)
-        if self.scope is not None:
-            lost: Callable[[], None] | None = self.scope.get("state", {}).get("lost")
-            if lost:
-                lost()
+        if self.when_lost:
+            self.when_lost()
 
 
 class _Server(uvicorn.Server):
@@ -113,8 +159,22 @@ def bound(host: str, port: int, *, tries: int = 1) -> socket.socket:
     raise NeedsPerson(f"cannot serve the page on {host}:{port}: {reason}; --port sets another one")
 
 
+def _room() -> int:
+    """For how many connections there is room: for as many files as this process may open, or allow itself to open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + _OTHER_FILES
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(
+                resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+            )
+        wanted = min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    return max(1, wanted - _OTHER_FILES)
+
+
 async def serve(site: Site, listener: socket.socket, ready: Callable[[], Any], *, behind_proxy: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. ready: is called once requests are answered."""
+    _Protocol.room = _room()
     await site.source.start()
     site.hub.start()
     config = uvicorn.Config(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ipaddress
 import logging
 import re
 from collections import OrderedDict
@@ -95,6 +96,7 @@ class Site:
     public: str | None
     hub: Hub = field(init=False)
     requests: int = 0
+    hits: int = 0
 
     def __post_init__(self) -> None:
         self.hub = Hub(self.source, f"retry: 2000\nevent: release\ndata: {RELEASE}\n\n")
@@ -139,8 +141,7 @@ class Site:
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         name = name.strip("[]").lower()
-        is_number = name.replace(".", "").isdecimal() or ":" in name
-        return name in self.hosts or (is_number and self.takes_numbers)
+        return name in self.hosts or (self.takes_numbers and _is_number(name))
 
     async def _stepped(self, request: Request, slug: str) -> Response:
         """The presenter's step: the only request that changes something, which is not in the database."""
@@ -192,7 +193,7 @@ class Site:
         except (Busy, Transient):
             return self._refused(503, "Too many people ask for this at once: try again in a moment.")
         except ConnectionLost as error:
-            log.warning("a page was not read: %s", explained(error))
+            log.debug("a page was not read: %s", explained(error))  # that the database is away is told once
             return self._refused(503, "The database is out of reach: try again in a moment.")
 
     async def _made(self, page: Callable[[], Awaitable[Page | File]]) -> Page | File:
@@ -227,6 +228,8 @@ class Site:
                 page.basis, html.encode(), gzip.compress(html.encode(), 6, mtime=0), f'"{tag_of(html)}"'
             )
             self._documents[key] = document
+        else:
+            self.hits += 1
         self._documents.move_to_end(key)
         if len(self._documents) > RENDERED:
             self._documents.popitem(last=False)
@@ -271,12 +274,20 @@ class Site:
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return None
-        state = scope["state"]
+        connection = scope["state"]["connection"]
         shown = request.headers.get("last-event-id") or request.query_params.get("have", "")
-        viewer = Viewer(shown, state["abort"])
-        state["lost"] = viewer.leave
+        viewer = Viewer(shown, connection.transport.abort)
+        connection.when_lost = viewer.leave
         await self.hub.watch(key, watched, viewer, packed=packed, send=send)
         return None
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _asset(path: str) -> Response:

@@ -139,6 +139,8 @@ class Source:
             age = clock() - kept.read_at
             if (kept.marks == kept.marks_read and age < oldest) or age < kept.rests:
                 break
+            if self.away_since and kept.marks_read:
+                break  # a server that says nothing would be waited for
             marks, begun = kept.marks, clock()
             try:
                 value = await (reader or self.current).read((key, marks), query)
