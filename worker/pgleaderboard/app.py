@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from pgleaderboard.database.connect import parts_of, without_password
 from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.settings import Settings
+from pgleaderboard.settings import Settings, address
 
 if TYPE_CHECKING:
     import socket
@@ -237,20 +237,35 @@ def page(
     from pgleaderboard.web.source import Source
 
     host, number = listener.getsockname()[:2]
-    url = url or settings.page_url
+    try:
+        url = address(url) if url else settings.page_url
+    except ValueError as error:
+        raise NeedsPerson(str(error)) from None
     is_local = ipaddress.ip_address(host.partition("%")[0]).is_loopback
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - it is compared
     known = {"localhost", "127.0.0.1", "::1", shown, *names, *settings.page_hosts.split(",")}
     known |= {urlsplit(url).hostname or ""} if url else set()
-    address = url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
+    here = url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
     return Site(
         Source(database.url, database.direct_url, only),
         frozenset(name.strip().lower() for name in known if name.strip()),
         takes_numbers=not is_local,
-        url=address,
-        public=url or (None if is_local or shown != host else address),
-        reveals=Reveals.kept(settings.home, address, without_password(database.direct_url)[0]),
+        url=here,
+        public=url or (None if is_local or shown != host else here),
+        reveals=Reveals.kept(settings.home, here, without_password(database.direct_url)[0]),
     )
+
+
+@contextmanager
+def monitored(settings: Settings, site: Site) -> Iterator[None]:
+    """Serve the metrics of a page as long as this lasts, if a port is set for it."""
+    if settings.metrics_port is None:
+        yield
+        return
+    from pgleaderboard.web import metrics  # some MiB
+
+    with metrics.serving(settings.metrics_host, settings.metrics_port, site):
+        yield
 
 
 def _check_temporary_files() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -116,9 +117,7 @@ class Settings(BaseSettings):
     @field_validator("page_url")
     @classmethod
     def _is_url(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", value):
-            raise ValueError("must be like https://boards.example.org")
-        return value.rstrip("/") if value else value
+        return value and address(value)
 
     @classmethod
     def load(cls) -> Settings:
@@ -140,6 +139,17 @@ class Settings(BaseSettings):
     def url(self) -> str | None:
         """The user's own database, None for the embedded one."""
         return self.database_url.get_secret_value() if self.database_url else None
+
+
+def address(text: str) -> str:
+    """The address of a site, without a slash at its end. Raises ValueError where it is none."""
+    try:
+        is_one = bool(re.fullmatch(r"https?://[^/\s?#]+(/[^\s?#]*)?", text) and urlsplit(text).hostname)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise ValueError(f"{text!r} is not an address; write it like https://boards.example.org")
+    return text.rstrip("/")
 
 
 def pager() -> str | None:

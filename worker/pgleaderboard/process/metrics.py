@@ -1,4 +1,4 @@
-"""What a worker shows to a monitor: OpenMetrics at /metrics, whether it is alive at /healthz, ready at /readyz.
+"""What a worker shows to a monitor.
 
 What this process does is counted as it happens. What lives in the database is read at each scrape, by one query on
 a connection of its own with a short time-out: a scrape neither waits for a sync nor takes a connection from one.
@@ -7,33 +7,24 @@ a connection of its own with a short time-out: a scrape neither waits for a sync
 from __future__ import annotations
 
 import logging
-import socket
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import psycopg
-from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pgleaderboard import __version__
+from pgleaderboard import monitor
 from pgleaderboard.database.connect import connect, row, transaction
-from pgleaderboard.errors import NeedsPerson
-from pgleaderboard.logs import harmless
 from pgleaderboard.process.supervisor import Health, State
 
 log = logging.getLogger(__name__)
 
 QUERY_SECONDS = 2  # the database's time for a scrape; Prometheus gives up after 10
 DEAD_AFTER = 120.0  # seconds without a beat; its heart beats every 3 s, or it tries to connect for at most 30 a URL
-_OK, _UNAVAILABLE = "200 OK", "503 Service Unavailable"
 
 # A competition that has no board yet is as old as its row.
 _VALUES = """
@@ -110,11 +101,9 @@ class DatabaseValues(Collector):
         except psycopg.Error as error:
             log.debug("the metrics could not be read: %s", error)
             values = None
-        yield _gauge("database_up", "Whether the database answered this scrape.", values is not None)
-        build = GaugeMetricFamily("pgleaderboard_build_info", "This program.", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
-        yield _gauge(
+        yield monitor.gauge("database_up", "Whether the database answered this scrape.", values is not None)
+        yield monitor.build()
+        yield monitor.gauge(
             "kaggle_budget_per_minute",
             "Requests to Kaggle that all workers together may make; 0 = no limit.",
             self.requests_per_minute,
@@ -125,77 +114,28 @@ class DatabaseValues(Collector):
         for state in ("running", "queued", "failing", "off", "idle"):
             states.add_metric([state], (values.competitions or {}).get(state, 0))
         yield states
-        yield _gauge("workers", "Workers that are alive.", values.workers)
-        yield _gauge("queue_jobs", "Jobs that wait or run.", values.jobs)
-        yield _gauge("oldest_board_age_seconds", "Age of the oldest board that should be current.", values.oldest_board)
-        yield _gauge("oldest_wait_seconds", "How long the longest waiting sync has been wanted.", values.oldest_wish)
-        yield _gauge("kaggle_pause_seconds", "How long Kaggle still wants no requests (429).", values.pause)
-
-
-def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"pgleaderboard_{name}", documentation, value=value or 0)
-
-
-class _Server(ThreadingWSGIServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that went away."""
-
-
-class _ServerV6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = 5  # seconds for a client to send its request
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log no scrapes."""
+        yield monitor.gauge("workers", "Workers that are alive.", values.workers)
+        yield monitor.gauge("queue_jobs", "Jobs that wait or run.", values.jobs)
+        yield monitor.gauge(
+            "oldest_board_age_seconds", "Age of the oldest board that should be current.", values.oldest_board
+        )
+        yield monitor.gauge(
+            "oldest_wait_seconds", "How long the longest waiting sync has been wanted.", values.oldest_wish
+        )
+        yield monitor.gauge("kaggle_pause_seconds", "How long Kaggle still wants no requests (429).", values.pause)
 
 
 @contextmanager
 def serving(host: str, port: int, metrics: Metrics, values: DatabaseValues, health: Health) -> Iterator[str]:
-    """Serve over HTTP in threads of its own. port: 0 = any that is free. Yields the base URL.
-
-    Raises NeedsPerson if the address cannot be listened on.
-    """
+    """Serve them as `monitor.serving` does."""
     metrics.registry.register(values)
-    scrape = make_wsgi_app(metrics.registry)
-    one_scrape = threading.Lock()  # many scrapes at once query the database one after the other
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
-            case "GET", "/metrics":
-                with one_scrape:
-                    body: Iterable[bytes] = scrape(environ, start_response)
-                return body
-            case "GET", "/healthz":
-                silent = time.monotonic() - health.beat_at
-                is_alive = silent < DEAD_AFTER
-                status, text = (_OK, "alive") if is_alive else (_UNAVAILABLE, f"no heartbeat for {silent:.0f} s")
-            case "GET", "/readyz":
-                is_ready = health.state is State.WORKING
-                status, text = (_OK, "ready") if is_ready else (_UNAVAILABLE, harmless(health.reason))
-            case "GET", _:
-                status, text = "404 Not Found", "the pages are /metrics, /healthz and /readyz"
-            case _:
-                status, text = "501 Not Implemented", "only GET is implemented"
-        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"{text}\n".encode()]
+    def alive() -> str:
+        silent = time.monotonic() - health.beat_at
+        return "" if silent < DEAD_AFTER else f"no heartbeat for {silent:.0f} s"
 
-    try:
-        server = make_server(host, port, answer, _ServerV6 if ":" in host else _Server, _Handler)
-    except OSError as error:
-        raise NeedsPerson(
-            f"cannot serve metrics on {host}:{port}: {error.strerror or error}; "
-            "set PGLEADERBOARD_METRICS_PORT and PGLEADERBOARD_METRICS_HOST to another address"
-        ) from None
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="metrics", daemon=True)
-    thread.start()
-    url = f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}"
-    log.info("metrics at %s/metrics", url)
-    try:
+    def ready() -> str:
+        return "" if health.state is State.WORKING else health.reason
+
+    with monitor.serving(host, port, metrics.registry, alive, ready) as url:
         yield url
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
