@@ -147,7 +147,7 @@ def fail(message: str) -> NoReturn:
 
 def say(line: str) -> None:
     """Print one line on stdout, with control characters escaped."""
-    print(logs.harmless(line))
+    print(logs.harmless(line), flush=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +92,7 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="Also listen on 127.0.0.1:PORT, with a password.")
     ] = None,
     simulate: Simulate = False,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Without the live page.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Migrate and sync until Ctrl-C. DATABASE_URL, else an embedded PostgreSQL.
@@ -114,7 +116,8 @@ def up(
         if worker.database.url != app.reachable_url(settings):  # --simulate, though there is a credential
             psql = f"DATABASE_URL={shlex.quote(worker.database.url)} {psql}"
         say(f"in another terminal: {psql}     Ctrl-C to quit")
-        worker.run()
+        with nullcontext() if no_page else page.beside(worker.database):
+            worker.run()
 
 
 def _program() -> str:

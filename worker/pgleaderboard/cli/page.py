@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import subprocess
 import sys
 import threading
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pgleaderboard.cli.console import Verbose, complete_event, say, settings_for
 
+if TYPE_CHECKING:
+    from pgleaderboard.app import Database
+
 commands = typer.Typer()
+log = logging.getLogger(__name__)
 
 PORT = 8080
 _TRIES = 100  # ports from PORT up that `up` tries
+_STOP_SECONDS = 10  # that the page beside `up` may take to end
 
 
 @commands.command()
@@ -68,10 +77,42 @@ def serve(
             if not beside:
                 say(f"to reveal a frozen standing: {site.url}/e/EVENT/reveal?key={site.reveals.key}")
 
-        asyncio.run(server.serve(site, listener, ready, behind_proxy=behind_proxy))
+        with nullcontext() if beside else app.monitored(settings, site):  # beside `up` the port is the worker's
+            asyncio.run(server.serve(site, listener, ready, behind_proxy=behind_proxy))
 
 
 def _end_with_parent() -> None:
     """Wait until the other end of stdin is closed, be it by the end of a process that was killed."""
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def beside(database: Database) -> Iterator[None]:
+    """Serve the page in a process of its own for the length of a block. Its end before that is logged."""
+    # In a session of its own a terminal's Ctrl-C does not reach it: the end of the pipe ends it.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgleaderboard", "serve", "--beside"],
+        stdin=subprocess.PIPE,
+        env=os.environ | {"DATABASE_URL": database.url, "PGLEADERBOARD_DIRECT_URL": database.direct_url},
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    is_over = threading.Event()
+
+    def look_after() -> None:
+        status = process.wait()
+        if not is_over.is_set():
+            log.warning("the page has ended (status %s); syncs go on", status)
+
+    threading.Thread(target=look_after, daemon=True).start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        process.stdin.close()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
