@@ -221,6 +221,22 @@ HIDEABLE = (
 )  # fmt: skip
 
 
+def test_a_role_that_cannot_become_the_reader(check_all: Check, db: Connection, url: str) -> None:
+    """The live page then reads with all rights of its role; the remedy is one GRANT."""
+    role = sql.Identifier("a_pages_role")
+    db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'x'").format(role))
+    try:
+        db.execute(sql.SQL("GRANT pgleaderboard_worker TO {}").format(role))
+        theirs = make_conninfo(url, user="a_pages_role", password="x")
+        found = check_all(url=theirs)
+        assert named(found, "page", "warning", "may not become pgleaderboard_reader", "GRANT pgleaderboard_reader TO")
+        db.execute(sql.SQL("GRANT pgleaderboard_reader TO {}").format(role))
+        assert [finding for finding in check_all(url=theirs) if finding.check == "page"] == []
+    finally:
+        db.execute(sql.SQL("DROP OWNED BY {}").format(role))
+        db.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
 def test_rows_that_are_hidden(check_all: Check, db: Connection, url: str) -> None:
     """Row level security on any table is named with its remedy, and never taken for an old database."""
     tables = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace::regnamespace::text ~ %s"

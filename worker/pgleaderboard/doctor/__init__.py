@@ -45,6 +45,7 @@ def findings(target: Target) -> Findings:
         for check in (
             schema.rights(connection),
             schema.rights_through_url(target, connection),
+            schema.page(target),
             schema.staging(connection),
             schema.search_path(connection),
             schema.triggers(connection),

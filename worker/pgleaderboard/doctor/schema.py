@@ -8,7 +8,7 @@ from pgleaderboard import __version__
 from pgleaderboard.database import release
 from pgleaderboard.database import rights as role_rights
 from pgleaderboard.database.connect import Connection, column, connect, message_of, transaction, value
-from pgleaderboard.doctor.finding import Findings, Target, ok, problem, problems, some
+from pgleaderboard.doctor.finding import Findings, Target, ok, problem, problems, some, warning
 from pgleaderboard.errors import NeedsPerson, SchemaTooNew, SchemaTooOld, Transient
 
 
@@ -54,6 +54,15 @@ def rights_through_url(target: Target, connection: Connection) -> Findings:
         if other.info.user != connection.info.user and (missing := role_rights.missing(other)):
             message = f"DATABASE_URL: {role_rights.lacking(other, missing)}"
             yield problem("rights", message, role_rights.remedy(other, missing))
+
+
+def page(target: Target) -> Findings:
+    """Whether the page can give up the rights that it does not need."""
+    with connect(target.url, "doctor") as other:
+        if role_rights.reader_role(other) is None:
+            role = other.info.user
+            message = f'role "{role}" may not become pgleaderboard_reader: the live page reads as "{role}"'
+            yield warning("page", message, f'have an administrator run GRANT pgleaderboard_reader TO "{role}"')
 
 
 def staging(connection: Connection) -> Findings:
