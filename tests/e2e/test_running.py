@@ -119,13 +119,14 @@ def test_the_log_has_one_line_an_event(url: str, db: Connection, simulator: Simu
     assert failed["run"] == run
 
 
-def test_the_unit_file_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pgleaderboard.service", "pgleaderboard-page.service"])
+def test_the_unit_file_is_one(tmp_path: Path, name: str) -> None:
     """systemd-analyze finds nothing wrong with the unit, its program put where it is here."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("there is no systemd-analyze here")
-    unit = tmp_path / "pgleaderboard.service"
-    text = (ROOT / "deploy" / "pgleaderboard.service").read_text()
+    unit = tmp_path / name
+    text = (ROOT / "deploy" / name).read_text()
     unit.write_text(text.replace("/opt/pgleaderboard/.venv/bin/pgleaderboard", str(PROGRAMS / "pgleaderboard")))
     verified = subprocess.run([program, "verify", str(unit)], capture_output=True, text=True, check=False)
     about_it = [line for line in verified.stderr.splitlines() if "pgleaderboard" in line]
