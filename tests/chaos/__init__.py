@@ -5,6 +5,7 @@ processes.py  worker processes, and waiting for what they do
 tally.py      what one kind of fault did, and the table of all of them
 faults.py     the faults, one function a kind
 deletions.py  those about rows that are gone, or only look so
+viewing.py    those around the live page
 run.py        runs them, several worlds at once
 freezing.py   a worker that stops itself at a chosen point of a sync
 

@@ -16,6 +16,7 @@ from tests.chaos.deletions import deleted_again_and_again, rows_hidden
 from tests.chaos.freezing import POINTS
 from tests.chaos.processes import Broken, wait_for
 from tests.chaos.tally import Tally
+from tests.chaos.viewing import PAGE_FAULTS
 from tests.chaos.world import BIG, PASSWORD_ROLE, SLUGS, World
 from tests.support.faults import Drip, Half, Page, Reset, Silent, Status
 from tests.support.faults import Fault as Wrong
@@ -491,6 +492,7 @@ FAULTS = (
     Fault("row level security on and off", 20, rows_hidden),
     Fault("deleted, inserted again, deleted", 20, deleted_again_and_again),
     Fault("six sessions idle in a transaction", 5, idle_sessions),
+    *(Fault(name, 5, play) for name, play in PAGE_FAULTS.items()),
     Fault("wrong password", STOP_BOUND, wrong_password),
     Fault("schema newer than the program", STOP_BOUND, schema_too_new),
     Fault("schema older than the program", 15, schema_too_old),

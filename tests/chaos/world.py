@@ -207,6 +207,13 @@ class World:
         self._started.append(worker)
         return worker
 
+    def start_page(self, port: int) -> Worker:
+        """Start the live page."""
+        command = ["pgleaderboard", "serve", "--port", str(port)]
+        page = Worker(command, self._folder / f"page-{len(self._started)}.log", self.settings())
+        self._started.append(page)
+        return page
+
     def run(self, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
         """Run the program to its end."""
         return subprocess.run(
