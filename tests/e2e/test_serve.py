@@ -392,6 +392,29 @@ def test_it_only_reads(url: str) -> None:
         assert [line for line in process.stdout if not line.startswith("to reveal")] == []
 
 
+def test_a_presenter_who_vanishes_is_no_fault(url: str) -> None:
+    """A step whose body never comes leaves nothing in the log."""
+    with started(url) as (process, address):
+        assert process.stdout is not None
+        key = process.stdout.readline().strip().rpartition("key=")[2]
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))) as presenter:
+            step = f"POST /e/night/reveal?key={key} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\n\r\nfrom=0"
+            presenter.sendall(step.encode())
+            assert status(f"{address}/healthz") == 200
+        assert status(f"{address}/healthz") == 200
+        process.terminate()
+        assert process.stdout.read() == ""
+
+
+def test_it_listens_on_an_address_of_ipv6(url: str) -> None:
+    """Whose form in an address line has brackets."""
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("there is no IPv6 here")
+    with serving(url, "--host", "::1") as address:
+        assert address.startswith("http://[::1]:")
+        assert status(address) == 200
+
+
 @pytest.mark.parametrize("behind_proxy", [False, True])
 def test_a_proxys_headers_count_only_behind_one(url: str, behind_proxy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is not behind one can claim anything; nor does uvicorn's own variable turn it on."""

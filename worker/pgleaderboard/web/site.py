@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
@@ -148,10 +148,13 @@ class Site:
         if not self.reveals.is_key(request.query_params.get("key", "")):
             return PlainTextResponse("Only the presenter's key can do that.\n", 403)
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > 100:
-                return PlainTextResponse("Too long.\n", 413)
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > 100:
+                    return PlainTextResponse("Too long.\n", 413)
+        except ClientDisconnect:
+            return PlainTextResponse("Too short.\n", 400)
         form = parse_qs(body.decode("ascii", "replace"))
         asked = Asked(request.url.path, {"slug": slug})
         try:
