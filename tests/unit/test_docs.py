@@ -7,9 +7,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from pgleaderboard import app
 from pgleaderboard.cli.main import cli
 from pgleaderboard.process.metrics import DatabaseValues, Metrics
 from pgleaderboard.settings import Settings
+from pgleaderboard.web import server
+from pgleaderboard.web.metrics import Values
 from tools import settings_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +28,9 @@ def test_the_page_of_settings_is_current() -> None:
 
 def test_the_metrics_are_those_that_are_served(url: str) -> None:
     """The table of docs/operating.md names each metric, and no other."""
-    served = [*Metrics().registry.collect(), *DatabaseValues(url, "", 30).collect()]
+    with server.bound("127.0.0.1", 0) as listener:
+        site = app.page(Settings.load(), app.Database(url, url, ""), listener, url=None, only=(), names=())
+    served = [*Metrics().registry.collect(), *DatabaseValues(url, "", 30).collect(), *Values(site).collect()]
     names = {family.name + ("_total" if family.type == "counter" else "") for family in served}
     assert set(re.findall(r"^\| `(pgleaderboard_\w+)", OPERATING, re.MULTILINE)) == names
 

@@ -15,7 +15,7 @@ from pgleaderboard.web.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class _Values(Collector):
+class Values(Collector):
     """What the site has counted."""
 
     site: Site
@@ -43,7 +43,7 @@ def _is_up(site: Site) -> bool:
 def serving(host: str, port: int, site: Site) -> Iterator[str]:
     """Serve them as `monitor.serving` does."""
     registry = CollectorRegistry()
-    registry.register(_Values(site))
+    registry.register(Values(site))
     away = "the database is out of reach"
     with monitor.serving(host, port, registry, lambda: "", lambda: "" if _is_up(site) else away) as url:
         yield url
