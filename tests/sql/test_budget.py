@@ -299,7 +299,7 @@ def test_by_hand_first_then_asked_then_due_then_metadata(
         "INSERT INTO kaggle_internal.kaggle_budget (credential, next_grant_at) VALUES (%s, now() + interval '1 hour')",
         (Credential("the test", token="test-token").fingerprint,),
     )
-    with worker(requests_per_minute=600, concurrency=1):  # else two that were fetched one after the other may race
+    with worker(requests_per_minute=120, concurrency=1):  # else two that were fetched one after the other may race
         db.execute("SELECT kaggle.wait_for_sync('due-two')")
         # By itself: metadata comes when nothing else is wanted.
         until(db, "SELECT count(*) = 0 FROM kaggle_internal.sync_state WHERE describe_at < clock_timestamp()")
