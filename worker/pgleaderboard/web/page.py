@@ -19,7 +19,7 @@ from pgleaderboard.reading.formats import number
 
 _STATIC = Path(__file__).parent / "static"
 ASSETS = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
-TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
 @dataclass(frozen=True)

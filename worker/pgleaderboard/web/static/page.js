@@ -80,9 +80,12 @@ function places() {
   }
   return found;
 }
+let glides = [];
 export function show(fresh) {
   const begun = performance.now();
   const before = places();
+  for (const glide of glides) glide.cancel(); // each row begins again from where it is seen
+  glides = [];
   morphChildren(live, fresh);
   live.dispatchEvent(new Event("shown"));
   const after = places();
@@ -94,7 +97,8 @@ export function show(fresh) {
     if (Math.abs(shift) >= 1) moved += 1;
     if (still.matches || document.hidden) continue;
     if (was && Math.abs(shift) >= 1) {
-      row.animate([{ transform: `translateY(${shift}px)` }, { transform: "none" }], { duration: 450, easing: "ease-out" });
+      const path = [{ transform: `translateY(${shift}px)` }, { transform: "none" }];
+      glides.push(row.animate(path, { duration: 450, easing: "ease-out" }));
     } else if (!was) {
       row.animate([{ opacity: 0 }, { opacity: 1 }], { duration: 450 });
     }
@@ -148,6 +152,19 @@ function close() {
   stream?.close();
   stream = undefined;
 }
+
+// Pinned teams need a module of their own, where there are some.
+const list = document.querySelector("[data-pins]");
+function hasPins() {
+  try {
+    return Boolean(localStorage.getItem(`pins:${list.dataset.pins}`));
+  } catch {
+    return false; // the browser keeps nothing
+  }
+}
+const loadPins = () => import("./pins.js");
+if (live.querySelector("[data-pin]") || (list && hasPins())) loadPins();
+else if (list) addEventListener("storage", loadPins, { once: true });
 
 localise(document);
 if (live.dataset.live && window.EventSource) {
