@@ -168,9 +168,10 @@ def browser(world: World) -> Iterator[Figure]:
             shown.board.shake()
             shown.sync()
             page.wait_for_function("tag => document.getElementById('live').dataset.tag !== tag", arg=tag)
+            page.wait_for_timeout(1000)  # boards of one competition come a minute apart, or more
             applied.append(page.evaluate("() => performance.getEntriesByName('applied')[0].duration"))
         shifts = page.evaluate("() => window.shifts")
         started_browser.close()
     yield within(23, "page: first paint, slow 4G and a processor 4 × slower", paint / 1000, 1, "s")
-    yield within(23, "… layout shift, updates included", shifts, 0.02, "")
+    yield within(23, "… layout shift, updates of every score included", shifts, 0.02, "")
     yield within(23, "… 50 rows applied, 95th percentile", percentile(applied, 0.95), 60, "ms", applied=applied)
