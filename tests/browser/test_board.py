@@ -62,6 +62,10 @@ def test_without_javascript_all_of_it_is_there(visit: Open, syncs: Syncs, db: Co
     page.get_by_role("link", name="team 77").first.click()
     expect(page.locator("tr[aria-current]")).to_contain_text("team 77")
     expect(page.locator("main")).to_contain_text("has rank 78 of 120")
+    page.get_by_label("Find a team or a username").fill("99")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_role("link", name="Go to rank 99").click()
+    expect(page.locator("tr[aria-current] .rank")).to_have_text("99")
 
 
 def test_a_pause_holds_the_page_still(visit: Open, syncs: Syncs) -> None:
