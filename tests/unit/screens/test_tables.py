@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.reading.syncs import Overview
 from pgleaderboard.screens.board import BoardView
+from pgleaderboard.screens.standing import ExplanationView
 from pgleaderboard.screens.status import StatusView
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -84,3 +85,27 @@ def test_boards_fit(rows: list[tuple[str, Decimal | None]], width: int) -> None:
     assert max(cell_len(line.plain) for line in lines) <= width
     assert len(lines) <= 8
     assert all(line.plain.isprintable() for line in lines)
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(80, 120))
+def test_an_explanation_fits(slug: int, digits: int, width: int) -> None:
+    """However long a slug is, and a score, which is cut before the line is."""
+    result = SimpleNamespace(
+        kaggle_competition_id="s" * slug,
+        place=1234,
+        teams=12345,
+        score=Decimal("9" * digits),
+        counted_by="place",
+        weight=Decimal("1.0"),
+        points=Decimal(100),
+        team_name="a team",
+        board="public",
+        observed_at=NOW,
+    )
+    event = SimpleNamespace(title="Night", at=NOW, state="live")
+    person = SimpleNamespace(place=1, points=Decimal(100), display_name=None, kaggle_username="ann")
+    explanation = SimpleNamespace(event=event, person=person, results=[result], missing=[])
+    lines = ExplanationView(explanation).draw(width, None)  # type: ignore[arg-type]
+    assert max(cell_len(line.plain) for line in lines) <= width
+    assert "1234 of 12345" in lines[-1].plain
+    assert lines[-1].plain.count("100.000000") == 1

@@ -41,7 +41,7 @@ class Column:
     """A column of a table.
 
     cell: the text of a row, harmless, alone or with its style. flexible: the least width in cells to which it may be
-    cut, None = it is never cut. optional: it is left out where the table is too wide or no row has text in it.
+    cut, None = it is cut last. optional: it is left out where the table is too wide or no row has text in it.
     """
 
     title: str
@@ -66,8 +66,9 @@ def table(columns: Sequence[Column], rows: Sequence[Any], width: int | None) -> 
         for i in reversed(kept):
             if columns[i].optional and sum(least[k] + 2 for k in kept) - 2 > width:
                 kept = [k for k in kept if k != i]
-        while sum(widths[k] + 2 for k in kept) - 2 > width and (cut := [k for k in kept if widths[k] > least[k]]):
-            widths[max(cut, key=lambda k: widths[k])] -= 1
+        for floor in (least, [1] * len(columns)):
+            while sum(widths[k] + 2 for k in kept) - 2 > width and (cut := [k for k in kept if widths[k] > floor[k]]):
+                widths[max(cut, key=lambda k: widths[k])] -= 1
     for row in ([(column.title, "dim") for column in columns], *cells):
         line = Text(no_wrap=True, overflow="crop", end="\n")
         for k in kept:
