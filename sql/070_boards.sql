@@ -74,7 +74,10 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     higher boolean := order_unranked.higher_is_better;
     is_doubled boolean;
-    is_sorted boolean;
+    is_falling boolean;        -- or level, without a score last; is_rising: alike
+    is_rising boolean;
+    improving boolean;         -- whether the improvements are to higher scores
+    are_dated boolean;         -- whether dates tell each of them
     onwards integer;           -- 1, or -1 where the newest stands first
     ups bigint;                -- rows of a team that has one before, with a higher score; downs: a lower one
     downs bigint;
@@ -86,9 +89,11 @@ BEGIN
     FROM (SELECT last_submission_at::timestamptz AS date, lag(position) OVER team AS before,
                  lag(last_submission_at::timestamptz) OVER team AS date_before
           FROM pg_temp.staged_rows_1 WINDOW team AS (PARTITION BY team_id ORDER BY position)) s;
-    SELECT count(*) FILTER (WHERE s.score > s.score_before), count(*) FILTER (WHERE s.score < s.score_before)
-    INTO ups, downs
-    FROM (SELECT score, lag(score) OVER team AS score_before
+    SELECT count(*) FILTER (WHERE s.score > s.score_before), count(*) FILTER (WHERE s.score < s.score_before),
+           bool_and(s.date > s.date_before) FILTER (WHERE s.score <> s.score_before) IS TRUE
+    INTO ups, downs, are_dated
+    FROM (SELECT score, lag(score) OVER team AS score_before, last_submission_at::timestamptz AS date,
+                 lag(last_submission_at::timestamptz) OVER team AS date_before
           FROM pg_temp.staged_rows_1
           WINDOW team AS (PARTITION BY team_id ORDER BY last_submission_at::timestamptz NULLS FIRST, position * onwards)) s;
     IF is_doubled THEN
@@ -100,13 +105,16 @@ BEGIN
                                            position * onwards DESC) AS from_last FROM every) e
         WHERE from_last = 1 ORDER BY position;
     END IF;
-    SELECT coalesce(bool_and(s.score <= s.before) OR bool_and(s.score >= s.before), true) INTO is_sorted
-    FROM (SELECT score, lag(score) OVER (ORDER BY position) AS before
-          FROM pg_temp.staged_rows_1 WHERE score IS NOT NULL) s;
-    IF is_sorted THEN
+    SELECT coalesce(bool_and(s.falls), true), coalesce(bool_and(s.rises), true) INTO is_falling, is_rising
+    FROM (SELECT coalesce(score, '-Infinity') <= lag(coalesce(score, '-Infinity')) OVER file AS falls,
+                 coalesce(score, 'Infinity') >= lag(coalesce(score, 'Infinity')) OVER file AS rises
+          FROM pg_temp.staged_rows_1 WINDOW file AS (ORDER BY position)) s;
+    improving := CASE WHEN ups > 0 AND downs = 0 THEN true WHEN downs > 0 AND ups = 0 THEN false END;
+    -- Scores may be monotone by chance: dated improvements show it. Without dates the improvements only follow the order.
+    IF is_falling AND (NOT are_dated OR improving IS NOT FALSE) OR is_rising AND (NOT are_dated OR improving IS NOT TRUE) THEN
         RETURN NULL;
     END IF;
-    higher := coalesce(higher, CASE WHEN ups > 0 AND downs = 0 THEN true WHEN downs > 0 AND ups = 0 THEN false END);
+    higher := coalesce(higher, improving);
     IF higher IS NULL THEN
         RETURN 'the leaderboard has no ranks, and is not sorted by score: set higher_is_better';
     END IF;
@@ -117,7 +125,7 @@ BEGIN
     PERFORM set_config('kaggle.note', 'order reconstructed', true);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.order_unranked(boolean) IS 'Brings staged rows without ranks into the order of a board: each team''s last row; as the file has them where the scores are monotone, else by score, ties by the earlier date, in the direction that is given or that a team''s further rows tell, which are improvements. Returns why that cannot be done. The run notes where the order was reconstructed.';
+COMMENT ON FUNCTION kaggle_internal.order_unranked(boolean) IS 'Brings staged rows without ranks into the order of a board: each team''s last row; as the file has them where the scores are monotone, with those without a score last, and no dates of a team''s further rows, which are improvements, contradict them; else by score, ties by the earlier date, in the direction that is given or that the improvements tell. Returns why that cannot be done. The run notes where the order was reconstructed.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.check_staging(
     ranked boolean, key_gap bigint, unknown_columns text[], higher_is_better boolean) RETURNS text

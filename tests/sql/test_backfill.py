@@ -699,12 +699,22 @@ def test_a_file_without_ranks_that_is_sorted_by_date(world: World) -> None:
             ("1,a,,0.2", "2,b,,0.7", "1,a,,0.3", "3,c,,0.1"),
             [("b", "0.7"), ("a", "0.3"), ("c", "0.1")], id="without dates",
         ),
+        pytest.param(
+            ("1,a,2018-01-01 10:00:00,0.5", "1,a,2018-01-02 10:00:00,", "2,b,2018-01-03 10:00:00,0.9",
+             "3,c,2018-01-03 11:00:00,0.7", "3,c,2018-01-03 12:00:00,0.75"),
+            [("b", "0.9"), ("c", "0.75"), ("a", None)], id="the latest without a score",
+        ),
+        pytest.param(
+            ("1,late,2018-01-04 10:00:00,0.6", "2,mid,2018-01-03 10:00:00,0.7",
+             "2,mid,2018-01-02 10:00:00,0.5", "3,early,2018-01-01 10:00:00,0.9"),
+            [("early", "0.9"), ("mid", "0.7"), ("late", "0.6")], id="newest first, by chance the worst first",
+        ),
     ],
 )  # fmt: skip
 def test_the_last_row_of_a_team_is_that_of_its_latest_date(
-    world: World, rows: tuple[str, ...], expected: list[tuple[str, str]]
+    world: World, rows: tuple[str, ...], expected: list[tuple[str, str | None]]
 ) -> None:
-    """Whichever way the file runs; without dates it is the last one in the file."""
+    """Whichever way the file runs; without dates it is the last one in the file. The best stands first."""
     slug = world.compete()
     lines = ["TeamId,TeamName,SubmissionDate,Score", *rows, ""]
     world.backfill(slug, world.file(slug, at(10), "\n".join(lines).encode()))
