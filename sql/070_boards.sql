@@ -52,14 +52,30 @@ DECLARE
     told record;
 BEGIN
     FOR nth IN 1..cardinality(unknown_columns) LOOP
-        -- Each team once at each of its values, which are times, and several teams at most of them. A line may be repeated.
-        SELECT count(*) AS rows, count(DISTINCT v.value) AS boards, count(DISTINCT (v.team_id, v.value)) AS pairs,
-               count(*) = count(*) FILTER (WHERE v.value ~ ('^(\d{4}[-/.]\d|\d\d?[-/.]\d\d?[-/.]\d|(19|20)\d{6}([_T ]?\d{4,6})?Z?$'
-                                                            || '|\d{9,13}(\.\d+)?$|(\d\d? )?[A-Z][a-z]{2,8}\.? \d)')) AS are_times
-        INTO told
-        FROM (SELECT d.line ->> 'team_id' AS team_id, d.line ->> format('extra_%s', nth) AS value
-              FROM (SELECT DISTINCT to_jsonb(s) - 'position' AS line FROM pg_temp.staged_rows_1 s) d) v;
-        IF told.boards > 1 AND told.pairs = told.rows AND told.boards * 3 <= told.rows * 2 AND told.are_times THEN
+        -- Each team once at each value, and several teams at most of them. The values are times, or each is that of one
+        -- block of rows, and most teams of a block stand in the next one, too. A line may be repeated, a value missing. A
+        -- value that repeats the row's date, or begins as it does, is that of an improvement.
+        WITH lines AS (
+            SELECT to_jsonb(s) - 'position' AS line, min(s.position) AS position, count(*) OVER () AS lines
+            FROM pg_temp.staged_rows_1 s GROUP BY 1
+        ), valued AS (
+            SELECT l.line ->> 'team_id' AS team_id, l.line ->> 'last_submission_at' AS date, v.value, l.position, l.lines,
+                   v.value IS DISTINCT FROM lag(v.value) OVER (ORDER BY l.position) AS begins
+            FROM lines l CROSS JOIN LATERAL (SELECT l.line ->> format('extra_%s', nth) AS value) v WHERE v.value ~ '\S'
+        ), blocks AS (
+            SELECT *, count(*) FILTER (WHERE begins) OVER (ORDER BY position) AS block FROM valued
+        ), followed AS (
+            SELECT *, max(block) OVER () AS last, lead(block) OVER (PARTITION BY team_id ORDER BY block) AS next FROM blocks
+        )
+        SELECT count(*) AS rows, count(DISTINCT value) AS boards, count(DISTINCT (team_id, value)) AS pairs,
+               count(*) * 2 > max(lines) AS are_most, bool_and(starts_with(date, value)) IS TRUE AS are_dates,
+               bool_and(value ~ ('^(\d{4}[-/.]\d|\d\d?[-/.]\d\d?[-/.]\d|(19|20)\d{6}([_T ]?\d{4,6})?Z?$'
+                                 || '|\d{9,13}(\.\d+)?$|(\d\d? )?[A-Z][a-z]{2,8}\.? \d)')) AS are_times,
+               max(block) AS blocks,
+               count(*) FILTER (WHERE next = block + 1) * 3 >= count(*) FILTER (WHERE block < last) * 2 AS are_followed
+        INTO told FROM followed;
+        IF told.boards > 1 AND told.pairs = told.rows AND told.boards * 3 <= told.rows * 2 AND told.are_most
+           AND NOT told.are_dates AND (told.are_times OR told.blocks = told.boards AND told.are_followed) THEN
             RETURN format('%s boards stacked, told apart by column %s: split the file by it', told.boards, unknown_columns[nth]);
         END IF;
     END LOOP;

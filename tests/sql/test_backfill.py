@@ -792,6 +792,56 @@ def test_the_smallest_stack(world: World, times: tuple[str, str]) -> None:
         world.backfill(slug, file)
 
 
+@pytest.mark.parametrize("ranked", [True, False])
+@pytest.mark.parametrize(
+    ("stamp", "emptied"),
+    [
+        ("Mon Feb {:02} 10:00:00 2018", 0),
+        ("{}-Feb-2018", 0),
+        ("lb_2018-02-{:02}.csv", 0),
+        ("{}th of February", 2),
+        ("2018-02-{:02} 00:00:00", 1),
+    ],
+)
+def test_a_stack_is_told_by_its_blocks(world: World, stamp: str, emptied: int, ranked: bool) -> None:
+    """Boards of nearly the same teams, one below the other, whatever tells them apart; a stamp may be missing."""
+    slug = world.compete()
+    lines = [
+        f"{place},{team},team {team},2018-01-0{day} 1{team}:00:00,{day + team},{stamp.format(day)}"
+        for day in range(1, 6)
+        for place, team in enumerate((1, 2, 3, 4) if day == 1 else (4, 2, 3), 1)
+    ]
+    lines[4 : 4 + emptied] = [line.removesuffix(stamp.format(2)) for line in lines[4 : 4 + emptied]]
+    head = "Rank,TeamId,TeamName,SubmissionDate,Score,Source"
+    if not ranked:
+        head, lines = head.removeprefix("Rank,"), [line.partition(",")[2] for line in lines]
+    with pytest.raises(NeedsPerson, match="5 boards stacked, told apart by column Source: split the file by it"):
+        world.backfill(slug, world.file(slug, at(10), "\n".join([head, *lines, ""]).encode()))
+
+
+def test_the_day_of_an_improvement_tells_no_boards_apart(world: World) -> None:
+    """A further column that repeats the row's own date is none of a stack, though every team improves every day."""
+    slug = world.compete()
+    lines = [
+        f"{team},{team},2018-01-0{day} 10:00:00,{day + team},2018-01-0{day}" for day in (1, 2, 3) for team in (1, 2)
+    ]
+    file = world.file(slug, at(10), "\n".join(["TeamId,TeamName,SubmissionDate,Score,Day", *lines, ""]).encode())
+    world.backfill(slug, file)
+    assert names(world, slug) == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    "rows", [((1, "xgb"), (2, "xgb"), (2, "nn")), ((1, "1st"), (1, "2nd"), (2, "1st"), (2, "2nd"))]
+)
+def test_a_column_that_tells_no_boards_apart(world: World, rows: tuple[tuple[int, str], ...]) -> None:
+    """How a team improved, or how often: what has the same value stands in several places, or is of other teams."""
+    slug = world.compete()
+    lines = [f"{team},{team},2018-01-0{n} 10:00:00,{n / 10},{more}" for n, (team, more) in enumerate(rows, 1)]
+    file = world.file(slug, at(10), "\n".join(["TeamId,TeamName,SubmissionDate,Score,More", *lines, ""]).encode())
+    world.backfill(slug, file)
+    assert names(world, slug) == ["2", "1"]
+
+
 def test_a_number_is_no_time_of_a_board(world: World) -> None:
     """A further column with a metric, the same for several rows, tells no boards apart."""
     slug = world.compete()
