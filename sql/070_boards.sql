@@ -188,26 +188,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle_internal.check_staging(boolean, bigint, text[], boolean) IS 'What is wrong with the staged rows as a whole, null = nothing: a TeamId twice, several boards in one file, ranks with gaps, too many rows, no ranks and no order. higher_is_better: as the competition says, null = it does not.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.unreadable_date(header_line bigint) RETURNS text
+CREATE OR REPLACE FUNCTION kaggle_internal.unreadable_date(OUT number bigint, OUT wrong text)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     staged record;
 BEGIN
     PERFORM count(s.last_submission_at::timestamptz) FROM pg_temp.staged_rows_1 s;
-    RETURN NULL;
 EXCEPTION WHEN data_exception THEN
-    FOR staged IN SELECT s.last_submission_at AS date, header_line + sum(cardinality(regexp_split_to_array(
-                             s::text, '\r\n?|\n'))) OVER (ORDER BY s.position) AS line
+    FOR staged IN SELECT s.last_submission_at AS date, row_number() OVER (ORDER BY s.position) AS number
                   FROM pg_temp.staged_rows_1 s ORDER BY s.position LOOP
         BEGIN
             PERFORM staged.date::timestamptz;
         EXCEPTION WHEN data_exception THEN
-            RETURN format('line %s, column last_submission_at: %s is no date', staged.line, quote_literal(staged.date));
+            number := staged.number;
+            wrong := quote_literal(staged.date);
+            RETURN;
         END;
     END LOOP;
-    RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.unreadable_date(bigint) IS 'The first staged row whose date has the form of one and is none, such as the 31st of February, by its line in the file, where line breaks within quotes count; null = all can be read.';
+COMMENT ON FUNCTION kaggle_internal.unreadable_date() IS 'The first staged row whose date has the form of one and is none, such as the 31st of February: its number among the rows, and that date; null = all can be read.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.linked_board(competition kaggle.competitions, kind text) RETURNS kaggle.boards
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$

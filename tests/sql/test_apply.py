@@ -219,10 +219,10 @@ def test_the_source_fails_during_the_copy(syncs: Syncs) -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        syncs.store.apply(run_id, read, rows())
+        syncs.store.apply(run_id, read, rows)
 
     assert syncs.leaderboard() == shown(teams(1, 2, 3))
-    assert syncs.store.apply(run_id, read, board.zip_chunks(file, LIMIT)).outcome == "changed"
+    assert syncs.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome == "changed"
     assert syncs.leaderboard() == shown(teams(3, 1))
 
 

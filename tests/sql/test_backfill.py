@@ -6,6 +6,7 @@ import gzip
 import io
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -83,7 +84,7 @@ class World:
         read = board.read_zip(file, LIMIT)
         return (
             self.store.confirm(begun.run_id, read)
-            or self.store.apply(begun.run_id, read, board.zip_chunks(file, LIMIT)).outcome
+            or self.store.apply(begun.run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome
         )
 
     def sync(self, slug: str, moment: datetime, content: bytes, kind: str = "public") -> str | None:
@@ -391,7 +392,7 @@ def test_an_attempt_that_has_read_the_order_goes_on_over_files_of_before(world: 
     with Connection.connect(world.url, autocommit=True) as connection:
         staging = Staging(connection)
         with staging.transaction():
-            staging.load(read.layout, board.zip_chunks(file, LIMIT), "NULL")
+            staging.load(read.layout, lambda: board.zip_chunks(file, LIMIT), "NULL")
             staging.place("kaggle_internal.board_of_run(%s, 'public')", running.run_id)
             world.backfill(synced, *files_of(world, synced, EARLY))
             applied = connection.execute(
@@ -876,8 +877,10 @@ def test_a_date_that_is_none(world: World, date: str, ranked: bool, is_first: bo
         world.backfill(slug, file)
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("preamble", ["", "Next Page Token = CfDJ8"])
+@pytest.mark.parametrize(
+    ("end", "within"), [("\n", "\n"), ("\n", "\r\n"), ("\n", "\r"), ("\r\n", "\r\n"), ("\r\n", "\n"), ("\r", "\n")]
+)
+@pytest.mark.parametrize("preamble", [[], ["Next Page Token = CfDJ8", ""]])
 @pytest.mark.parametrize(
     ("date", "score", "column"),
     [
@@ -887,18 +890,19 @@ def test_a_date_that_is_none(world: World, date: str, ranked: bool, is_first: bo
     ],
 )
 def test_the_line_of_a_message_is_that_of_the_file(
-    world: World, date: str, score: str, column: str, preamble: str, end: str
+    world: World, date: str, score: str, column: str, preamble: list[str], end: str, within: str
 ) -> None:
-    """As an editor counts: with the line before the header, and with those that end within quotes."""
+    """As an editor counts: with the lines before the header, and with those that end within quotes, however they do."""
     slug = world.compete()
     lines = [
-        *([preamble] if preamble else []),
-        "Rank,TeamId,TeamName,LastSubmissionDate,Score",
-        f'1,1,"two{end}lines",2026-01-01 10:00:00,0.9',
-        f"2,2,y,{date},{score}",
+        *preamble,
+        f'"a{within}note",Rank,TeamId,TeamName,LastSubmissionDate,Score',
+        f',1,1,"two{within}lines",2026-01-01 10:00:00,0.9',
+        f",2,2,y,{date},{score}",
+        ",3,3,z,2026-01-01 10:00:00,0.7",
     ]
     text = end.join([*lines, ""])
-    line = text[: text.index("2,2,y")].count("\n") + 1
+    line = len(re.findall(r"\r\n?|\n", text[: text.index(",2,2,y")])) + 1
     with pytest.raises(NeedsPerson, match=f"the leaderboard cannot be read: line {line}{column}: "):
         world.backfill(slug, world.file(slug, at(10), text.encode()))
 

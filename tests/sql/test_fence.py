@@ -30,7 +30,7 @@ def test_an_attempt_that_was_taken_over_writes_nothing(syncs: Syncs, archive: by
     file = io.BytesIO(archive)
     read = board.read_zip(file, LIMIT)
     assert syncs.store.confirm(lost.run_id, read) in (None, "superseded")
-    assert syncs.store.apply(lost.run_id, read, board.zip_chunks(file, LIMIT)) == Applied(None)
+    assert syncs.store.apply(lost.run_id, read, lambda: board.zip_chunks(file, LIMIT)) == Applied(None)
     decision = Decision("transient", "too late", timedelta(seconds=1))
     assert syncs.store.fail(lost.run_id, decision) == "superseded"
 
@@ -85,7 +85,7 @@ def test_linked_during_the_fetch_to_a_board_without_room(syncs: Syncs) -> None:
     file = io.BytesIO(zip_of(teams(1, 4, 2, 3)))
     read = board.read_zip(file, LIMIT)
 
-    assert syncs.store.apply(begun.run_id, read, board.zip_chunks(file, LIMIT)).outcome == "skipped"
+    assert syncs.store.apply(begun.run_id, read, lambda: board.zip_chunks(file, LIMIT)).outcome == "skipped"
 
     assert syncs.versions() == before
     assert syncs.leaderboard() == shown(teams(1, 2, 3))

@@ -42,7 +42,7 @@ class Syncs:
         file = io.BytesIO(archive)
         read = board.read_zip(file, LIMIT)
         outcome = self.store.confirm(run_id, read)
-        return Applied(outcome) if outcome else self.store.apply(run_id, read, board.zip_chunks(file, LIMIT))
+        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT))
 
     def sync(self, archive: bytes) -> Applied:
         """A whole sync."""

@@ -333,10 +333,25 @@ def test_a_header_alone_is_an_empty_board() -> None:
 
 
 def test_what_kaggles_command_prints_before_a_csv_is_left_out() -> None:
-    """The token of the next page, in a line of its own, which counts as one."""
-    page = b"Next Page Token = CfDJ8x\n" + CSV
-    assert examined(page).layout == replace(examined(CSV).layout, header_line=2)
-    assert b"".join(board.cleaned([page])) == b"".join(board.cleaned([CSV]))
+    """The token of the next page, in a line of its own, which counts as one, and blank lines below it."""
+    for blank, header_line in ((b"", 2), (b"\n", 3), (b"\r\n \r\n", 4)):
+        page = b"Next Page Token = CfDJ8x\n" + blank + CSV
+        assert examined(page).layout == replace(examined(CSV).layout, header_line=header_line)
+        assert b"".join(board.cleaned([page])) == b"".join(board.cleaned([CSV]))
+
+
+def test_a_header_may_have_breaks_within_quotes() -> None:
+    """It ends where PostgreSQL ends it; a name with a break stays on one line of a message."""
+    layout = examined(b'"a\r\nlong\nname",TeamId,TeamName,Score\n,1,x,0.5\n').layout
+    assert layout == board.Layout(("extra_1", "team_id", "team_name", "score"), False, ("a long name",))
+
+
+@given(st.text('x,"\r\n', max_size=30), st.integers(1, 30), st.integers(1, 5), st.booleans())
+def test_a_line_is_the_same_however_the_file_is_cut(text: str, number: int, size: int, of_copy: bool) -> None:
+    """A break of two bytes may stand on both sides of a border between two chunks."""
+    csv = f"{text}x".encode()
+    chunks = [csv[at : at + size] for at in range(0, len(csv), size)]
+    assert board.line_of(chunks, number, of_copy=of_copy) == board.line_of([csv], number, of_copy=of_copy)
 
 
 # The ZIP

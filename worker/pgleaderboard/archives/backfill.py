@@ -165,7 +165,7 @@ class ArchiveStore:
     def _stage(self, competition_id: int, snapshot: Snapshot) -> None:
         direction: LiteralString = "(SELECT higher_is_better FROM kaggle.competitions WHERE id = %s)"
         with _naming(snapshot):
-            self._staging.load(snapshot.board.layout, snapshot.rows(), direction, competition_id)
+            self._staging.load(snapshot.board.layout, snapshot.rows, direction, competition_id)
 
     def _wait_for_sync(self, filling: Filling) -> None:
         """Let a sync that runs end by itself, within the patience: it has cost a request to Kaggle."""

@@ -83,7 +83,7 @@ class Syncer:
             outcome = self.store.confirm(begun.run_id, read, is_simulated=is_simulated)
             if outcome:
                 return Applied(outcome)
-            return self.store.apply(begun.run_id, read, board.zip_chunks(archive, self.limit))
+            return self.store.apply(begun.run_id, read, lambda: board.zip_chunks(archive, self.limit))
 
     def _failed(self, begun: Begun, error: Exception, started: float) -> Ending:
         decision = decide(

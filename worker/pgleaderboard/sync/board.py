@@ -51,7 +51,12 @@ _TIME = re.compile(
     rf"(?:[_ ]?(\+|%2B|-(?=\d\d{_COLON}?\d\d(?!\d)))(\d\d)(?:{_COLON}?(\d\d))?(?!\d))?",
     re.IGNORECASE,
 )
-_PREAMBLE = b"Next Page Token"  # Kaggle's command prints a line that begins so before a CSV
+_BREAK = re.compile(rb"\r\n?|\n")
+# Kaggle's command prints a line before a CSV; blank ones may follow.
+_BEFORE_HEADER = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:Next Page Token[^\r\n]*(?:\r\n?|\n|\Z)(?:[ \t]*(?:\r\n?|\n))*)?(?:\xef\xbb\xbf)?"
+)
+_RECORD = re.compile(rb'(?:[^"\r\n]+|"[^"]*(?:"|\Z))*')  # where COPY ends it
 _MAX_HEADER = 64 * 1024
 
 # What zipfile and its decompressors raise for damaged bytes (OSError: a seek before the beginning).
@@ -136,10 +141,10 @@ def layout_of(header: str) -> Layout:
     """
     columns: list[str] = []
     unknown: list[str] = []
-    for name in next(csv.reader([header]), []):
+    for name in next(csv.reader(io.StringIO(header, newline="")), []):
         column = _COLUMNS.get(name.strip(" \t\ufeff").lower())
         if not column:
-            unknown.append(name.strip().replace("\0", "\ufffd"))
+            unknown.append(" ".join(name.split()).replace("\0", "\ufffd"))
             column = f"extra_{len(unknown)}"
         if column in columns:
             raise NeedsPerson(f"the leaderboard's header has the column {_quoted(name)} twice")
@@ -210,7 +215,12 @@ def read_csv(chunks: Iterable[bytes], kind: BoardKind, taken_at: datetime | None
         nul_characters += chunk.count(b"\0")
         if len(head) < _MAX_HEADER:
             head += chunk[:_MAX_HEADER]
-    layout = replace(layout_of(_header(head)), header_line=1 + _has_preamble(head))
+    before = _beginning(_BEFORE_HEADER, head)
+    # Bytes that are not UTF-8 are replaced here. COPY refuses them and names the line.
+    header = _beginning(_RECORD, head[len(before) :]).decode("utf-8", "replace")
+    if not header:
+        raise Transient("Kaggle's leaderboard file is empty")
+    layout = replace(layout_of(header), header_line=1 + len(_BREAK.findall(before)))
     return Board(kind, taken_at, layout, digest.digest(), nul_characters)
 
 
@@ -223,26 +233,38 @@ def zip_chunks(archive: IO[bytes], limit: int) -> Iterator[bytes]:
 def cleaned(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the chunks of a CSV without what stands before its header, and with U+FFFD for NUL bytes."""
     for index, chunk in enumerate(chunks):
-        text = chunk if index else _from_header(chunk)
+        text = chunk if index else chunk[len(_beginning(_BEFORE_HEADER, chunk)) :]
         yield text.replace(b"\0", b"\xef\xbf\xbd")
 
 
-def _header(head: bytes) -> str:
-    # Bytes that are not UTF-8 are replaced here. COPY refuses them and names the line.
-    text = io.StringIO(_from_header(head).decode("utf-8", "replace"), newline="")
-    header = text.readline().rstrip("\r\n")
-    if not header:
-        raise Transient("Kaggle's leaderboard file is empty")
-    return header
+def line_of(chunks: Iterable[bytes], number: int, *, of_copy: bool) -> int:
+    """The line of a CSV, as an editor counts, on which its record with this number ends.
+
+    of_copy: the number is COPY's, which also counts the breaks within quotes that are like those between records.
+    """
+    line = counted = 1
+    is_quoted, own = False, b"\r"  # COPY's, until it has seen the first record end
+    held = b""
+    for chunk in chunks:
+        text = held + chunk
+        held = text[-1:] if text.endswith(b"\r") else b""  # a \n may follow
+        for mark in re.findall(rb'"|\r\n?|\n', text[: len(text) - len(held)]):
+            if mark == b'"':
+                is_quoted = not is_quoted
+                continue
+            if not is_quoted:
+                own = mark[:1]
+            if not is_quoted or (of_copy and own in mark):
+                if counted == number:
+                    return line
+                counted += 1
+            line += 1
+    return line
 
 
-def _from_header(head: bytes) -> bytes:
-    text = head.partition(b"\n")[2] if _has_preamble(head) else head
-    return text.removeprefix(BYTE_ORDER_MARK)
-
-
-def _has_preamble(head: bytes) -> bool:
-    return head.removeprefix(BYTE_ORDER_MARK).startswith(_PREAMBLE)
+def _beginning(pattern: re.Pattern[bytes], text: bytes) -> bytes:
+    match = pattern.match(text)
+    return match[0] if match else b""
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import LiteralString
@@ -12,10 +12,10 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
-from pgleaderboard.database.connect import Connection, message_of, transaction, value
+from pgleaderboard.database.connect import Connection, message_of, row, transaction, value
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.sync import order
-from pgleaderboard.sync.board import EXTRA_COLUMNS, Layout
+from pgleaderboard.sync.board import EXTRA_COLUMNS, Layout, line_of
 
 _EMPTY_IS_NULL = ("rank", "last_submission_at", "score", "submission_count", "members")
 _LINES_AT_ONCE = 4096
@@ -30,6 +30,7 @@ class Staging:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._header_line = 1
+        self._file: Callable[[], Iterable[bytes]] = tuple
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -44,14 +45,16 @@ class Staging:
             self._connection.execute("SELECT kaggle_internal.prepare_staging(%s)", (EXTRA_COLUMNS,))
             yield
 
-    def load(self, layout: Layout, chunks: Iterable[bytes], direction: LiteralString, *values: object) -> None:
+    def load(
+        self, layout: Layout, file: Callable[[], Iterable[bytes]], direction: LiteralString, *values: object
+    ) -> None:
         """Copy a file's rows, and check them as a whole.
 
-        chunks: the CSV from its beginning, header included. direction: an expression, with its values: whether higher
-        scores are better, as the competition says; it is needed where the file has no ranks.
+        file: gives the CSV from its beginning, header included, each time it is called. direction: an expression, with
+        its values: whether higher scores are better, as the competition says; needed where the file has no ranks.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
-        self._header_line = layout.header_line
+        self._header_line, self._file = layout.header_line, file
         columns = sql.SQL(", ").join(map(sql.Identifier, layout.columns))
         nullable = sql.SQL(", ").join(sql.Identifier(c) for c in layout.columns if c in _EMPTY_IS_NULL)
         command = sql.SQL(
@@ -60,10 +63,10 @@ class Staging:
         ).format(columns, nullable)
         try:
             with self._connection.cursor().copy(command) as copy:
-                for chunk in chunks:
+                for chunk in file():
                     copy.write(chunk)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
-            raise NeedsPerson(f"the leaderboard cannot be read: {_reason(error, self._header_line)}") from error
+            raise NeedsPerson(f"the leaderboard cannot be read: {self._reason(error)}") from error
         if not layout.ranked:  # they are sorted by their dates
             self._check_dates()
         contradiction = value(
@@ -124,9 +127,26 @@ class Staging:
         return True
 
     def _check_dates(self) -> None:
-        wrong: str | None = value(self._connection, "SELECT kaggle_internal.unreadable_date(%s)", self._header_line)
+        number, wrong = row(self._connection, "SELECT number, wrong FROM kaggle_internal.unreadable_date()")
         if wrong:
-            raise NeedsPerson(f"the leaderboard cannot be read: {wrong}")
+            line = self._line_of(number + 1, of_copy=False)  # the header is the first record
+            raise NeedsPerson(f"the leaderboard cannot be read: {line}, column last_submission_at: {wrong} is no date")
+
+    def _line_of(self, number: int, *, of_copy: bool) -> str:
+        return f"line {line_of(self._file(), number, of_copy=of_copy) + self._header_line - 1}"
+
+    def _reason(self, error: psycopg.Error) -> str:
+        """PostgreSQL's message about a row of the file, with its line and column."""
+        match error:
+            case psycopg.errors.CheckViolation():  # the constraints of the staging table are named after their rules
+                reason = f"the rule '{(error.diag.constraint_name or '').replace('_', ' ')}' does not hold"
+            case psycopg.errors.NotNullViolation():
+                reason = f"{error.diag.column_name} is empty"
+            case _:
+                reason = message_of(error)
+        if place := re.search(r"line (\d+)(, column \w+)?", error.diag.context or ""):
+            reason = f"{self._line_of(int(place[1]), of_copy=True)}{place[2] or ''}: {reason}"
+        return reason[:300]
 
 
 def _unpacked(keys: bytes | None) -> array[int]:
@@ -134,19 +154,3 @@ def _unpacked(keys: bytes | None) -> array[int]:
     unpacked = array("q", keys or b"")
     unpacked.byteswap()
     return unpacked
-
-
-def _reason(error: psycopg.Error, header_line: int) -> str:
-    """PostgreSQL's message about a row of the file, with its line and column. COPY counts from the header."""
-    match error:
-        case psycopg.errors.CheckViolation():  # the constraints of the staging table are named after their rules
-            reason = f"the rule '{(error.diag.constraint_name or '').replace('_', ' ')}' does not hold"
-        case psycopg.errors.NotNullViolation():
-            reason = f"{error.diag.column_name} is empty"
-        case _:
-            reason = message_of(error)
-    place = re.search(r"line (\d+)(?:, column (\w+))?", error.diag.context or "")
-    where = (
-        f"line {int(place[1]) + header_line - 1}" + (f", column {place[2]}" if place[2] else "") + ": " if place else ""
-    )
-    return (where + reason)[:300]

@@ -206,16 +206,16 @@ class Store:
         """Give up the attempt that a job began, if it still runs; it is tried again after a while."""
         self._value("SELECT kaggle_internal.let_go(%s, %s, %s, %s)", competition_id, job_id, retry_in, error)
 
-    def apply(self, run_id: int, board: Board, chunks: Iterable[bytes]) -> Applied:
+    def apply(self, run_id: int, board: Board, file: Callable[[], Iterable[bytes]]) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
 
-        chunks: the CSV from its beginning, header included.
+        file: gives the CSV from its beginning, header included, each time it is called.
         Raises NeedsPerson, naming line and column, if the file cannot be read as a board.
         """
         with self._pool.connection() as connection, self._counted():
             staging = Staging(connection)
             with staging.transaction():
-                staging.load(board.layout, chunks, "kaggle_internal.direction_of_run(%s)", run_id)
+                staging.load(board.layout, file, "kaggle_internal.direction_of_run(%s)", run_id)
                 staging.place("kaggle_internal.board_of_run(%s, %s)", run_id, board.kind)
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection).execute(
