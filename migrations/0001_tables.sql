@@ -596,19 +596,23 @@ COMMENT ON COLUMN kaggle_internal.boards_at_end.counts_private IS 'Of the event,
 COMMENT ON COLUMN kaggle_internal.boards_at_end.at IS 'The moment.';
 
 CREATE TABLE kaggle_internal.boards_at_freeze (
+    id             bigint      GENERATED ALWAYS AS IDENTITY,
     event_id       bigint      NOT NULL,
     competition_id bigint      NOT NULL,
     frozen_at      timestamptz NOT NULL,
     counts_at      timestamptz,
-    at             timestamptz NOT NULL,
-    CONSTRAINT boards_at_freeze_pkey PRIMARY KEY (event_id, competition_id)
+    board_id       bigint,
+    at             timestamptz,
+    CONSTRAINT boards_at_freeze_pkey PRIMARY KEY (event_id, competition_id, id)
 );
-COMMENT ON TABLE kaggle_internal.boards_at_freeze IS 'Which moment of a competition counts in an event that is frozen, whatever dates move later: written by the worker soon after frozen_at. No foreign key: the worker waits for nobody.';
+COMMENT ON TABLE kaggle_internal.boards_at_freeze IS 'Which board of a competition a frozen event shows: written by what moves a date, or puts a board into the past, before it does; without a row nothing has moved. The first row counts. No foreign key, and nothing else that is unique: the worker waits for nobody.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.id IS 'Of two sessions that note the same, the first counts.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.event_id IS 'The event.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.competition_id IS 'The competition.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.frozen_at IS 'The event''s frozen_at for which it was chosen; for another one it means nothing.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.counts_at IS 'Of kaggle.event_competitions, likewise.';
-COMMENT ON COLUMN kaggle_internal.boards_at_freeze.at IS 'The moment.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.board_id IS 'kaggle.boards.id; null = none was known then.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.at IS 'When it had been observed last.';
 
 CREATE TABLE kaggle_internal.final_standings (
     event_id             bigint  NOT NULL,

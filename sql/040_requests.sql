@@ -117,10 +117,14 @@ BEGIN
         WHERE n.event_id IS DISTINCT FROM o.event_id AND n.event_id IS NOT NULL
         ON CONFLICT DO NOTHING;
     END IF;
+    PERFORM keep_board_at_freeze(e, o::competitions)
+    FROM old_rows o JOIN new_rows n USING (id)
+    JOIN event_competitions x ON x.competition_id = o.id JOIN events e ON e.id = x.event_id
+    WHERE n.kaggle_deadline IS DISTINCT FROM o.kaggle_deadline;
     PERFORM ask_for_sync(ids, reasons, 5);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS 'Trigger: asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited; of an upcoming one when it is linked or switched on in an event that has ended. What is switched off is dropped when its job comes.';
+COMMENT ON FUNCTION kaggle_internal.competitions_updated() IS 'Trigger: notes what frozen events show before Kaggle''s deadline moves; asks for a sync when a competition becomes ongoing, is linked, switched on or completed, gets another interval, or was failing and is edited; of an upcoming one when it is linked or switched on in an event that has ended. What is switched off is dropped when its job comes.';
 
 CREATE OR REPLACE TRIGGER competitions_updated AFTER UPDATE ON kaggle.competitions
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -188,6 +192,12 @@ COMMENT ON TRIGGER event_competitions_updated ON kaggle.event_competitions IS 'A
 CREATE OR REPLACE FUNCTION kaggle_internal.events_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
+    PERFORM keep_board_at_freeze(o::events, c)
+    FROM old_rows o JOIN new_rows n USING (id)
+    JOIN event_competitions x ON x.event_id = o.id JOIN competitions c ON c.id = x.competition_id
+    WHERE (n.end_date, n.counts_private) IS DISTINCT FROM (o.end_date, o.counts_private);
+    DELETE FROM boards_at_freeze k USING old_rows o JOIN new_rows n USING (id)
+    WHERE k.event_id = o.id AND n.frozen_at IS DISTINCT FROM o.frozen_at;
     UPDATE competitions c
     SET start_date = nullif(c.start_date, c.start_date_filled), end_date = nullif(c.end_date, c.end_date_filled)
     FROM new_rows n JOIN old_rows o USING (id)
@@ -201,7 +211,7 @@ BEGIN
           AND (n.end_date > o.dates_checked_at OR n.end_date IS DISTINCT FROM o.end_date)));
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.events_updated() IS 'Trigger: competitions follow dates that were moved; at an end all are synced.';
+COMMENT ON FUNCTION kaggle_internal.events_updated() IS 'Trigger: a freeze shows what it did before dates move; competitions follow dates that were moved; at an end all are synced.';
 
 CREATE OR REPLACE TRIGGER events_updated AFTER UPDATE ON kaggle.events
     REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows

@@ -236,7 +236,7 @@ BEGIN
     PERFORM rescue();
     IF thorough THEN
         PERFORM keep_boards_at_end();
-        PERFORM keep_boards_at_freeze();
+        PERFORM forget_boards_at_freeze();
         PERFORM pull_back_schedules();
         missing := ARRAY(SELECT note_missing());
     END IF;

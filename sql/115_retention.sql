@@ -59,16 +59,28 @@ LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kaggle_internal.keep_boards_at_end() IS 'Notes which moments of competitions stand for the ends of events, two minutes after them. Runs that told it may be pruned from then on, and their boards may not.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.forget_boards_at_freeze() RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    DELETE FROM boards_at_freeze d
+    WHERE d.id IN (SELECT k.id FROM boards_at_freeze k
+                   WHERE NOT EXISTS (SELECT FROM event_competitions x JOIN events e ON e.id = x.event_id
+                                     WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id
+                                       AND e.frozen_at = k.frozen_at)
+                   FOR UPDATE SKIP LOCKED)
+      AND NOT row_security_active('kaggle.event_competitions') AND NOT row_security_active('kaggle.events')
+$$;
+COMMENT ON FUNCTION kaggle_internal.forget_boards_at_freeze() IS 'Removes what was noted of freezes that are over.';
+
 -- What events rest on is neither merged nor pruned: where events may be hidden, nothing is known of it.
 CREATE OR REPLACE FUNCTION kaggle_internal.moments_of_events(competition_id bigint) RETURNS timestamptz[]
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT CASE WHEN NOT row_security_active('kaggle.events') AND NOT row_security_active('kaggle.event_competitions')
                 THEN ARRAY(SELECT DISTINCT m.at FROM event_competitions x JOIN events e ON e.id = x.event_id
                            JOIN competitions c ON c.id = x.competition_id
-                           CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date), (x.counts_at),
-                                                      (CASE WHEN e.end_date <= statement_timestamp() THEN moment_at_end(e, c) END),
-                                                      ((SELECT k.at FROM boards_at_freeze k
-                                                        WHERE k.event_id = e.id AND k.competition_id = c.id))) AS m (at)
+                           LEFT JOIN boards_at_freeze k ON k.event_id = e.id AND k.competition_id = c.id
+                           CROSS JOIN LATERAL (VALUES (e.frozen_at), (e.end_date), (x.counts_at), (k.at),
+                                                      (CASE WHEN e.end_date <= statement_timestamp() THEN moment_at_end(e, c) END)
+                                              ) AS m (at)
                            WHERE x.competition_id = moments_of_events.competition_id AND m.at <= clock_timestamp()
                            ORDER BY m.at) END
 $$;

@@ -15,41 +15,41 @@ CREATE OR REPLACE FUNCTION kaggle_internal.counting_moment(
     event kaggle.events, link kaggle.event_competitions, competition kaggle.competitions, at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT coalesce((SELECT k.at FROM boards_at_freeze k
-                     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.frozen_at = event.frozen_at
-                       AND k.frozen_at = counting_moment.at AND k.counts_at IS NOT DISTINCT FROM link.counts_at), CASE
+    SELECT CASE
         WHEN (event.end_date <= least(at, statement_timestamp())) IS NOT TRUE THEN at
         WHEN link.counts_at IS NOT NULL THEN least(link.counts_at, at)
         WHEN CASE WHEN competition.kaggle_deadline IS NOT NULL THEN competition.kaggle_deadline <= event.end_date
                   ELSE (known_board(competition, true, at)).kind = 'private' END THEN at
-        ELSE least(at, moment_at_end(event, competition)) END)
+        ELSE least(at, moment_at_end(event, competition)) END
 $$;
-COMMENT ON FUNCTION kaggle_internal.counting_moment(kaggle.events, kaggle.event_competitions, kaggle.competitions, timestamptz) IS 'The moment as of which a competition counts in an event, as known at another moment, infinity = now: until the event''s end now; then counts_at; where the competition has ended (Kaggle''s deadline, if unknown a private board, says so) now; else that of its board at the end. As known at frozen_at: what was noted then.';
+COMMENT ON FUNCTION kaggle_internal.counting_moment(kaggle.events, kaggle.event_competitions, kaggle.competitions, timestamptz) IS 'The moment as of which a competition counts in an event, as known at another moment, infinity = now: until the event''s end now; then counts_at; where the competition has ended (Kaggle''s deadline, if unknown a private board, says so) now; else that of its board at the end.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.keep_boards_at_freeze() RETURNS void
-LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    DELETE FROM boards_at_freeze k
-    WHERE NOT EXISTS (SELECT FROM event_competitions x JOIN events e ON e.id = x.event_id
-                      WHERE x.event_id = k.event_id AND x.competition_id = k.competition_id AND e.frozen_at = k.frozen_at
-                        AND x.counts_at IS NOT DISTINCT FROM k.counts_at)
-      AND NOT row_security_active('kaggle.event_competitions') AND NOT row_security_active('kaggle.events');
-    WITH frozen AS MATERIALIZED (
-        SELECT e AS event, x AS link, c AS competition
-        FROM events e
-        JOIN event_competitions x ON x.event_id = e.id
-        JOIN competitions c ON c.id = x.competition_id
-        WHERE e.frozen_at <= statement_timestamp()
-          AND NOT EXISTS (SELECT FROM boards_at_freeze k WHERE k.event_id = e.id AND k.competition_id = c.id)
-          -- A sync that began before and runs still may bring a board of then.
-          AND NOT EXISTS (SELECT FROM sync_state s WHERE s.competition_id = c.id AND s.running_since <= e.frozen_at)
-    )
-    INSERT INTO boards_at_freeze (event_id, competition_id, frozen_at, counts_at, at)
-    SELECT (n.event).id, (n.competition).id, (n.event).frozen_at, (n.link).counts_at, n.at
-    FROM (SELECT *, counting_moment(event, link, competition, (event).frozen_at) AS at FROM frozen OFFSET 0) n
-    WHERE n.at IS NOT NULL
-    ON CONFLICT ON CONSTRAINT boards_at_freeze_pkey DO NOTHING
+CREATE OR REPLACE FUNCTION kaggle_internal.board_at_freeze(
+    event kaggle.events, link kaggle.event_competitions, competition kaggle.competitions)
+RETURNS kaggle_internal.boards_at_freeze
+LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT k FROM boards_at_freeze k
+    WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.frozen_at = event.frozen_at
+      AND k.counts_at IS NOT DISTINCT FROM link.counts_at
+      AND (k.board_id IS NULL
+           OR EXISTS (SELECT FROM boards b
+                      WHERE b.id = k.board_id AND b.competition_id = competition.id
+                        AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")))
+    ORDER BY k.id LIMIT 1
 $$;
-COMMENT ON FUNCTION kaggle_internal.keep_boards_at_freeze() IS 'Notes which moments of competitions count in events that are frozen: dates that move afterwards change nothing of what readers see.';
+COMMENT ON FUNCTION kaggle_internal.board_at_freeze(kaggle.events, kaggle.event_competitions, kaggle.competitions) IS 'What was noted of a competition in an event that is frozen; null = nothing, or a board that was dropped or belongs to another slug: what counts is told by the dates.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.keep_board_at_freeze(event kaggle.events, competition kaggle.competitions) RETURNS void
+LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    INSERT INTO boards_at_freeze (event_id, competition_id, frozen_at, counts_at, board_id, at)
+    SELECT event.id, competition.id, event.frozen_at, x.counts_at, (b.board).id, observed(b.board, m.at)
+    FROM event_competitions x
+    CROSS JOIN LATERAL (SELECT counting_moment(event, x, competition, event.frozen_at) AS at OFFSET 0) m
+    CROSS JOIN LATERAL (SELECT known_board(competition, event.counts_private, m.at) AS board OFFSET 0) b
+    WHERE x.event_id = event.id AND x.competition_id = competition.id AND event.frozen_at <= statement_timestamp()
+      AND (board_at_freeze(event, x, competition)).id IS NULL
+$$;
+COMMENT ON FUNCTION kaggle_internal.keep_board_at_freeze(kaggle.events, kaggle.competitions) IS 'Notes which board of a competition a frozen event shows. Whatever moves what tells it, a date or a file of before, notes it first: what readers see stays.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.counting_boards(event_id bigint, at timestamptz)
 RETURNS TABLE (competition_id bigint, board kaggle.boards, moment timestamptz, observed_at timestamptz)
@@ -58,11 +58,14 @@ LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = kaggle, kaggle_in
     FROM events e
     JOIN event_competitions x ON x.event_id = e.id
     JOIN competitions c ON c.id = x.competition_id
-    CROSS JOIN LATERAL (SELECT counting_moment(e, x, c, counting_boards.at) AS at OFFSET 0) m
-    CROSS JOIN LATERAL (SELECT known_board(c, e.counts_private, m.at) AS board OFFSET 0) b
+    CROSS JOIN LATERAL (SELECT CASE WHEN e.frozen_at = counting_boards.at THEN board_at_freeze(e, x, c) END AS kept OFFSET 0) k
+    CROSS JOIN LATERAL (SELECT CASE WHEN (k.kept).id IS NULL THEN counting_moment(e, x, c, counting_boards.at)
+                                    ELSE (k.kept).at END AS at OFFSET 0) m
+    CROSS JOIN LATERAL (SELECT CASE WHEN (k.kept).id IS NULL THEN known_board(c, e.counts_private, m.at)
+                                    ELSE (SELECT o FROM boards o WHERE o.id = (k.kept).board_id) END AS board OFFSET 0) b
     WHERE e.id = counting_boards.event_id AND (b.board).id IS NOT NULL
 $$;
-COMMENT ON FUNCTION kaggle_internal.counting_boards(bigint, timestamptz) IS 'The boards that count in an event, as known at a moment, infinity = now: each as of its moment, at which it was observed last.';
+COMMENT ON FUNCTION kaggle_internal.counting_boards(bigint, timestamptz) IS 'The boards that count in an event, as known at a moment, infinity = now: each as of its moment, at which it was observed last. As known at frozen_at: what was noted then.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.known_direction(
     competition kaggle.competitions, board kaggle.boards, at timestamptz) RETURNS boolean

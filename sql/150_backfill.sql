@@ -58,6 +58,8 @@ BEGIN
     IF hold_board.at > clock_timestamp() THEN
         RAISE EXCEPTION USING ERRCODE = 'datetime_field_overflow', MESSAGE = format('%s lies in the future', hold_board.at);
     END IF;
+    PERFORM keep_board_at_freeze(e, competition)
+    FROM event_competitions x JOIN events e ON e.id = x.event_id WHERE x.competition_id = competition.id;
     board := board_for(competition, hold_board.kind);
     IF hold_board.at < board.history_from THEN
         RAISE EXCEPTION USING ERRCODE = 'object_in_use',
@@ -85,7 +87,6 @@ BEGIN
     -- It may be the one that counts.
     DELETE FROM boards_at_end k
     WHERE k.competition_id = run.competition_id AND run.observed_at <= k.end_date + interval '2 minutes';
-    DELETE FROM boards_at_freeze k WHERE k.competition_id = run.competition_id AND run.observed_at <= k.frozen_at;
     PERFORM tell_status();
     RETURN run;
 END $$;

@@ -15,6 +15,7 @@ LANGUAGE sql STABLE ROWS 1 SET search_path = kaggle, kaggle_internal, pg_temp AS
             (pg_get_serial_sequence('kaggle.events', 'id'), (SELECT max(e.id) FROM events e)),
             (pg_get_serial_sequence('kaggle.competitions', 'id'), (SELECT max(c.id) FROM competitions c)),
             (pg_get_serial_sequence('kaggle.boards', 'id'), (SELECT max(b.id) FROM boards b)),
+            (pg_get_serial_sequence('kaggle_internal.boards_at_freeze', 'id'), (SELECT max(k.id) FROM boards_at_freeze k)),
             (pg_get_serial_sequence('kaggle_internal.sync_requests', 'id'), (SELECT max(r.id) FROM sync_requests r)),
             (pg_get_serial_sequence('kaggle_internal.worker_processes', 'id'),
                 greatest((SELECT max(w.id) FROM worker_processes w),

@@ -952,6 +952,33 @@ def test_files_of_an_event_that_ended_before_it_was_followed(world: World, kept:
         world.db.execute("SELECT kaggle_internal.keep_boards_at_end()")
 
 
+@pytest.mark.parametrize("ends", [None, 20, 60])
+def test_files_change_nothing_of_a_freeze(world: World, ends: int | None) -> None:
+    """Neither one of long before, nor one of just before it, nor a private one; set anew, it shows them."""
+    slug = world.compete(end_date=at(15))
+    world.rows(
+        "INSERT INTO kaggle.events (slug, title, end_date) VALUES ('night', 'Night', %s) RETURNING id", at(ends or 99)
+    )
+    world.db.execute(
+        "INSERT INTO kaggle.event_competitions SELECT e.id, c.id FROM kaggle.events e, kaggle.competitions c"
+    )
+    for minute, score in {10: 6, 22: 7, 50: 8}.items():
+        world.sync(slug, at(minute), of_scores(score, score))
+    world.db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(40),))
+    scores = "SELECT DISTINCT score::int FROM kaggle.event_results"
+    shown = [(7,)]
+    assert world.rows(scores) == shown
+    if ends == 60:
+        world.db.execute("UPDATE kaggle.events SET end_date = %s", (at(25),))
+    for minute, kind in ((5, "public"), (21, "public"), (30, "private"), (39, "public")):
+        world.backfill(slug, world.file(slug, at(minute), of_scores(minute, minute), kind))
+        world.db.execute("SELECT kaggle_internal.forget_boards_at_freeze()")
+        assert world.rows(scores) == shown
+    world.db.execute("UPDATE kaggle.events SET frozen_at = NULL")
+    world.db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(40),))
+    assert world.rows(scores) == [(30,)]
+
+
 def test_each_moment_knows_the_direction_of_then(world: World) -> None:
     """One that flips later does not reach back to what is brought between equal scores, nor to a final standing."""
     ((night,),) = world.rows(

@@ -343,6 +343,7 @@ def test_rosters_and_weights_act_at_once_on_all_but_a_final_standing(db: Connect
 FREEZES: dict[str, tuple[int, str, str]] = {
     "Kaggle's deadline becomes known": (600, "D", "UPDATE kaggle.competitions SET kaggle_deadline = %(ahead)s"),
     "the end is moved ahead": (400, "b", "UPDATE kaggle.events SET end_date = %(ahead)s"),
+    "private boards no longer count": (600, "D", "UPDATE kaggle.events SET counts_private = false"),
     "the end is removed": (400, "b", "UPDATE kaggle.events SET end_date = NULL"),
     "the end is moved behind a board": (400, "b", "UPDATE kaggle.events SET end_date = %(later)s"),
     "an end is set that had passed": (-50, "a", "UPDATE kaggle.events SET end_date = %(before)s"),
@@ -368,12 +369,11 @@ def test_a_freeze_holds_what_was_chosen_when_dates_move(db: Connection, compete:
         db.execute(change, moments)  # type: ignore[arg-type]
         change = FREEZES["the end is moved ahead"][2]
     assert leader(db) == expected
-    db.execute("SELECT kaggle_internal.sweep(%s, true)", (WORKER,))
     db.execute(change, moments)  # type: ignore[arg-type]
     for _ in range(2):
         assert leader(db) == expected
         assert states(db) == [("frozen", at(frozen))]
-        db.execute("SELECT kaggle_internal.keep_boards_at_freeze()")
+        db.execute("SELECT kaggle_internal.sweep(%s, true)", (WORKER,))
         while syncs.scalar("SELECT kaggle.prune_history('0 seconds', 1)"):
             assert leader(db) == expected
     if chosen:
@@ -382,10 +382,21 @@ def test_a_freeze_holds_what_was_chosen_when_dates_move(db: Connection, compete:
     db.execute("UPDATE kaggle.events SET frozen_at = NULL")
     unfrozen = leader(db)
     assert unfrozen == leader(db, FOREVER)
-    db.execute("SELECT kaggle_internal.keep_boards_at_freeze()")
     assert rows(db, "SELECT * FROM kaggle_internal.boards_at_freeze") == []
     db.execute("UPDATE kaggle.events SET frozen_at = now()")
     assert leader(db) == unfrozen
+
+
+def test_a_freeze_shows_no_board_that_was_dropped(db: Connection, compete: Compete) -> None:
+    """What counts then is chosen among those that are left."""
+    syncs = compete("a", event_id=event(db, end_date=END))
+    syncs.sync_at(at(-60), lead("x", "y"))
+    syncs.sync_at(at(10), reveal("y", "x"))
+    db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(60),))
+    db.execute("UPDATE kaggle.events SET end_date = NULL")
+    assert leader(db) == "y"
+    db.execute("SELECT kaggle.drop_board('a', 'private')")
+    assert leader(db) == "x"
 
 
 # --- the final standing --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ SEQUENCES = (
     "kaggle.events_id_seq",
     "kaggle.competitions_id_seq",
     "kaggle.boards_id_seq",
+    "kaggle_internal.boards_at_freeze_id_seq",
     "kaggle_internal.sync_requests_id_seq",
     "kaggle_internal.worker_processes_id_seq",
     "procrastinate.procrastinate_jobs_id_seq",
