@@ -65,10 +65,10 @@ SELECT c.id AS competition_id, c.kaggle_competition_id, c.title, c.status,
        b.kind AS board, b.teams, b.observed_at AS synced_at,
        clock_timestamp() - b.observed_at AS board_age,
        s.last_attempt_at, s.last_success_at,
-       least(CASE WHEN runs_by_itself OR failing
+       nullif(least(CASE WHEN runs_by_itself OR failing
                       THEN least(due.at, CASE WHEN c.status = 'ongoing' AND c.end_date > clock_timestamp() THEN c.end_date END)
                   WHEN c.status = 'upcoming' AND c.auto_sync AND c.kaggle_competition_id IS NOT NULL THEN c.start_date
-             END, night.ends_at) AS next_sync_at,
+             END, night.ends_at), 'infinity') AS next_sync_at,
        pause.blocked_until,
        CASE WHEN failing THEN s.consecutive_failures ELSE 0 END AS consecutive_failures,
        CASE WHEN failing THEN s.last_error END AS last_error,

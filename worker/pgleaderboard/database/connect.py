@@ -15,7 +15,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, LiteralString, TypeVar
+from datetime import UTC, datetime
+from typing import Any, LiteralString, TypeVar, cast
 
 import psycopg
 from psycopg import pq
@@ -62,6 +63,31 @@ _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;"
 
 class NoAnswer(psycopg.OperationalError):
     """The server has not answered in time; the connection is closed."""
+
+
+class MomentLoader(psycopg.adapt.Loader):
+    """Reads what Python has no datetime for, too: infinity and years of five digits as None, never.
+
+    Before the year 1, -infinity among it, is the first moment that has a date in every time zone.
+    """
+
+    _EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+
+    def __init__(self, oid: int, context: psycopg.abc.AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._usual = psycopg.adapters.get_loader(oid, self.format)(oid, context)  # type: ignore[misc]
+
+    def load(self, data: psycopg.abc.Buffer) -> datetime | None:
+        """Read a timestamptz."""
+        try:
+            return cast(datetime, self._usual.load(data))
+        except psycopg.DataError:
+            text = bytes(data)
+            if text == b"-infinity" or text.endswith(b" BC"):
+                return self._EARLIEST
+            if text == b"infinity" or re.match(rb"\d{5}", text):
+                return None
+            raise
 
 
 class Connection(psycopg.Connection[Any]):
@@ -231,10 +257,12 @@ def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None) 
     dsn = conninfo(url, purpose, connect_timeout=connect_timeout)
     try:
         # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
-        return Connection.connect(dsn, autocommit=True, prepare_threshold=None)
+        connection = Connection.connect(dsn, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
         error.sqlstate = error.sqlstate or refusal(dsn)
         raise
+    connection.adapters.register_loader("timestamptz", MomentLoader)
+    return connection
 
 
 def refusal(dsn: str) -> str | None:
@@ -285,6 +313,8 @@ def explained(error: BaseException) -> PgleaderboardError:
         return kind(f"cannot connect: {message.rpartition('FATAL:')[2].strip()}")
     if isinstance(error, psycopg.Error) and error.sqlstate and not error.sqlstate.startswith(("08", "57P")):
         return Transient(f"the database refused: {message_of(error, with_hint=True)}")
+    if isinstance(error, psycopg.DataError):
+        return NeedsPerson(f"cannot read what the database holds: {message}")
     return Transient(f"the database is out of reach: {message}")
 
 

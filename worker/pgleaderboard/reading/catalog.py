@@ -94,7 +94,7 @@ def catalog(connection: Connection, only: Sequence[str] = ()) -> Catalog:
                    ARRAY(SELECT x.competition_id FROM kaggle.event_competitions x WHERE x.event_id = e.id ORDER BY 1)
                        AS competition_ids,
                    ARRAY(SELECT f.frozen_at FROM kaggle.events f
-                         WHERE f.frozen_at IS NOT NULL
+                         WHERE f.frozen_at < '10000-01-01'  -- Python's calendar ends before
                            AND (f.id = e.id OR EXISTS (
                                     SELECT FROM kaggle.event_competitions x
                                     JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
@@ -114,7 +114,7 @@ def catalog(connection: Connection, only: Sequence[str] = ()) -> Catalog:
                    s.board AS kind, s.teams, s.synced_at, s.next_sync_at, s.is_late,
                    CASE WHEN s.is_late THEN s.last_success_at END AS late_since,
                    ARRAY(SELECT e.frozen_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
-                         WHERE x.competition_id = c.id AND e.frozen_at IS NOT NULL ORDER BY 1) AS freezes
+                         WHERE x.competition_id = c.id AND e.frozen_at < '10000-01-01' ORDER BY 1) AS freezes
             FROM kaggle.sync_status s JOIN kaggle.competitions c ON c.id = s.competition_id
             WHERE s.kaggle_competition_id IS NOT NULL
               AND (%(event_ids)s::bigint[] IS NULL OR EXISTS (
