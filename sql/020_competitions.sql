@@ -21,6 +21,17 @@ RETURN CASE
     ELSE status END;
 COMMENT ON FUNCTION kaggle_internal.settled_status(text, text, text, timestamptz, boolean, timestamptz, boolean) IS 'The status of a row that is written. status: as it is written; the one from before sets nothing, null gives it back to the dates. before, before_by: of the row until now, null = it is new. acts: whether the date has moved, or passed, so that it overrules what a person set.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.status_is_by(
+    status text, before text, before_by text, start_date timestamptz, end_date timestamptz, is_given_back boolean,
+    has_moved boolean) RETURNS text
+LANGUAGE sql VOLATILE
+-- An upsert with a null status and new dates cannot be told from a repetition: EXCLUDED holds what the dates say.
+RETURN CASE WHEN status = before AND before_by = 'person' AND NOT is_given_back AND (status = 'completed' OR NOT has_moved)
+                THEN 'person'
+            WHEN status = kaggle_internal.status_by_dates(start_date, end_date) THEN 'dates'
+            ELSE 'person' END;
+COMMENT ON FUNCTION kaggle_internal.status_is_by(text, text, text, timestamptz, timestamptz, boolean, boolean) IS 'Whether dates or a person set the status that is written; see settled_status. A person''s stays one: completed until it is given back, another one until dates that move say the same.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.derived_date(
     of_event timestamptz, of_kaggle timestamptz, not_before timestamptz, not_after timestamptz) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE
@@ -118,8 +129,8 @@ BEGIN
             OR start_is_given AND NEW.start_date IS DISTINCT FROM OLD.start_date,
         coalesce(NEW.end_date, there.end_date),
         NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
-    NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
-                          WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
+    NEW.status_by := status_is_by(NEW.status, OLD.status, OLD.status_by, NEW.start_date, NEW.end_date, is_given_back,
+                                  (NEW.start_date, NEW.end_date) IS DISTINCT FROM (OLD.start_date, OLD.end_date));
     NEW.dates_checked_at := clock_timestamp();
 
     -- The same rules stand as CHECK constraints, for rows that come without triggers; a constraint cannot hint.
@@ -238,8 +249,8 @@ BEGIN
         NEW.start_date > OLD.dates_checked_at OR NEW.start_date IS DISTINCT FROM OLD.start_date,
         coalesce(NEW.end_date, there.end_date),
         NEW.end_date > OLD.dates_checked_at OR NEW.end_date IS DISTINCT FROM OLD.end_date);
-    NEW.status_by := CASE WHEN NEW.status = OLD.status AND OLD.status_by = 'person' AND NOT is_given_back THEN 'person'
-                          WHEN NEW.status = status_by_dates(NEW.start_date, NEW.end_date) THEN 'dates' ELSE 'person' END;
+    NEW.status_by := status_is_by(NEW.status, OLD.status, OLD.status_by, NEW.start_date, NEW.end_date, is_given_back,
+                                  (NEW.start_date, NEW.end_date) IS DISTINCT FROM (OLD.start_date, OLD.end_date));
     NEW.dates_checked_at := clock_timestamp();
     refusal := CASE
         WHEN NEW.end_date < NEW.start_date THEN

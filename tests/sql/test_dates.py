@@ -173,6 +173,17 @@ def test_an_upsert_gives_the_status_back_too(db: Connection, table: str, target:
                 expected = "ongoing" if expected == "completed" else expected
                 assert rows(db, moved, own_id, None, moved_to) == [(expected, "dates")], (end, before, moved_to)
     assert rows(db, upsert.format("", "", ""), own_id, "completed") == [("completed", "person")]
+    for start, end, by_person, until, by_dates in (
+        (LAST_YEAR, YESTERDAY, "ongoing", TOMORROW, "ongoing"),
+        (LAST_YEAR, YESTERDAY, "upcoming", TOMORROW, "ongoing"),
+        (LAST_YEAR, TOMORROW, "completed", NEXT_WEEK, "ongoing"),
+    ):
+        db.execute(f"DELETE FROM kaggle.{table}")
+        db.execute(there, (start, end))
+        db.execute(f"UPDATE kaggle.{table} SET status = %s", (by_person,))
+        assert state(db, table)[0] == by_person
+        every = upsert.format(f", {dates}", ", %s, %s", "".join(f", {d} = excluded.{d}" for d in dates.split(", ")))
+        assert rows(db, every, own_id, None, start, until) == [(by_dates, "dates")]
 
 
 # --- whose date it is ------------------------------------------------------------------------------------------------

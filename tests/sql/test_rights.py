@@ -119,6 +119,7 @@ WORKER_CALLS = EDITOR_CALLS | {
     "lower_all",
     "status_by_dates",
     "settled_status",
+    "status_is_by",
     "derived_date",
     "forget_what_kaggle_filled",
     "queue_job",
