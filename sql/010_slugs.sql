@@ -90,8 +90,9 @@ LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     event events;
 BEGIN
-    IF event_slug IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = 'the slug of the event is null',
+    IF coalesce(trimmed(event_slug), '') = '' THEN
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found',
+            MESSAGE = format('the slug of the event is %s', CASE WHEN event_slug IS NULL THEN 'null' ELSE 'empty' END),
             HINT = 'SELECT slug FROM kaggle.events; lists those that are there.';
     END IF;
     SELECT * INTO event FROM events e WHERE e.slug = lower(trimmed(find_event.event_slug) COLLATE "C");

@@ -371,22 +371,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kaggle.movers(text, timestamptz, timestamptz) IS 'Whose rank now, or at until, is another than at since: climbed, fell, new or gone; places_climbed is positive upwards. The greatest climbers first. The board shown then is compared with the one shown now, so the private one with the public where it came in between. For scores that changed at the same rank, see rank_history and changes.';
 
--- Those that follow read a span in each way in which people and drivers write it.
-CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval, until timestamptz)
+-- Those that follow read a span in each way in which people and drivers write it: since and until are each a time, an
+-- interval or a text. What has no type is taken for a text.
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval, until timestamptz DEFAULT NULL)
 RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
                score_then numeric, score_now numeric, what text)
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT * FROM movers($1, coalesce($3, statement_timestamp()) - greatest($2, -$2), $3)      -- '1 day ago' is a negative one
 $$;
 COMMENT ON FUNCTION kaggle.movers(text, interval, timestamptz) IS 'Who moved during the while before a moment, null = now; see movers(text, timestamptz, timestamptz).';
-
-CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval)
-RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
-               score_then numeric, score_now numeric, what text)
-LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT * FROM movers($1, $2, NULL::timestamptz)
-$$;
-COMMENT ON FUNCTION kaggle.movers(text, interval) IS 'Who moved during the last while; see movers(text, timestamptz, timestamptz).';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.moment_of(given text, before timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -417,7 +410,47 @@ RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint
 LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT * FROM movers($1, $2, moment_of($3, statement_timestamp()))
 $$;
-COMMENT ON FUNCTION kaggle.movers(text, text, text) IS 'Who moved since a time (''2026-08-10'') or during an interval (''24 hours''), until now or another one; an interval counts from now, that of since from until. See movers(text, timestamptz, timestamptz).';
+COMMENT ON FUNCTION kaggle.movers(text, text, text) IS 'Who moved since a time (''2026-08-10'') or during an interval (''24 hours''), until now or another one; an interval counts from now, that of since from until. Each of the two may also be given as timestamptz or interval. See movers(text, timestamptz, timestamptz).';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz, until text)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, $2, moment_of($3, statement_timestamp()))
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, timestamptz, text) IS 'As movers(text, text, text).';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval, until text)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, $2, moment_of($3, statement_timestamp()))
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, interval, text) IS 'As movers(text, text, text).';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since timestamptz, until interval)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, $2, statement_timestamp() - greatest($3, -$3))
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, timestamptz, interval) IS 'As movers(text, text, text).';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, during interval, until interval)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, $2, statement_timestamp() - greatest($3, -$3))
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, interval, interval) IS 'As movers(text, text, text).';
+
+CREATE OR REPLACE FUNCTION kaggle.movers(kaggle_competition_id text, since text, until interval)
+RETURNS TABLE (team_id bigint, team_name text, rank_then bigint, rank_now bigint, places_climbed bigint,
+               score_then numeric, score_now numeric, what text)
+LANGUAGE sql STABLE SECURITY DEFINER ROWS 1000 SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT * FROM movers($1, $2, statement_timestamp() - greatest($3, -$3))
+$$;
+COMMENT ON FUNCTION kaggle.movers(text, text, interval) IS 'As movers(text, text, text).';
 
 CREATE OR REPLACE FUNCTION kaggle.board_runs(kaggle_competition_id text)
 RETURNS TABLE (run_id bigint, at timestamptz, board text, teams bigint)
@@ -453,7 +486,8 @@ DECLARE
 BEGIN
     SELECT * INTO run FROM sync_runs r WHERE r.id = $1;
     IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no run %s in kaggle.sync_runs', $1);
+        RAISE EXCEPTION USING ERRCODE = 'no_data_found', MESSAGE = format('no run %s in kaggle.sync_runs', $1),
+            HINT = 'SELECT id FROM kaggle.sync_runs WHERE outcome = ''changed''; lists those that changed a board.';
     ELSIF run.is_merged THEN
         RAISE EXCEPTION USING ERRCODE = 'no_data_found',
             MESSAGE = format('the board of run %s is not kept: history_interval keeps the last one of each interval', $1),

@@ -164,10 +164,11 @@ def test_movers_as_people_write_it(db: Connection, past: Past) -> None:
         assert set(rows(db, f"{columns}('{SLUG}', '{written}', '{middle}')")) == expected
     for since in (f"'{first}'", f"text '{span}'", f"'{span}'", f"interval '{span}'", f"interval '-{span}'",
                   f"timestamptz '{first}'", f"timestamp '{first.astimezone(UTC).replace(tzinfo=None)}'"):  # fmt: skip
-        for until in (f"'{middle}'", f"timestamptz '{middle}'"):
+        for until in (f"'{middle}'", f"timestamptz '{middle}'", f"text '{middle}'", f"now() - timestamptz '{middle}'",
+                      f"timestamptz '{middle}' - now()"):  # fmt: skip
             assert set(rows(db, f"{columns}('{SLUG}', {since}, {until})")) == expected, (since, until)
     for since in (f"'{first}'", f"timestamptz '{first}'", f"now() - timestamptz '{first}'"):
-        for until in ("", ", NULL", ", until => NULL"):
+        for until in ("", ", NULL", ", until => NULL", ", '0 seconds'", ", interval '0'"):
             assert rows(db, f"{columns}('{SLUG}', {since}{until})") == exact, (since, until)
     assert rows(db, f"{columns}('{SLUG}', '{first}', '{last}')") == exact
     with pytest.raises(psycopg.errors.InvalidDatetimeFormat, match="'soon' is neither a time nor an interval"):
@@ -216,6 +217,8 @@ def test_a_mistyped_name_is_told_the_right_one(db: Connection) -> None:
     assert hint("find_competition('quora')").startswith("INSERT INTO kaggle.competitions")
     assert hint("event_standings_as_of('nueral-night', now())") == "Did you mean 'neural-night'?"
     assert hint("event_standings_as_of('gala', now())").startswith("INSERT INTO kaggle.events")
+    assert hint("event_standings_as_of(' ', now())") == "SELECT slug FROM kaggle.events; lists those that are there."
+    assert hint("changes(99999)").startswith("SELECT id FROM kaggle.sync_runs")
 
 
 def test_changes_of_each_run(db: Connection, past: Past) -> None:
