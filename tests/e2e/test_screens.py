@@ -450,6 +450,32 @@ def test_who_is_explained(run: Run, db: Connection, night: Syncs) -> None:
     assert run("standings", "night", "--explain", "").returncode == 1
 
 
+def test_who_is_not_ranked_is_told_why(run: Run, db: Connection, night: Syncs) -> None:
+    """Somebody excluded, by either name; a member of a team without a score; who is not registered where others are."""
+    night.sync(zip_of([*teams(1, 2), Entry(3, "no score", None, members=("Ann",))]))
+    db.execute("INSERT INTO kaggle.participants VALUES ('host', 'The Host'), ('user1', NULL)")
+    db.execute("INSERT INTO kaggle.event_participants VALUES (1, 'host', true)")
+    for name in ("Host", "the host"):
+        assert said(run("standings", "night", "--explain", name)) == "host takes no part in night"
+    assert said(run("standings", "night", "--explain", "@ann")) == "Ann has no score yet in night"
+    db.execute("INSERT INTO kaggle.event_participants VALUES (1, 'user1')")
+    assert said(run("standings", "night", "--explain", "ann")) == (
+        "nobody called 'ann' is ranked in night: register them"
+    )
+    assert said(run("standings", "night", "--explain", "host")) == "host takes no part in night"
+
+
+def test_a_board_of_an_event_shows_those_who_take_part(run: Run, db: Connection, night: Syncs) -> None:
+    """Of a team of two, not the one who is excluded; with a roster, those on it."""
+    night.sync(zip_of([*teams(1), Entry(2, "both", Decimal("0.5"), members=("host", "ann", "bo"))]))
+    db.execute("INSERT INTO kaggle.participants VALUES ('host', NULL), ('ann', 'Ann'), ('bo', NULL)")
+    assert "\u2605 host, Ann, bo" in run("board", "a-board").stdout
+    db.execute("INSERT INTO kaggle.event_participants VALUES (1, 'host', true)")
+    assert "\u2605 Ann, bo" in run("board", "a-board", "--event", "night").stdout
+    db.execute("INSERT INTO kaggle.event_participants VALUES (1, 'bo')")
+    assert "\u2605 bo" in run("board", "a-board", "--event", "night").stdout
+
+
 def test_a_standing_says_since_when_nothing_was_synced(url: str, run: Run, db: Connection, night: Syncs) -> None:
     """A worker is there and nothing failed: the sync condition says no, for example. A board says the same."""
     night.sync(zip_of(teams(1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any, LiteralString
 
 from pgleaderboard.database.connect import Connection, column, row, rows, value
@@ -56,7 +57,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             slug=slug,
             at=at,
         )
-        takes_part = None if event is None else _who_takes_part(connection, event, competition_id, slug)
+        taking_part = None if event is None else _who_takes_part(connection, event, competition_id, slug)
         entries = rows(
             connection,
             """
@@ -87,7 +88,7 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
             at=at,
             competition_id=competition_id,
             since=since,
-            top=top if takes_part is None else None,
+            top=top if taking_part is None else None,
         )
         state = row(
             connection,
@@ -99,8 +100,8 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
         if not entries:
             return BoardNow(slug, competition_id, None, None, None, 0, 0, (), state.instead)
     shown = entries[0]
-    if takes_part is not None:
-        entries = list(filter(takes_part, entries))
+    if taking_part is not None:
+        entries = [entry for entry in map(taking_part, entries) if entry]
     ranked = [place for place, entry in enumerate(entries) if not entry.is_benchmark]
     if top is not None and top <= len(ranked):
         entries = entries[: ranked[top - 1] + 1]
@@ -109,8 +110,11 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
     return BoardNow(slug, competition_id, shown.board, shown.synced_at, since, *size, entries, *of_now)
 
 
-def _who_takes_part(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[Any], bool]:
-    """Whether a team takes part in an event, by the rules of kaggle.event_standings: a function of an entry."""
+def _who_takes_part(connection: Connection, event: str, competition_id: int, slug: str) -> Callable[[Any], Any]:
+    """Which teams take part in an event, by the rules of kaggle.event_standings, and who of them.
+
+    Returns a function of an entry: the entry with the participants that take part, None where the team does not.
+    """
     event_id, event_slug = known_event(connection, event)
     if not value(
         connection,
@@ -128,14 +132,22 @@ def _who_takes_part(connection: Connection, event: str, competition_id: int, slu
     excluded = {name for name, excluded in names if excluded}
     since = value(connection, "SELECT start_date FROM kaggle.events WHERE id = %s AND only_since_start", event_id)
 
-    def takes_part(entry: Any) -> bool:
+    def takes_part(name: str) -> bool:
+        return name.lower() in registered if registered else name.lower() not in excluded
+
+    def taking_part(entry: Any) -> Any:
         submitted_at = entry.last_submission_at
         if entry.is_benchmark or entry.score is None or (since and submitted_at and submitted_at < since):
-            return False
-        members = {name.lower() for name in entry.member_usernames}
-        return bool(members & registered) if registered else not members or bool(members - excluded)
+            return None
+        if not (any(map(takes_part, entry.member_usernames)) or not (registered or entry.member_usernames)):
+            return None
+        shown = [takes_part(name) for name in entry.participant_usernames]
+        return entry._replace(
+            participants=list(compress(entry.participants, shown)),
+            participant_usernames=list(compress(entry.participant_usernames, shown)),
+        )
 
-    return takes_part
+    return taking_part
 
 
 def rank_histories(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
-from pgleaderboard.database.connect import Connection, row, rows
+from pgleaderboard.database.connect import Connection, column, row, rows
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event, nearest
@@ -75,10 +75,7 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
             called = " and ".join(place.kaggle_username for place in people)
             raise NeedsPerson(f"{name!r} is the name of {called}: use a username")
         if not people:
-            known = [n for place in whole.places for n in (place.kaggle_username, place.display_name) if n]
-            raise NeedsPerson(
-                f"nobody called {name!r} is ranked in {whole.event.slug}: {nearest(name, known) or 'register them'}"
-            )
+            raise NeedsPerson(_why_not_ranked(connection, whole, name, wanted))
         results = _results(connection, whole.event.slug, at, people[0].kaggle_username.lower())
         missing = rows(
             connection,
@@ -92,6 +89,41 @@ def explanation(connection: Connection, event: str, name: str, at: datetime | No
             [result.competition_id for result in results],
         )
     return Explanation(whole.event, people[0], results, missing)
+
+
+def _why_not_ranked(connection: Connection, whole: Standing, name: str, wanted: str) -> str:
+    slug = whole.event.slug
+    listed = rows(
+        connection,
+        """
+        SELECT r.kaggle_username, p.display_name, r.excluded
+        FROM kaggle.event_participants r JOIN kaggle.events e ON e.id = r.event_id
+        LEFT JOIN kaggle.participants p ON lower(p.kaggle_username COLLATE "C") = lower(r.kaggle_username COLLATE "C")
+        WHERE e.slug = %s
+        """,
+        slug,
+    )
+    for person in listed:
+        if (
+            person.excluded
+            and wanted
+            and wanted in (person.kaggle_username.lower(), (person.display_name or "").lower())
+        ):
+            return f"{person.kaggle_username} takes no part in {slug}"
+    if all(person.excluded for person in listed):
+        members = column(
+            connection,
+            """
+            SELECT m FROM kaggle.leaderboard l CROSS JOIN unnest(l.member_usernames) AS m
+            WHERE l.competition_id = ANY (%s) AND lower(m COLLATE "C") = %s LIMIT 1
+            """,
+            list(whole.event.competition_ids),
+            wanted,
+        )
+        if members:
+            return f"{members[0]} has no score yet in {slug}"
+    known = [n for place in whole.places for n in (place.kaggle_username, place.display_name) if n]
+    return f"nobody called {name!r} is ranked in {slug}: {nearest(name, known) or 'register them'}"
 
 
 def standing(connection: Connection, event: str, at: datetime | None, top: int | None) -> Standing:
