@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests.sql.test_standings import Compete, as_of, event, register, standing, team
-from tests.support.aliases import Connection
+from tests.support.aliases import Connect, Connection
 from tests.support.asking import rows, value
 from tests.support.boards import zip_of
 from tests.support.syncs import WORKER, Syncs
@@ -385,6 +385,26 @@ def test_a_freeze_holds_what_was_chosen_when_dates_move(db: Connection, compete:
     assert rows(db, "SELECT * FROM kaggle_internal.boards_at_freeze") == []
     db.execute("UPDATE kaggle.events SET frozen_at = now()")
     assert leader(db) == unfrozen
+
+
+def test_sessions_that_note_the_same_freeze_do_not_wait(db: Connection, connect: Connect, compete: Compete) -> None:
+    """A person moves the end and idles, meanwhile Kaggle tells its deadline, and a worker sweeps."""
+    dates = {"start_date": END - timedelta(days=9), "end_date": FOREVER}  # its own
+    syncs = compete("a", event_id=event(db, end_date=END), **dates)
+    for seconds, leads in {-60: ("x", "y"), 10: ("y", "x"), 300: ("x", "y")}.items():
+        syncs.sync_at(at(seconds), lead(*leads))
+    db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(600),))
+    person = connect()
+    db.execute("SET lock_timeout = '2s'")
+    with person.transaction():
+        person.execute("UPDATE kaggle.events SET end_date = %s", (FOREVER,))
+        db.execute("UPDATE kaggle.competitions SET kaggle_deadline = %s", (END,))
+        db.execute("SELECT kaggle_internal.sweep(%s, true)", (WORKER,))
+        assert leader(db) == "y"
+    assert leader(db) == "y"
+    db.execute("UPDATE kaggle.events SET frozen_at = NULL")
+    db.execute("SELECT kaggle_internal.sweep(%s, true)", (WORKER,))
+    assert value(db, "SELECT count(*) FROM kaggle_internal.boards_at_freeze") == 0
 
 
 def test_a_freeze_shows_no_board_that_was_dropped(db: Connection, compete: Compete) -> None:
