@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Open
 from tests.support.aliases import Connection
 from tests.support.boards import teams, zip_of
-from tests.support.dom import shown, tag, wait_for_other
+from tests.support.dom import tag, wait_for_other, wait_until_equal
 from tests.support.evening import ranked
 from tests.support.syncs import Syncs
 
@@ -106,5 +106,4 @@ def test_the_live_page_equals_a_fresh_one(visit: Open, syncs: Syncs, db: Connect
         step()
         wait_for_other(page, before)
         fresh = visit("/c/a-board")
-        page.wait_for_function("tag => document.getElementById('live').dataset.tag === tag", arg=tag(fresh))
-        assert shown(page) == shown(fresh)
+        wait_until_equal(page, fresh)

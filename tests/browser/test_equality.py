@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 from tests.support.boards import zip_of
-from tests.support.dom import shown, tag
+from tests.support.dom import wait_until_equal
 from tests.support.evening import Evening, ranked
 
 NAMES = ["Asp", "Bo", "Cy", "Dot", "Eve", "Fox", "Gus", "<b>", "\u202eHal", "a'\"b"]
@@ -66,8 +66,7 @@ def equal(visit: Open, evening: Evening, steps: list[tuple[str, object]]) -> Non
             button.click()
             expect(button).to_have_attribute("aria-pressed", "false")
         fresh = visit(page.url.removeprefix(page.url[: page.url.index("/", 8)]))
-        page.wait_for_function("tag => document.getElementById('live').dataset.tag === tag", arg=tag(fresh))
-        assert shown(page) == shown(fresh)
+        wait_until_equal(page, fresh)
     for page in pages:
         page.context.close()
 

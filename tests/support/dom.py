@@ -28,3 +28,12 @@ def tag(page: Page) -> str:
 def wait_for_other(page: Page, before: str) -> None:
     """Wait until the stream has brought something else."""
     page.wait_for_function(f"before => {_LIVE}.dataset.tag !== before", arg=before)
+
+
+def wait_until_equal(page: Page, fresh: Page) -> None:
+    """Wait until the streams have brought both to the same version, which each minute is another one; compare them."""
+    for _ in range(75):
+        if tag(page) == tag(fresh):
+            break
+        page.wait_for_timeout(200)
+    assert shown(page) == shown(fresh)

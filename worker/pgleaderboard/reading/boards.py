@@ -47,8 +47,8 @@ def board(connection: Connection, slug: str, at: datetime | None, event: str | N
         competition_id, since = row(
             connection,
             """
-            SELECT c.id, greatest(least(%(at)s::timestamptz, clock_timestamp()) - interval '24 hours',
-                                  min(b.observed_from), max(b.history_from))
+            SELECT c.id, least(%(at)s::timestamptz, greatest(least(%(at)s, clock_timestamp()) - interval '24 hours',
+                                                             min(b.observed_from), max(b.history_from)))
             FROM kaggle.competitions c
             LEFT JOIN kaggle.boards b ON b.competition_id = c.id
                 AND lower(b.slug COLLATE "C") = lower(c.kaggle_competition_id COLLATE "C")

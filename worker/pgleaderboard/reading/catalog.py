@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
-from pgleaderboard.database.connect import Connection, objects, value
+from pgleaderboard.database.connect import Connection, objects, rows, value
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_event
 
@@ -77,34 +79,16 @@ class Catalog:
     competitions: dict[str, Competition]
     events: dict[str, Event]
 
+    @cached_property
+    def freezes(self) -> Sequence[datetime]:
+        """The freezes that are shown or planned, the first one first."""
+        return sorted({at for events in self.events.values() for at in events.freezes})
 
-def catalog(connection: Connection, only: Sequence[str] = ()) -> Catalog:
-    """The competitions and the events. only: slugs of events: these, and their competitions.
 
-    Raises NeedsPerson for an unknown event.
-    """
+def catalog(connection: Connection, event_ids: Sequence[int] | None = None) -> Catalog:
+    """The competitions and the events. event_ids: only these events, where they are there, and their competitions."""
     with snapshot(connection):
-        event_ids = [known_event(connection, slug)[0] for slug in only] or None
-        events = objects(
-            connection,
-            Event,
-            """
-            SELECT e.id, e.slug, coalesce(nullif(e.title, ''), e.slug) AS title, e.status, e.start_date, e.end_date,
-                   e.frozen_at, e.final_at,
-                   ARRAY(SELECT x.competition_id FROM kaggle.event_competitions x WHERE x.event_id = e.id ORDER BY 1)
-                       AS competition_ids,
-                   ARRAY(SELECT f.frozen_at FROM kaggle.events f
-                         WHERE f.frozen_at < '10000-01-01'  -- Python's calendar ends before
-                           AND (f.id = e.id OR EXISTS (
-                                    SELECT FROM kaggle.event_competitions x
-                                    JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
-                                    WHERE x.event_id = e.id AND y.event_id = f.id))
-                         ORDER BY 1) AS freezes
-            FROM kaggle.events e WHERE %(event_ids)s::bigint[] IS NULL OR e.id = ANY (%(event_ids)s)
-            ORDER BY (e.end_date < statement_timestamp()) IS TRUE, e.start_date DESC NULLS LAST, e.slug
-            """,
-            event_ids=event_ids,
-        )
+        events = _events(connection, event_ids)
         competitions = objects(
             connection,
             Competition,
@@ -126,3 +110,51 @@ def catalog(connection: Connection, only: Sequence[str] = ()) -> Catalog:
         )
         now: datetime = value(connection, "SELECT clock_timestamp()")
     return Catalog(now, {c.slug.lower(): c for c in competitions}, {e.slug: e for e in events})
+
+
+def ids_of(connection: Connection, slugs: Sequence[str]) -> list[int]:
+    """The ids of events. Raises NeedsPerson for an unknown one."""
+    return [known_event(connection, slug)[0] for slug in slugs]
+
+
+def held_at(connection: Connection, event_id: int) -> datetime | None:
+    """Event.held_at, as a snapshot has it. Raises NeedsPerson where the event is gone."""
+    events = _events(connection, [event_id])
+    if not events:
+        raise NeedsPerson("the event has been deleted")
+    now: datetime = value(connection, "SELECT clock_timestamp()")
+    return events[0].held_at(now)
+
+
+def freezes(connection: Connection) -> dict[int, datetime]:
+    """The freezes that have come, by competition: of several events the first one."""
+    return dict(
+        rows(
+            connection,
+            "SELECT x.competition_id, min(e.frozen_at) FROM kaggle.event_competitions x "
+            "JOIN kaggle.events e ON e.id = x.event_id WHERE e.frozen_at <= clock_timestamp() GROUP BY 1",
+        )
+    )
+
+
+def _events(connection: Connection, event_ids: Sequence[int] | None) -> list[Event]:
+    return objects(
+        connection,
+        Event,
+        """
+    SELECT e.id, e.slug, coalesce(nullif(e.title, ''), e.slug) AS title, e.status, e.start_date, e.end_date,
+           e.frozen_at, e.final_at,
+           ARRAY(SELECT x.competition_id FROM kaggle.event_competitions x WHERE x.event_id = e.id ORDER BY 1)
+               AS competition_ids,
+           ARRAY(SELECT f.frozen_at FROM kaggle.events f
+                 WHERE f.frozen_at < '10000-01-01'  -- Python's calendar ends before
+                   AND (f.id = e.id OR EXISTS (
+                            SELECT FROM kaggle.event_competitions x
+                            JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
+                            WHERE x.event_id = e.id AND y.event_id = f.id))
+                 ORDER BY 1) AS freezes
+    FROM kaggle.events e WHERE %(event_ids)s::bigint[] IS NULL OR e.id = ANY (%(event_ids)s)
+    ORDER BY (e.end_date < statement_timestamp()) IS TRUE, e.start_date DESC NULLS LAST, e.slug
+        """,
+        event_ids=event_ids,
+    )

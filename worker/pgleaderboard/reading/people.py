@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pgleaderboard.database.connect import Connection, column, rows
 from pgleaderboard.reading.asking import snapshot
+from pgleaderboard.reading.catalog import freezes
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,10 +20,10 @@ class Person:
     results: Sequence[Any]
 
 
-def person(connection: Connection, name: str, moments: Mapping[str, datetime | None]) -> Person | Sequence[str]:
+def person(connection: Connection, name: str, competitions: Mapping[int, str]) -> Person | Sequence[str]:
     """A participant of a name in any capitals; all usernames where there is none.
 
-    moments: the competitions to look at, by slug, each at a moment, None = now.
+    competitions: the slugs of those to look at, by id; each as of its freeze.
     """
     with snapshot(connection):
         found = rows(
@@ -34,7 +34,7 @@ def person(connection: Connection, name: str, moments: Mapping[str, datetime | N
         )
         if not found:
             return column(connection, "SELECT kaggle_username FROM kaggle.participants ORDER BY 1")
-        held = {slug: at for slug, at in moments.items() if at is not None}
+        held = {competitions[id_]: at for id_, at in freezes(connection).items() if id_ in competitions}
         results = rows(
             connection,
             """
@@ -54,7 +54,7 @@ def person(connection: Connection, name: str, moments: Mapping[str, datetime | N
             ORDER BY rank, kaggle_competition_id
             """,
             name=found[0].kaggle_username,
-            now=[slug for slug in moments if slug not in held],
+            now=[slug for slug in competitions.values() if slug not in held],
             held=list(held),
             at=list(held.values()),
         )

@@ -33,19 +33,20 @@ class Reveal:
     frozen: Sequence[Any]
     unfrozen: Sequence[Any]
 
-    @property
-    def steps(self) -> Sequence[str]:
-        """Whom each step reveals, in lower case: first those who came after the freeze, then from the last upwards."""
+    def left(self, revealed: Sequence[str]) -> Sequence[str]:
+        """Whom the steps to come reveal, in lower case: those who came after the freeze, then from the last upwards.
+
+        revealed: those who were, in lower case. A sync during the reveal may bring more.
+        """
         known = {_who(row) for row in self.frozen}
         late = [_who(row) for row in self.unfrozen if _who(row) not in known]
-        return [*reversed(late), *map(_who, reversed(self.frozen))]
+        return [who for who in (*reversed(late), *map(_who, reversed(self.frozen))) if who not in revealed]
 
-    def after(self, position: int) -> list[Place]:
-        """The standing after so many steps: those who were revealed with their final points, the others as frozen.
+    def after(self, revealed: Sequence[str]) -> list[Place]:
+        """The standing in which these were revealed: they with their final points, the others as frozen.
 
-        Places are counted as in kaggle.event_standings. After the last step it is the unfrozen standing.
+        Places are counted as in kaggle.event_standings. With nobody left it is the unfrozen standing.
         """
-        revealed = set(self.steps[:position])
         rows = [row for row in self.frozen if _who(row) not in revealed]
         rows += [row for row in self.unfrozen if _who(row) in revealed]
         rows.sort(key=lambda row: (*_order(row), _who(row)))

@@ -54,7 +54,7 @@ _TIME = re.compile(
 _BREAK = re.compile(rb"\r\n?|\n")
 # Kaggle's command prints a line before a CSV; blank ones may follow.
 _BEFORE_HEADER = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:Next Page Token[^\r\n]*(?:\r\n?|\n|\Z)(?:[ \t]*(?:\r\n?|\n))*)?(?:\xef\xbb\xbf)?"
+    rb"(?:\xef\xbb\xbf)?(?:Next Page Token[^\r\n]*(?:\r\n?|\n|\Z)(?:[ \t]*(?:\r\n?|\n))*(?:\xef\xbb\xbf)?)?"
 )
 _RECORD = re.compile(rb'(?:[^"\r\n]+|"[^"]*(?:"|\Z))*')  # where COPY ends it
 _MAX_HEADER = 64 * 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -28,9 +29,10 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """A board and its indexes. Two are equal if they are the same one."""
+    """A board and its indexes. Two are equal if they are the same one. held: the freeze as of which it is shown."""
 
     now: BoardNow
+    held: datetime | None = None
 
     @cached_property
     def _of_ranks(self) -> list[int]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgleaderboard.web.page import Page
+from pgleaderboard.web.page import Elsewhere, Page, Refusal
 from pgleaderboard.web.source import CATALOG_EVERY, Source
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ def event(html: str, tag: str) -> Message:
     return Message.of("id: " + tag + "\n" + "".join(f"data: {line}\n" for line in html.split("\n")) + "\n", tag)
 
 
+GONE = Message.of("event: gone\ndata:\n\n", "gone")  # the address has no page any more, or leads elsewhere
+
+
 class Viewer:
     """One stream."""
 
@@ -78,13 +81,17 @@ class Channel:
 
     async def refresh(self) -> None:
         """Make the latest version, and wake the viewers if it is another one."""
-        page = await self.page()
-        if self.latest is not None and page.basis == self.basis:
-            return
-        html, tag = page.live()
-        self.basis = page.basis
-        if self.latest is None or tag != self.latest.tag:
-            self.latest = event(html, tag)
+        try:
+            page = await self.page()
+        except (Refusal, Elsewhere):
+            self.basis, latest = None, GONE
+        else:
+            if self.latest is not None and page.basis == self.basis:
+                return
+            html, tag = page.live()
+            self.basis, latest = page.basis, event(html, tag)
+        if self.latest is None or latest.tag != self.latest.tag:
+            self.latest = latest
             for viewer in self.viewers:
                 viewer.has_news.set()
 

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from pgleaderboard.database.connect import Connection
 from pgleaderboard.reading import boards, events
-from pgleaderboard.reading.catalog import Catalog, Competition, Event
+from pgleaderboard.reading.asking import snapshot
+from pgleaderboard.reading.catalog import Catalog, Competition, Event, freezes, held_at
 from pgleaderboard.reading.names import nearest_of
 from pgleaderboard.web.board import Board
 from pgleaderboard.web.page import Elsewhere, Refusal, address
 from pgleaderboard.web.source import AT_MOST_EVERY, Source
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,9 @@ class Asked:
         text = self.query.get(name, "").strip()
         if not text:
             return None
-        try:
-            return int(text)
-        except ValueError:
-            raise Refusal(400, f"{name} must be a whole number.", (address_of(self), "Without it")) from None
+        if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
+            raise Refusal(400, f"{name} must be a whole number.", (address_of(self), "Without it"))
+        return int(text)
 
     def to(self, **query: Any) -> str:
         """The same address with another query."""
@@ -100,38 +103,60 @@ def event_of(catalog: Catalog, slug: str) -> Event:
     return known
 
 
+def frozen(competition: Competition, query: Callable[[Connection, datetime | None], T]) -> Callable[[Connection], T]:
+    """A query that is given the competition's freeze, None without one, as its own snapshot has it.
+
+    Who sees a sync that was committed behind a freeze sees the freeze, too: nothing from behind it can be read.
+    """
+
+    def read(connection: Connection) -> T:
+        with snapshot(connection):
+            return query(connection, freezes(connection).get(competition.id))
+
+    return read
+
+
 async def board_of(source: Source, competition: Competition) -> Board:
     """The board that is shown now: that of the freeze, where one has come."""
-    at = competition.frozen_at(source.now())
     return await source.get(
-        ("board", competition.id, competition.slug, at),
-        lambda connection: Board(boards.board(connection, competition.slug, at, None, None)),
+        ("board", competition.id, competition.slug, competition.frozen_at(source.now())),
+        frozen(
+            competition, lambda connection, at: Board(boards.board(connection, competition.slug, at, None, None), at)
+        ),
         frozenset([competition.id]),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """A standing, and what each person earned where, by username."""
+    """A standing, and what each person earned where, by username. held: as Event.held_at."""
 
     standing: events.Standing
     results: Mapping[str, list[Any]]
+    held: datetime | None = None
 
 
 async def standing_of(source: Source, event: Event) -> Told:
     """The standing that is shown now."""
-    held = event.held_at(source.now())
+
+    def read(connection: Connection) -> Told:
+        with snapshot(connection):
+            held = held_at(connection, event.id)
+            return Told(*events.standing_with_results(connection, event.slug, held), held)
+
+    now = source.now()
     return await source.get(
-        ("standing", event.id, event.slug, held, event.is_frozen(source.now())),
-        lambda connection: Told(*events.standing_with_results(connection, event.slug, held)),
+        ("standing", event.id, event.slug, event.held_at(now), event.is_frozen(now)),
+        read,
         frozenset(event.competition_ids),
         at_most_every=AT_MOST_EVERY,
     )
 
 
 def minute_of(source: Source) -> Hashable:
-    """What every page rests on: ages are told in minutes."""
-    return (source.away_since, int(source.now().timestamp() // 60))
+    """What every page rests on: ages are told in minutes, and freezes come by the clock."""
+    now = source.now()
+    return (source.away_since, int(now.timestamp() // 60), source.freezes_until(now))
 
 
 def common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:

@@ -1,52 +1,57 @@
-"""How far the reveals of a page have come, kept on disk: a restart under the same address resumes there."""
+"""Whom the reveals of a page have revealed, kept on disk: a restart under the same address resumes there."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
+import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 log = logging.getLogger(__name__)
+
+_KEY = re.compile(r"[\w-]{16,}", re.ASCII)
 
 
 @dataclass
 class Reveals:
-    """The presenter's key, and the position of each frozen event: how many were revealed since that freeze.
+    """The presenter's key, and whom each frozen event has revealed since that freeze, in order, in lower case.
 
     file: None where nothing can be written; a restart would begin anew.
     """
 
     file: Path | None
     key: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    positions: dict[str, int] = field(default_factory=dict)
+    revealed: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def kept(cls, home: Path, *where: str) -> Reveals:
         """Those of a page. home: the folder. where: what tells this page from others."""
         name = hashlib.blake2b("\n".join(where).encode(), digest_size=9).hexdigest()
         reveals = cls(home / f"page-{name}.json")
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            document: dict[str, Any] = json.loads((home / f"page-{name}.json").read_text())
-            reveals.key = str(document["key"])
-            reveals.positions = {str(event): int(at) for event, at in document["positions"].items()}
+        try:
+            document = json.loads((home / f"page-{name}.json").read_text())
+            key, revealed = document["key"], document["revealed"]
+            if _KEY.fullmatch(key) and all(isinstance(who, str) for names in revealed.values() for who in names):
+                reveals.key, reveals.revealed = key, {event: list(names) for event, names in revealed.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            log.debug("no reveal is resumed: %s", error)
         reveals._write()
         return reveals
 
-    def position(self, event_id: int, frozen_at: datetime) -> int:
-        """How many were revealed; 0 after another freeze."""
-        return self.positions.get(_name(event_id, frozen_at), 0)
+    def of(self, event_id: int, frozen_at: datetime) -> Sequence[str]:
+        """Who was revealed; nobody after another freeze."""
+        return self.revealed.get(_name(event_id, frozen_at), [])
 
-    def move(self, event_id: int, frozen_at: datetime, position: int) -> None:
-        """Keep a position."""
-        others = {name: at for name, at in self.positions.items() if not name.startswith(f"{event_id} ")}
-        self.positions = others | {_name(event_id, frozen_at): position}
+    def keep(self, event_id: int, frozen_at: datetime, revealed: Sequence[str]) -> None:
+        """Keep who was revealed."""
+        others = {name: names for name, names in self.revealed.items() if not name.startswith(f"{event_id} ")}
+        self.revealed = others | {_name(event_id, frozen_at): list(revealed)}
         self._write()
 
     def is_key(self, text: str) -> bool:
@@ -60,7 +65,7 @@ class Reveals:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump({"key": self.key, "positions": self.positions}, file)
+                json.dump({"key": self.key, "revealed": self.revealed}, file)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(self.file)

@@ -113,34 +113,46 @@ class Site:
         if scope["type"] != "http":
             return
         self.requests += 1
-        framed = scope["path"].startswith("/embed/")
+        has_begun = False
 
         async def send_safely(message: Any) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *(_FRAMED if framed else _ALONE)]
+                has_begun = True
+                safe = _FRAMED if scope["path"].startswith("/embed/") else _ALONE
+                message["headers"] = [*message.get("headers", ()), *safe]
             await send(message)
 
-        request = Request(scope)
-        if not self._is_ours(request.headers.get("host", "")):
-            host = request.headers.get("host", "")
-            response: Response | None = PlainTextResponse(
-                f"This page is not served as {host!r}; pgleaderboard serve --allowed-host NAME allows a name.\n",
-                421,
-            )
-        elif scope["method"] == "POST" and (step := _STEP.fullmatch(scope["path"])):
-            response = await self._stepped(Request(scope, receive), step["slug"])
-        elif scope["method"] not in ("GET", "HEAD"):
-            response = PlainTextResponse("Only GET and HEAD are answered.\n", 405, {"Allow": "GET, HEAD"})
-        elif scope["path"].startswith("/live/"):
-            response = await self._stream(scope, request, send_safely)
-        else:
-            response = await self._answer(scope, request)
+        try:
+            response = await self._response(scope, receive, send_safely)
+        except Exception:
+            if has_begun:
+                raise
+            log.exception("a page failed: %s", scope["path"])
+            response = self._refused(500, "This page failed: that is a fault of the program.")
         if response is not None:
             await response(scope, receive, send_safely)
 
+    async def _response(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        request = Request(scope)
+        host = request.headers.get("host", "")
+        if not self._is_ours(host):
+            return PlainTextResponse(
+                f"This page is not served as {host!r}; pgleaderboard serve --allowed-host NAME allows a name.\n", 421
+            )
+        if scope["method"] == "POST" and (step := _STEP.fullmatch(scope["path"])):
+            return await self._stepped(Request(scope, receive), step["slug"])
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("Only GET and HEAD are answered.\n", 405, {"Allow": "GET, HEAD"})
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return self._refused(400, "An address holds no null characters.")
+        if scope["path"].startswith("/live/"):
+            return await self._stream(scope, request, send)
+        return await self._answer(scope, request)
+
     def _is_ours(self, host: str) -> bool:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        name = name.strip("[]").lower()
+        name = name.strip("[]").lower().removesuffix(".")
         return name in self.hosts or (self.takes_numbers and _is_number(name))
 
     async def _stepped(self, request: Request, slug: str) -> Response:
@@ -159,19 +171,26 @@ class Site:
         asked = Asked(request.url.path, {"slug": slug})
         try:
             event, told = await events.revealed(self.source, asked)
-            begun, to = (int(form[name][0]) for name in ("from", "to"))
-        except (KeyError, ValueError):
-            return PlainTextResponse("A step goes from a position to another.\n", 400)
-        except (Refusal, NeedsPerson) as error:
+            begun, to = (_position(form[name][0]) for name in ("from", "to"))
+        except (LookupError, ValueError):
+            return PlainTextResponse("A step goes from a position to the next one, or back.\n", 400)
+        except Refusal as error:
             return self._refused(404, str(error))
+        except NeedsPerson as error:
+            return self._unshown(error)
         except Elsewhere:
             return self._refused(404, "The standing is not frozen: there is nothing to reveal.")
         except (Busy, Transient, ConnectionLost):
             return self._refused(503, "The database is out of reach: try again in a moment.")
         assert event.frozen_at is not None
+        so_far = list(self.reveals.of(event.id, event.frozen_at))
+        left = told.left(so_far)
         # A second press of the same button goes nowhere.
-        if begun == self.reveals.position(event.id, event.frozen_at) and 0 <= to <= len(told.steps):
-            self.reveals.move(event.id, event.frozen_at, to)
+        if begun == len(so_far):
+            if to == begun + 1 and left:
+                self.reveals.keep(event.id, event.frozen_at, [*so_far, left[0]])
+            elif to == begun - 1:
+                self.reveals.keep(event.id, event.frozen_at, so_far[:-1])
             self.source.changed.set()
         return RedirectResponse(f"{request.url.path}?key={self.reveals.key}", 303)
 
@@ -192,12 +211,16 @@ class Site:
         except Refusal as refusal:
             return self._refused(refusal.status, str(refusal), refusal.instead)
         except NeedsPerson as error:
-            return self._refused(404, _sentence(str(error)))
+            return self._unshown(error)
         except (Busy, Transient):
             return self._refused(503, "Too many people ask for this at once: try again in a moment.")
         except ConnectionLost as error:
             log.debug("a page was not read: %s", explained(error))  # that the database is away is told once
             return self._refused(503, "The database is out of reach: try again in a moment.")
+
+    def _unshown(self, error: NeedsPerson) -> Response:
+        log.info("a page cannot be shown: %s", error)  # what it says is for those who run this
+        return self._refused(404, "This cannot be shown: it is gone, or its past was pruned.")
 
     async def _made(self, page: Callable[[], Awaitable[Page | File]]) -> Page | File:
         """The page. What seems unknown may have been inserted a moment ago."""
@@ -227,19 +250,20 @@ class Site:
         document = self._documents.get(key)
         if document is None or document.basis != page.basis:
             html = page.html()
-            document = _Document(
-                page.basis, html.encode(), gzip.compress(html.encode(), 6, mtime=0), f'"{tag_of(html)}"'
-            )
+            document = _Document(page.basis, html.encode(), gzip.compress(html.encode(), 6, mtime=0), tag_of(html))
             self._documents[key] = document
         else:
             self.hits += 1
         self._documents.move_to_end(key)
         if len(self._documents) > RENDERED:
             self._documents.popitem(last=False)
-        headers = {"ETag": document.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if document.tag in request.headers.get("if-none-match", ""):
+        packed = _takes_gzip(request)
+        tag = f'"{document.tag}-gzip"' if packed else f'"{document.tag}"'
+        headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        known = request.headers.get("if-none-match", "")
+        if tag in known or known.strip() == "*":
             return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
+        if packed:
             headers["Content-Encoding"] = "gzip"
             return Response(document.packed, page.status, headers, page.media)
         return Response(document.plain, page.status, headers, page.media)
@@ -266,7 +290,7 @@ class Site:
             return PlainTextResponse("There is no such page to watch.\n", 404)
         except (Busy, Transient, ConnectionLost):
             return PlainTextResponse("Try again in a moment.\n", 503, {"Retry-After": str(RETRY_AFTER)})
-        packed = "gzip" in request.headers.get("accept-encoding", "")
+        packed = _takes_gzip(request)
         headers = [
             (b"content-type", b"text/event-stream; charset=utf-8"),
             (b"cache-control", b"no-store"),
@@ -302,5 +326,12 @@ def _asset(path: str) -> Response:
     return Response(content, 200, headers, TYPES[name[name.rindex(".") :]])
 
 
-def _sentence(message: str) -> str:
-    return message[:1].upper() + message[1:] + ("" if message.endswith(("?", ".")) else ".")
+def _position(text: str) -> int:
+    """A position in a reveal. Raises ValueError."""
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ValueError(text)
+    return int(text)
+
+
+def _takes_gzip(request: Request) -> bool:
+    return bool(re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", request.headers.get("accept-encoding", "")))

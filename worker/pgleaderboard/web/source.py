@@ -7,6 +7,7 @@ somebody asks. While the database is out of reach, the last values stay.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import logging
 import threading
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect, explained
 from pgleaderboard.reading.asking import check, have_answer, in_words, listen, news
-from pgleaderboard.reading.catalog import Catalog, catalog
+from pgleaderboard.reading.catalog import Catalog, catalog, ids_of
 from pgleaderboard.web.reader import Busy, Reader
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Source:
         self.current = Reader(self.url, threads=2, waiting=64)
         self.past = Reader(self.url, threads=2, waiting=8)
         self._catalog_read_at = 0.0
+        self._event_ids: Sequence[int] | None = None
         self._stop = threading.Event()
         self._listener: threading.Thread | None = None
 
@@ -76,6 +78,8 @@ class Source:
         self._loop = asyncio.get_running_loop()
         connection = await asyncio.to_thread(self._listening)
         try:
+            if self.only:
+                self._event_ids = await asyncio.to_thread(lambda: ids_of(connection, self.only))
             await self.catalog()
         except BaseException:
             connection.close()
@@ -93,7 +97,7 @@ class Source:
         """What there is, at most CATALOG_EVERY seconds old."""
         found: Catalog = await self.get(
             "catalog",
-            lambda connection: catalog(connection, self.only),
+            lambda connection: catalog(connection, self._event_ids),
             ALL,
             at_most_every=_CATALOG_AT_MOST_EVERY,
             oldest=CATALOG_EVERY,
@@ -155,6 +159,11 @@ class Source:
         self._forget(room)
         found: T = kept.value
         return found
+
+    def freezes_until(self, now: datetime) -> int:
+        """How many freezes of the catalog have come."""
+        found: Catalog = self._values["catalog"].value
+        return bisect.bisect_right(found.freezes, now)
 
     def next_moment(self, at_most: float) -> float:
         """Seconds until something is shown anew by the clock alone; no more than given.

@@ -43,7 +43,7 @@ async def board(source: Source, asked: Asked) -> Page:
             watched=here,
             competition=competition,
             events=[event for event in catalog.events.values() if competition.id in event.competition_ids],
-            held=competition.frozen_at(source.now()),
+            held=shown.held,
             board=shown,
             rows=shown.page(number),
             number=number,

@@ -99,7 +99,7 @@ def _standing(source: Source, asked: Asked, shown: Event, told: Told, catalog: A
             watched=None if at else here,
             event=shown,
             competitions=competitions,
-            held=shown.held_at(source.now()),
+            held=told.held,
             at=at,
             standing=told.standing.event,
             places=places[(number - 1) * PEOPLE : number * PEOPLE],
@@ -128,24 +128,25 @@ async def reveal(source: Source, asked: Asked, reveals: Reveals) -> Page:
     key = asked.query.get("key")
     if key is not None and not reveals.is_key(key):
         raise Refusal(404, "That is not the presenter's key.", ("/e/" + address(shown.slug) + "/reveal", "The reveal"))
-    position = min(reveals.position(shown.id, shown.frozen_at), len(told.steps))
+    so_far = tuple(reveals.of(shown.id, shown.frozen_at))
 
     def context() -> dict[str, Any]:
-        places = told.after(position)
-        last = told.steps[position - 1] if position else None
+        places = told.after(so_far)
+        last = so_far[-1] if so_far else None
         return common(
             source,
             asked,
             watched=asked.to(**({"key": key} if key else {})),
             event=shown,
             key=key,
-            position=position,
-            steps=len(told.steps),
+            position=len(so_far),
+            steps=len(so_far) + len(told.left(so_far)),
             places=places,
+            last=last,
             current=next((place for place in places if place.kaggle_username.lower() == last), None),
         )
 
-    return Page("reveal.html", (shown, told, position, source.away_since), context)
+    return Page("reveal.html", (shown, told, so_far, minute_of(source)), context)
 
 
 async def revealed(source: Source, asked: Asked) -> tuple[Event, Reveal]:

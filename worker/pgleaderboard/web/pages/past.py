@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from pgleaderboard.database.connect import Connection
 from pgleaderboard.reading import boards
 from pgleaderboard.reading import past as reading
 from pgleaderboard.reading.catalog import Competition
@@ -20,6 +21,7 @@ from pgleaderboard.web.request import (
     board_of,
     common,
     competition_of,
+    frozen,
     minute_of,
     moment_of,
     number_of,
@@ -36,6 +38,8 @@ async def step(source: Source, asked: Asked) -> Page:
     """No page of its own: leads to the board of a step or a moment, without either to the last one."""
     competition, told = await _timeline(source, asked)
     if text := asked.query.get("moment", "").strip():
+        if number_of(text) is None:
+            moment_of(text, (_past(competition), "The last board"))
         raise Elsewhere(f"{_past(competition)}/{address(text)}")
     number = asked.whole("step")
     last = len(told.runs)
@@ -101,15 +105,19 @@ async def movers(source: Source, asked: Asked) -> Page:
     if since and since > (held or source.now()):
         raise Refusal(404, f"{given} is not shown (yet).", (asked.to(), "The last day"))
 
-    def begin() -> datetime:
-        now = held or source.now()
+    def begin(until: datetime | None) -> datetime:
+        now = until or source.now()
         if during:
             return now - min(timedelta(seconds=int(during[1]) * _UNITS[during[2]]), now - first)
-        return max(first, since or first)
+        return min(now, max(first, since or first))
 
-    found: tuple[datetime, Sequence[Any]] = await source.get(
+    def movers_of(connection: Connection, until: datetime | None) -> tuple[datetime, Sequence[Any]]:
+        at = begin(until)
+        return at, reading.movers(connection, competition.slug, at, until)
+
+    found = await source.get(
         ("movers", competition.id, competition.slug, given, held, first),
-        lambda connection: (at := begin(), reading.movers(connection, competition.slug, at, held)),
+        frozen(competition, movers_of),
         frozenset([competition.id]),
         at_most_every=1.0,
         reader=source.past,
@@ -130,7 +138,7 @@ async def shakeup(source: Source, asked: Asked) -> Page:
     held = competition.frozen_at(source.now())
     found = await source.get(
         ("shakeup", competition.id, competition.slug, held),
-        lambda connection: reading.shakeup(connection, competition.slug, held),
+        frozen(competition, lambda connection, at: reading.shakeup(connection, competition.slug, at)),
         frozenset([competition.id]),
         reader=source.past,
     )
@@ -167,12 +175,16 @@ async def _timeline(source: Source, asked: Asked) -> tuple[Competition, Timeline
     until = competition.frozen_at(source.now())
     told = await source.get(
         ("timeline", competition.id, competition.slug, until),
-        lambda connection: reading.timeline(connection, competition.slug, until),
+        frozen(competition, lambda connection, at: reading.timeline(connection, competition.slug, at)),
         frozenset([competition.id]),
         reader=source.past,
     )
     if not told.runs:
-        raise Refusal(404, "There is no board yet.", ("/c/" + address(competition.slug), competition.title))
+        raise Refusal(
+            404,
+            "There is no past to show: no board yet, or it was pruned.",
+            ("/c/" + address(competition.slug), competition.title),
+        )
     return competition, told
 
 

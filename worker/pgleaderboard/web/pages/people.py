@@ -15,19 +15,19 @@ from pgleaderboard.web.source import MANY, Source
 async def person(source: Source, asked: Asked) -> Page:
     """Where somebody stands."""
     catalog = await source.catalog()
-    now = source.now()
     name = asked.names["name"].removeprefix("@")[:100]
-    moments = {c.slug: c.frozen_at(now) for c in catalog.competitions.values()}
+    slugs = {c.id: c.slug for c in catalog.competitions.values()}
     found = await source.get(
-        ("person", name.lower(), tuple(moments.items())),
-        lambda connection: people.person(connection, name, moments),
-        frozenset(c.id for c in catalog.competitions.values()),
+        ("person", name.lower(), tuple(slugs.items()), source.freezes_until(source.now())),
+        lambda connection: people.person(connection, name, slugs),
+        frozenset(slugs),
         at_most_every=1.0,
         reader=source.past,
         room=MANY,
     )
-    if not isinstance(found, Person):
-        other = nearest_of(name, found)
+    if not isinstance(found, Person) or (source.only and not found.results):
+        # Of some events nobody else's people are told of.
+        other = None if source.only or isinstance(found, Person) else nearest_of(name, found)
         instead = ("/people/" + address(other), other) if other else None
         raise Refusal(404, f"Nobody called {name} is registered here.", instead)
     if asked.names["name"] != found.username:

@@ -33,7 +33,7 @@ async def board(source: Source, asked: Asked, public: str | None) -> Page:
             f"/c/{competition.slug}",
             title=competition.title,
             facts=facts,
-            held=competition.frozen_at(source.now()),
+            held=shown.held,
             late_since=competition.late_since,
             board=bool(rows),
             rows=rows,
@@ -49,8 +49,7 @@ async def event(source: Source, asked: Asked, public: str | None) -> Page:
     told = await standing_of(source, shown)
 
     def context() -> dict[str, Any]:
-        now = source.now()
-        held = shown.held_at(now) or (shown.frozen_at if shown.is_frozen(now) else None)
+        held = told.held or (shown.frozen_at if told.standing.event.state == "frozen" else None)
         state = "" if held else f"{told.standing.event.state} · "
         return _screen(
             source,

@@ -11,7 +11,7 @@ from pgleaderboard.reading.catalog import Competition
 from pgleaderboard.reading.lines import Picture, line_of
 from pgleaderboard.web import chart
 from pgleaderboard.web.page import Elsewhere, Page, Refusal, address, clean
-from pgleaderboard.web.request import Asked, board_of, common, competition_of, minute_of, number_of
+from pgleaderboard.web.request import Asked, board_of, common, competition_of, frozen, minute_of, number_of
 from pgleaderboard.web.source import MANY, Source
 
 NEIGHBOURS = 5  # above and below
@@ -38,7 +38,7 @@ async def team(source: Source, asked: Asked) -> Page:
             asked,
             watched=asked.to(),
             competition=competition,
-            held=competition.frozen_at(source.now()),
+            held=board.held,
             board=board,
             team_id=team_id,
             name=entry.team_name if entry else name,
@@ -87,7 +87,7 @@ async def chart_of(source: Source, asked: Asked) -> Page:
             asked,
             watched=_query(asked, team_ids if "teams" in asked.query else [], of),
             competition=competition,
-            held=competition.frozen_at(source.now()),
+            held=board.held,
             board=board,
             of=of,
             ranks=_query(asked, team_ids, "rank"),
@@ -144,7 +144,7 @@ async def _histories(source: Source, competition: Competition, team_ids: Sequenc
     at = competition.frozen_at(source.now())
     return await source.get(
         ("histories", competition.id, competition.slug, at, tuple(team_ids)),
-        lambda connection: boards.histories(connection, competition.slug, team_ids, at),
+        frozen(competition, lambda connection, at: boards.histories(connection, competition.slug, team_ids, at)),
         frozenset([competition.id]),
         reader=source.past,
         room=MANY,

@@ -84,10 +84,12 @@ let glides = [];
 export function show(fresh) {
   const begun = performance.now();
   const before = places();
+  const heading = live.querySelector("h1")?.textContent;
   for (const glide of glides) glide.cancel(); // each row begins again from where it is seen
   glides = [];
   morphChildren(live, fresh);
   live.dispatchEvent(new Event("shown"));
+  if (heading) document.title = document.title.replace(heading, live.querySelector("h1")?.textContent ?? heading);
   const after = places();
   let moved = 0;
   for (const [key, { row, top, text: score }] of after) {
@@ -136,9 +138,10 @@ function open() {
     state.textContent = `connection lost at ${hour.format(lostAt)}, trying again`;
     if (stream.readyState === EventSource.CLOSED) {
       close();
-      setTimeout(open, 5000);
+      setTimeout(again, 5000);
     }
   });
+  stream.addEventListener("gone", () => location.reload());
   stream.addEventListener("release", ({ data }) => {
     if (data !== html.dataset.release) location.reload();
   });
@@ -147,6 +150,12 @@ function open() {
     show(parsed(data));
     live.dataset.tag = tag;
   });
+}
+// A refused stream: perhaps the page is gone, too.
+async function again() {
+  const answer = await fetch(location.href, { method: "HEAD" }).catch(() => undefined);
+  if (answer?.redirected || answer?.status === 404) location.reload();
+  else open();
 }
 function close() {
   stream?.close();
