@@ -66,7 +66,7 @@ def serving_here(url: str, *, behind_proxy: bool = False) -> Iterator[tuple[Site
         return nullcontext()
 
     with server.bound("127.0.0.1", 0) as listener, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server._Server, "capture_signals", noted)  # a thread hears no signals
+        patch.setattr(server._Server, "ended_by_signals", noted)  # a thread hears no signals
         site = app.page(Settings.load(), app.Database(url, url, ""), listener, url=None, only=(), names=())
 
         def run() -> None:

@@ -121,9 +121,14 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
+        """They are ours already."""
+        yield
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT stop it, or keep it from beginning."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._end)
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
         yield
 
     def _end(self) -> None:
@@ -175,8 +180,6 @@ def _room() -> int:
 async def serve(site: Site, listener: socket.socket, ready: Callable[[], Any], *, behind_proxy: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. ready: is called once requests are answered."""
     _Protocol.room = _room()
-    await site.source.start()
-    site.hub.start()
     config = uvicorn.Config(
         site,
         http=_Protocol,
@@ -191,8 +194,12 @@ async def serve(site: Site, listener: socket.socket, ready: Callable[[], Any], *
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=5,
     )
-    ready()  # the socket listens: whoever comes now waits for the first answer
-    try:
-        await _Server(config, site).serve(sockets=[listener])
-    finally:
-        site.source.stop()
+    server = _Server(config, site)
+    with server.ended_by_signals():
+        await site.source.start()
+        try:
+            site.hub.start()
+            ready()  # the socket listens: whoever comes now waits for the first answer
+            await server.serve(sockets=[listener])
+        finally:
+            site.source.stop()

@@ -138,6 +138,9 @@ class Source:
         """
         kept = self._values.setdefault(key, _Value(competitions, room=room))
         self._values.move_to_end(key)
+        if kept.competitions != competitions:  # an event has got another one
+            kept.competitions = competitions
+            kept.marks += 1
         clock = self._loop.time
         for _ in range(2):  # it may become out of date while it is read
             age = clock() - kept.read_at

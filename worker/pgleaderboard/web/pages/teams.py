@@ -75,6 +75,9 @@ async def chart_of(source: Source, asked: Asked) -> Page:
         raise Elsewhere(_query(asked, list(dict.fromkeys([found[0].team_id, *team_ids]))[: chart.LINES], of))
     told = await _histories(source, competition, team_ids)
     absent = [team_id for team_id, (_, steps) in zip(team_ids, told.lines, strict=True) if not steps]
+    if absent == team_ids and "teams" not in asked.query:
+        to_board = ("/c/" + address(competition.slug), competition.title)
+        raise Refusal(404, "There is no past to show: it was pruned.", to_board)
     if absent and board.ranked:
         present = [team_id for team_id in team_ids if team_id not in absent]
         message = f"Team {absent[0]} was never on this board."
