@@ -68,7 +68,6 @@ class Source:
         self._values: OrderedDict[Hashable, _Value] = OrderedDict()
         self.current = Reader(self.url, threads=2, waiting=64)
         self.past = Reader(self.url, threads=2, waiting=8)
-        self._catalog_read_at = 0.0
         self._event_ids: Sequence[int] | None = None
         self._stop = threading.Event()
         self._listener: threading.Thread | None = None
@@ -102,7 +101,6 @@ class Source:
             at_most_every=_CATALOG_AT_MOST_EVERY,
             oldest=CATALOG_EVERY,
         )
-        self._catalog_read_at = self._values["catalog"].read_at
         return found
 
     async def catch_up(self) -> bool:
