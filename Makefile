@@ -26,7 +26,7 @@ test-harness: $(VENV)/dev ## Test that chaos and bench run, and count right
 test-servers: $(VENV)/dev ## Test what an administrator may set, on PostgreSQL 15 (Debian's) and 18
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/servers $(ARGS)
 
-test-browser: $(VENV)/dev ## Test the live page in Chromium (Debian: apt install chromium)
+test-browser: $(VENV)/dev ## Test the live page, over HTTP and in Chromium (Debian: apt install chromium)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/browser $(ARGS)
 
 check: $(VENV)/dev ## Check format, lint, types, and which folder imports which

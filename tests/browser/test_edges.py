@@ -24,12 +24,6 @@ from tests.support.page import serving
 from tests.support.syncs import Syncs
 
 
-@pytest.fixture
-def evening(db: Connection, compete: Callable[..., Syncs]) -> Evening:
-    """An event of two competitions."""
-    return Evening(db, compete)
-
-
 def until(holds: Callable[[], Any]) -> None:
     """Wait until something holds."""
     for _ in range(1500):
