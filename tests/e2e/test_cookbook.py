@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pgleaderboard.simulator.boards import zip_board
 from tests.support.aliases import Connection, MakeWorker
-from tests.support.asking import move_time, synced
+from tests.support.asking import eventually, move_time, synced
 from tests.support.boards import Entry, csv_of, read_csv
 from tests.support.faults import Simulator, Zipped
 from tests.support.kaggle import make_kaggle
@@ -32,6 +32,11 @@ MOMENTS = {
     "kaggle.competitions": ("start_date", "end_date", "start_date_filled", "end_date_filled", "dates_checked_at"),
     "kaggle_internal.sync_state": ("last_attempt_at", "last_success_at"),
 }
+
+
+def a_worker_is_there(db: Connection) -> None:
+    """Before it has registered, a page would be told that none is running."""
+    eventually(db, 1, "SELECT count(*) FROM kaggle.workers")
 
 
 def a_day_passes(db: Connection) -> None:
@@ -83,6 +88,7 @@ def test_the_cookbook_prints_what_it_shows(
         )
 
     with worker():
+        a_worker_is_there(db)
         check(
             "cookbook.md",
             url,
@@ -91,17 +97,19 @@ def test_the_cookbook_prints_what_it_shows(
         )
 
 
-def test_the_standing_is_what_its_rules_give(url: str, worker: MakeWorker, tmp_path: Path) -> None:
+def test_the_standing_is_what_its_rules_give(url: str, db: Connection, worker: MakeWorker, tmp_path: Path) -> None:
     """The example of docs/standings.md, computed by hand there."""
     boards = tmp_path / "boards"
     boards.mkdir()
     for name, content in files("standings.md").items():
         (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
     with Simulator(boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
+        a_worker_is_there(db)
         check("standings.md", url, tmp_path)
 
 
-def test_an_event_runs_as_its_page_says(url: str, worker: MakeWorker, tmp_path: Path) -> None:
+def test_an_event_runs_as_its_page_says(url: str, db: Connection, worker: MakeWorker, tmp_path: Path) -> None:
     """docs/running-an-event.md, command by command, from the first link to the ceremony."""
     with worker():
+        a_worker_is_there(db)
         check_console("running-an-event.md", url, tmp_path)
