@@ -168,10 +168,11 @@ class Hub:
         channel.viewers.add(viewer)
         clock = asyncio.get_running_loop().time
 
-        async def tell(*messages: Message) -> None:
+        async def tell(message: Message) -> None:
             viewer.sending_since = clock()
-            body = b"".join(message.packed if packed else message.plain for message in messages)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send(
+                {"type": "http.response.body", "body": message.packed if packed else message.plain, "more_body": True}
+            )
             viewer.sending_since = None
 
         try:

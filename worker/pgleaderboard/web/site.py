@@ -124,7 +124,7 @@ class Site:
             await send(message)
 
         try:
-            response = await self._response(scope, receive, send_safely)
+            response = await self._response(scope, receive, send_safely, send)
         except Exception:
             if has_begun:
                 raise
@@ -133,7 +133,8 @@ class Site:
         if response is not None:
             await response(scope, receive, send_safely)
 
-    async def _response(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+    async def _response(self, scope: Scope, receive: Receive, send: Send, send_on: Send) -> Response | None:
+        # send_on: once the headers are sent
         request = Request(scope)
         host = request.headers.get("host", "")
         if not self._is_ours(host):
@@ -147,7 +148,7 @@ class Site:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             return self._refused(400, "An address holds no null characters.")
         if scope["path"].startswith("/live/"):
-            return await self._stream(scope, request, send)
+            return await self._stream(scope, request, send, send_on)
         return await self._answer(scope, request)
 
     def _is_ours(self, host: str) -> bool:
@@ -274,7 +275,7 @@ class Site:
         html = Page("refusal.html", None, lambda: context).html()
         return Response(html, status, headers, "text/html; charset=utf-8")
 
-    async def _stream(self, scope: Scope, request: Request, send: Send) -> Response | None:
+    async def _stream(self, scope: Scope, request: Request, send: Send, send_on: Send) -> Response | None:
         path = scope["path"].removeprefix("/live")
         page, key = self._page(scope, path)
 
@@ -305,7 +306,7 @@ class Site:
         shown = request.headers.get("last-event-id") or request.query_params.get("have", "")
         viewer = Viewer(shown, connection.transport.abort)
         connection.when_lost = viewer.leave
-        await self.hub.watch(key, watched, viewer, packed=packed, send=send)
+        await self.hub.watch(key, watched, viewer, packed=packed, send=send_on)
         return None
 
 
