@@ -25,7 +25,6 @@ class Competition:
     slug: str
     title: str
     status: str
-    category: str | None
     end_date: datetime | None
     kind: str | None
     teams: int | None
@@ -94,7 +93,7 @@ def catalog(connection: Connection, event_ids: Sequence[int] | None = None) -> C
             Competition,
             """
             SELECT c.id, s.kaggle_competition_id AS slug,
-                   coalesce(nullif(s.title, ''), s.kaggle_competition_id) AS title, s.status, c.category, c.end_date,
+                   coalesce(nullif(s.title, ''), s.kaggle_competition_id) AS title, s.status, c.end_date,
                    s.board AS kind, s.teams, s.synced_at, s.next_sync_at, s.is_late,
                    CASE WHEN s.is_late THEN s.last_success_at END AS late_since,
                    ARRAY(SELECT e.frozen_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id

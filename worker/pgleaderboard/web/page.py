@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,7 +31,6 @@ class Page:
     template: str
     basis: Hashable
     context: Callable[[], dict[str, Any]]
-    status: int = 200
     media: str = "text/html; charset=utf-8"
 
     def html(self) -> str:
@@ -55,7 +53,6 @@ class File:
     basis: Hashable
     text: Callable[[], str]
     media: str
-    status: int = 200
 
     def html(self) -> str:
         """The whole document."""
@@ -166,5 +163,5 @@ _templates.filters.update(
     lasting=lasting,
     part=address,
 )
-_templates.globals.update(release=RELEASE, static=lambda name: f"/static/{RELEASE}/{name}", json=json.dumps)
+_templates.globals.update(release=RELEASE, static=lambda name: f"/static/{RELEASE}/{name}")
 _templates.globals["parts"] = _templates.get_template("parts.html").module

@@ -266,8 +266,8 @@ class Site:
             return Response(status_code=304, headers=headers)
         if packed:
             headers["Content-Encoding"] = "gzip"
-            return Response(document.packed, page.status, headers, page.media)
-        return Response(document.plain, page.status, headers, page.media)
+            return Response(document.packed, 200, headers, page.media)
+        return Response(document.plain, 200, headers, page.media)
 
     def _refused(self, status: int, message: str, instead: tuple[str, str] | None = None) -> Response:
         context = {"message": message, "instead": instead, "layout": "page", "watched": None}
