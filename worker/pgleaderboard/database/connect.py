@@ -1,9 +1,10 @@
 """The only way to PostgreSQL: reads URLs, opens connections and runs queries.
 
-No wait for a server is without end: a connection on which a wait takes longer than its `patience` is closed. What a
-statement relies on is stated here, whatever an administrator has set for a role or a database: `transaction` sets it
-for one transaction, since a pooler in transaction mode gives the next one to another session; `session_settings` is for
-a session of our own.
+A connection is one to a primary, unless its URL or its opener says otherwise: OnStandby ends one that meets a standby,
+and is a lost connection wherever one is handled. No wait for a server is without end: a connection on which a wait
+takes longer than its `patience` is closed. What a statement relies on is stated here, whatever an administrator has set
+for a role or a database: `transaction` sets it for one transaction, since a pooler in transaction mode gives the next
+one to another session; `session_settings` is for a session of our own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, LiteralString, TypeVar, cast
 
@@ -33,7 +34,9 @@ T = TypeVar("T")
 PATIENCE = 35.0  # seconds that one wait may take, outside of `transaction`
 STATEMENT_SECONDS = 600.0  # that a statement may take; the first board of a million teams takes a fortieth of it
 _INTERVAL = 0.1  # seconds between looks for Ctrl-C while it waits
+_CANCELLED_WITHIN = 3.0  # seconds for the request to cancel a statement that is not waited for any longer
 _GRACE = 5.0  # seconds beyond its time-out after which a statement is not waited for
+_SILENT = "connection timeout expired"  # psycopg's words for a server that does not answer
 _ONE_HOST, _ONE_OF_MANY = 30, 3  # seconds to connect; a database that sleeps takes long to wake
 
 SETTINGS = {
@@ -58,11 +61,16 @@ _OF_A_SESSION = {
     "idle_session_timeout": "0",
 }
 READ_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE, NOT DEFERRABLE;"
+_READ_ONLY = "BEGIN ISOLATION LEVEL READ COMMITTED, READ ONLY, NOT DEFERRABLE;"
 _SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE;"
 
 
 class NoAnswer(psycopg.OperationalError):
     """The server has not answered in time; the connection is closed."""
+
+
+class OnStandby(psycopg.OperationalError):
+    """The server is a standby, which takes no writes; the connection is closed."""
 
 
 class MomentLoader(psycopg.adapt.Loader):
@@ -94,22 +102,33 @@ class Connection(psycopg.Connection[Any]):
     """A connection on which no wait for an answer takes longer than `patience` seconds: NoAnswer ends it.
 
     statement_seconds: that a statement of a `transaction` may take. lock_seconds: that it may wait for a lock, 0 = as
-    long. role: as which a `transaction` runs, None = as oneself.
+    long. role: as which a `transaction` runs, None = as oneself. reads: it is never written through, and its server may
+    be a standby.
     """
 
     patience = PATIENCE
     statement_seconds = STATEMENT_SECONDS
     lock_seconds = 0.0
     role: str | None = None
+    reads = False
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's; without a `timeout` of the caller's it is `patience`."""
         until = time.monotonic() + self.patience
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            if not _is_of_standby(self):
+                raise
+            lost = _on_standby(self)
+            self.close()
+            raise lost from error
         except psycopg.OperationalError:
             if timeout is not None or time.monotonic() < until:
                 raise
+            # A server that lives would go on, with its locks: a COMMIT waits for a standby as long as it takes.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCELLED_WITHIN)
             self.close()
             raise NoAnswer(f"the server has not answered for {self.patience:g} s") from None
 
@@ -129,11 +148,26 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         until = time.monotonic() + self.patience
         try:
             return await super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.errors.ReadOnlySqlTransaction as error:
+            if not _is_of_standby(self):
+                raise
+            lost = _on_standby(self)
+            await self.close()
+            raise lost from error
         except psycopg.OperationalError:
             if timeout is not None or time.monotonic() < until:
                 raise
             await self.close()
             raise NoAnswer(f"the server has not answered for {self.patience:g} s") from None
+
+
+def _is_of_standby(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether a write was refused because of the server. A pooler does not say what its servers are."""
+    return connection.info.parameter_status("in_hot_standby") != "off"
+
+
+def _on_standby(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> OnStandby:
+    return OnStandby(f"{':'.join(map(str, address_of(connection)))} is a standby, which takes no writes")
 
 
 # URLs.
@@ -182,12 +216,18 @@ def _foreign_parameter(url: str) -> str | None:
 
 
 def conninfo(
-    url: str, purpose: str, *, first: tuple[str, int] | None = None, connect_timeout: int | None = None
+    url: str,
+    purpose: str,
+    *,
+    first: tuple[str, int] | None = None,
+    connect_timeout: int | None = None,
+    reads: bool = False,
 ) -> str:
     """Add our defaults to a URL or DSN. Raises NeedsPerson as `parts_of` does.
 
     purpose: what pg_stat_activity shows behind "pgleaderboard". first: the address and the port to ask first, where
     the URL has several. connect_timeout: seconds for a host; what the URL or PGCONNECT_TIMEOUT says goes before ours.
+    reads: a standby will do.
     """
     parts = parts_of(url)
     addresses = _addresses(parts)
@@ -199,6 +239,10 @@ def conninfo(
         "keepalives_count": 3,
         "tcp_user_timeout": 25_000,  # milliseconds; no keepalives are sent while data waits for an acknowledgement
     }
+    if not reads:
+        ours["target_session_attrs"] = (
+            "primary"  # around a switchover a name may lead to a server that has just been one
+        )
     if "PGCONNECT_TIMEOUT" not in os.environ:
         ours["connect_timeout"] = connect_timeout or (_ONE_OF_MANY if len(addresses) > 1 else _ONE_HOST)
     if first and len(addresses) > 1:
@@ -248,19 +292,24 @@ def without_password(url: str) -> tuple[str, str | None]:
 # Connections.
 
 
-def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None) -> Connection:
-    """Open a connection in autocommit.
+def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None, reads: bool = False) -> Connection:
+    """Open a connection in autocommit. reads: see `Connection`.
 
     Raises psycopg.OperationalError where the database is out of reach or refuses; its sqlstate is the server's, None
-    where no server answered.
+    where no server answered. It is OnStandby where a standby answered, and nobody asked for one.
     """
-    dsn = conninfo(url, purpose, connect_timeout=connect_timeout)
+    dsn = conninfo(url, purpose, connect_timeout=connect_timeout, reads=reads)
     try:
         # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
         connection = Connection.connect(dsn, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
-        error.sqlstate = error.sqlstate or refusal(dsn)
+        if error.sqlstate is None and _SILENT not in str(error):
+            error.sqlstate = refusal(dsn)
+        if error.sqlstate == psycopg.errors.ReadOnlySqlTransaction.sqlstate:
+            servers = ", ".join(f"{host or number}:{port or 5432}" for host, number, port in _addresses(parts_of(dsn)))
+            raise OnStandby(f"{servers} is a standby, which takes no writes") from None
         raise
+    connection.reads = reads
     connection.adapters.register_loader("timestamptz", MomentLoader)
     return connection
 
@@ -269,7 +318,7 @@ def refusal(dsn: str) -> str | None:
     """The SQLSTATE with which a server refuses a connection; None where none answers, or one accepts.
 
     libpq gives a failed connection no SQLSTATE, and the words are in the server's language: it is read from libpq's
-    trace of another try, which only Linux has.
+    trace of another try, which only Linux has. A standby that libpq turned down says that it is read-only.
     """
     if not hasattr(os, "memfd_create"):
         return None
@@ -292,7 +341,10 @@ def refusal(dsn: str) -> str | None:
         finally:
             connection.finish()
         trace.seek(0)
-        states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', trace.read())
+        said = trace.read()
+    states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', said)
+    if b'ParameterStatus\t "in_hot_standby" "on"' in said:
+        states.append(psycopg.errors.ReadOnlySqlTransaction.sqlstate.encode())
     # Of several servers, one that will be there soon is worth waiting for.
     return min((state.decode() for state in states), key=needs_person, default=None)
 
@@ -370,10 +422,15 @@ def transaction(
     if connection.role:
         settings["role"] = connection.role
     local = ", ".join(f"pg_catalog.set_config('{name}', '{setting}', true)" for name, setting in settings.items())
-    begin = f"{_SNAPSHOT if snapshot else READ_WRITE} SELECT {local}"
+    begin = f"{_SNAPSHOT if snapshot else _READ_ONLY if connection.reads else READ_WRITE} SELECT {local}"
     connection.patience = seconds + _GRACE
     try:
-        connection.execute(begin.encode())
+        try:
+            connection.execute(begin.encode())
+        except psycopg.errors.FeatureNotSupported as error:  # a standby has no READ WRITE
+            lost = _on_standby(connection)
+            connection.close()
+            raise lost from error
         yield
         # It may have been committed in one round trip with its last statement.
         if connection.info.transaction_status != TransactionStatus.IDLE:

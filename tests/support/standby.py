@@ -1,0 +1,108 @@
+"""A primary and its hot standby, made of the embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgleaderboard.database import cluster, embedded
+from pgleaderboard.database.connect import Connection, connect, value
+
+_OPTIONS = {"fsync": "off", "max_connections": "100", "wal_level": "replica", "hot_standby": "on"}
+
+
+@dataclass
+class Standby:
+    """A hot standby of a server. url: of database `postgres`."""
+
+    home: Path
+    bin_dir: Path
+    account: cluster.Account
+    primary_url: str
+
+    @property
+    def url(self) -> str:
+        """The URL of its socket, which a multi-host URL cannot hold: see `host`."""
+        return f"host={self.host} port=5432 user=postgres dbname=postgres"
+
+    @property
+    def host(self) -> Path:
+        """The folder of its socket."""
+        return self.home / "socket"
+
+    def start(self) -> None:
+        """Start it; it accepts connections then."""
+        options = " ".join(
+            f"-c {name}={setting}"
+            for name, setting in (_OPTIONS | {"unix_socket_directories": self.host, "listen_addresses": "''"}).items()
+        )
+        self._ctl("-l", self.home / "data" / "log", "-o", options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it."""
+        self._ctl("-m", mode, "stop")
+
+    def promote(self) -> None:
+        """Make it a primary, on a timeline of its own."""
+        self._ctl("promote")
+
+    def caught_up(self) -> None:
+        """Wait until it has replayed what the primary has written by now."""
+        with connect(self.primary_url) as primary:
+            lsn = value(primary, "SELECT pg_current_wal_flush_lsn()::text")
+        with connect(self.url, reads=True) as standby:
+            _wait(standby, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", lsn)
+
+    def pause(self) -> None:
+        """Have it replay nothing more until `resume`."""
+        with connect(self.url, reads=True) as standby:
+            value(standby, "SELECT pg_wal_replay_pause()")
+            _wait(standby, "SELECT pg_get_wal_replay_pause_state() = 'paused'")
+
+    def resume(self) -> None:
+        """Have it replay again."""
+        with connect(self.url, reads=True) as standby:
+            value(standby, "SELECT pg_wal_replay_resume()")
+
+    def _ctl(self, *arguments: Path | str) -> None:
+        command = [self.bin_dir / "pg_ctl", "-s", "-w", "-D", self.home / "data", *arguments]
+        done = cluster.run(command, self.account, stdout=-3)  # DEVNULL: the server keeps a pipe open
+        assert done.returncode == 0, done.stderr
+
+
+def _wait(connection: Connection, query: str, *values: object) -> None:
+    """Ask until it is so; there is no event for it."""
+    while connection.execute(query.encode(), values or None).fetchone() != (True,):
+        connection.execute("SELECT pg_sleep(0.01)")
+
+
+@contextmanager
+def replicated() -> Iterator[tuple[str, Standby]]:
+    """Run a primary and a standby for the length of a block. Gives the primary's URL and the standby."""
+    memory = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one
+    home = Path(tempfile.mkdtemp(prefix="pgl-pair-", dir=memory if os.access(memory, os.W_OK) else None))
+    home.chmod(0o755)  # as root, PostgreSQL runs as another user and must pass through
+    try:
+        with embedded.running(home / "primary", extra_options=_OPTIONS) as server:
+            account = cluster.account_for(server.data)
+            bin_dir = cluster.runnable_binaries(None, account)
+            standby = Standby(home / "standby", bin_dir, account, server.url())
+            for folder in (standby.home, standby.host):
+                folder.mkdir()
+                if account:
+                    os.chown(folder, account.pw_uid, account.pw_gid)
+            copy = [bin_dir / "pg_basebackup", "-R", "-c", "fast", "-d", server.url(), "-D", standby.home / "data"]
+            done = cluster.run(copy, account)
+            assert done.returncode == 0, done.stderr
+            standby.start()
+            try:
+                yield server.url(), standby
+            finally:
+                standby.stop("immediate")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
