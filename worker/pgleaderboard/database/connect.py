@@ -37,6 +37,7 @@ _INTERVAL = 0.1  # seconds between looks for Ctrl-C while it waits
 _CANCELLED_WITHIN = 3.0  # seconds for the request to cancel a statement that is not waited for any longer
 _GRACE = 5.0  # seconds beyond its time-out after which a statement is not waited for
 _SILENT = "connection timeout expired"  # psycopg's words for a server that does not answer
+_READ_ONLY_SERVER = "25006"
 _ONE_HOST, _ONE_OF_MANY = 30, 3  # seconds to connect; a database that sleeps takes long to wake
 
 SETTINGS = {
@@ -305,7 +306,7 @@ def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None, 
     except psycopg.OperationalError as error:
         if error.sqlstate is None and _SILENT not in str(error):
             error.sqlstate = refusal(dsn)
-        if error.sqlstate == psycopg.errors.ReadOnlySqlTransaction.sqlstate:
+        if error.sqlstate == _READ_ONLY_SERVER:
             servers = ", ".join(f"{host or number}:{port or 5432}" for host, number, port in _addresses(parts_of(dsn)))
             raise OnStandby(f"{servers} is a standby, which takes no writes") from None
         raise
@@ -344,7 +345,7 @@ def refusal(dsn: str) -> str | None:
         said = trace.read()
     states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', said)
     if b'ParameterStatus\t "in_hot_standby" "on"' in said:
-        states.append(psycopg.errors.ReadOnlySqlTransaction.sqlstate.encode())
+        states.append(_READ_ONLY_SERVER.encode())
     # Of several servers, one that will be there soon is worth waiting for.
     return min((state.decode() for state in states), key=needs_person, default=None)
 
