@@ -406,7 +406,7 @@ CREATE TABLE kaggle_internal.sync_state (
     competition_id       bigint      NOT NULL,
     running_run_id       bigint,
     running_worker_id    bigint,
-    running_job_id       bigint,
+    running_token        uuid,
     running_since        timestamptz,
     running_reason       text,
     link_revision        bigint,
@@ -440,7 +440,7 @@ COMMENT ON TABLE kaggle_internal.sync_state IS 'Where the sync of each competiti
 COMMENT ON COLUMN kaggle_internal.sync_state.competition_id IS 'The competition; no foreign key, see kaggle_internal.sync_requests.';
 COMMENT ON COLUMN kaggle_internal.sync_state.running_run_id IS 'The attempt that runs now and alone may apply a board: the fence.';
 COMMENT ON COLUMN kaggle_internal.sync_state.running_worker_id IS 'The worker that runs it.';
-COMMENT ON COLUMN kaggle_internal.sync_state.running_job_id IS 'The job of the queue that began it, by which the worker gives it up where the number of the run did not reach it.';
+COMMENT ON COLUMN kaggle_internal.sync_state.running_token IS 'Random, chosen by whoever began it: with the number, the fence. A server that was promoted without the last transactions may issue a number again; and the answer with the number may not have arrived. Null = none was chosen.';
 COMMENT ON COLUMN kaggle_internal.sync_state.running_since IS 'The database''s clock when it began; the board it fetches holds from then.';
 COMMENT ON COLUMN kaggle_internal.sync_state.running_reason IS 'What asked for it.';
 COMMENT ON COLUMN kaggle_internal.sync_state.link_revision IS 'competitions.link_revision when the last attempt began, or when this row was made; null = there was no such competition then.';
@@ -539,6 +539,16 @@ CREATE TABLE kaggle_internal.marked_source (
 COMMENT ON TABLE kaggle_internal.marked_source IS 'Whether the boards come from the simulator: the first sync says so, and as long as there is a board the others must agree. No row = none has been synced.';
 COMMENT ON COLUMN kaggle_internal.marked_source.is_simulated IS 'True: from the simulator, which invents them. False: from Kaggle.';
 COMMENT ON COLUMN kaggle_internal.marked_source.is_only IS 'Always true: there is one row at most.';
+
+CREATE TABLE kaggle_internal.known_timeline (
+    timeline text    NOT NULL,
+    is_only  boolean NOT NULL DEFAULT true,
+    CONSTRAINT known_timeline_pkey PRIMARY KEY (is_only),
+    CONSTRAINT there_is_one_timeline CHECK (is_only)
+);
+COMMENT ON TABLE kaggle_internal.known_timeline IS 'The timeline of the server''s WAL when a worker registered last. Another one: a standby was promoted, perhaps without the last transactions. No row = no worker has registered.';
+COMMENT ON COLUMN kaggle_internal.known_timeline.timeline IS 'As in the names of WAL files; empty where the server has none.';
+COMMENT ON COLUMN kaggle_internal.known_timeline.is_only IS 'Always true: there is one row at most.';
 
 -- Whom people follow: participants, and who is registered for which event.
 --

@@ -29,6 +29,39 @@ LANGUAGE sql VOLATILE SECURITY DEFINER ROWS 5 SET search_path = kaggle, kaggle_i
 $$;
 COMMENT ON FUNCTION kaggle_internal.live_workers() IS 'The workers that are alive; for people, who see no credential here. problem: what a worker was configured with contradicts another one.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.timeline() RETURNS text
+LANGUAGE plpgsql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    -- pg_control_checkpoint() tells the old one until the first checkpoint after a promotion.
+    RETURN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8);
+EXCEPTION WHEN feature_not_supported OR insufficient_privilege OR undefined_function THEN
+    RETURN '';         -- managed databases on storage of their own, which loses nothing
+END $$;
+COMMENT ON FUNCTION kaggle_internal.timeline() IS 'The timeline of this server''s WAL. A standby that is promoted begins another one.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.is_on_known_timeline() RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM known_timeline k WHERE k.timeline = timeline())
+$$;
+COMMENT ON FUNCTION kaggle_internal.is_on_known_timeline() IS 'Whether a worker has registered since this server became the primary. Until then no attempt begins or ends.';
+
+CREATE OR REPLACE FUNCTION kaggle_internal.follow_timeline() RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    INSERT INTO known_timeline (timeline) SELECT timeline() WHERE NOT EXISTS (SELECT FROM known_timeline)
+    ON CONFLICT DO NOTHING;
+    UPDATE known_timeline k SET timeline = timeline() WHERE k.timeline <> timeline();
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    PERFORM setval(s.name, nextval(s.name) + 1000000)
+    FROM unnest(ARRAY['run_ids', 'link_revisions', pg_get_serial_sequence('kaggle.boards', 'id'),
+                      pg_get_serial_sequence('kaggle_internal.sync_requests', 'id'),
+                      pg_get_serial_sequence('kaggle_internal.worker_processes', 'id')]::regclass[]) AS s (name);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.follow_timeline() IS 'On a new timeline moves the numbers of runs, requests, link revisions, workers and boards ahead by 1,000,000: the server may have been promoted without the transactions that took the last ones, which clients have seen. Returns whether it is a new one.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(
     version text, credential text, requests_per_minute integer DEFAULT 0, follow_up interval[] DEFAULT NULL)
 RETURNS bigint
@@ -36,6 +69,9 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     new_id bigint;
 BEGIN
+    IF follow_timeline() THEN
+        PERFORM abandon_runs(NULL);
+    END IF;
     INSERT INTO worker_processes (version, credential, requests_per_minute, follow_up)
     VALUES (register_worker.version, register_worker.credential, register_worker.requests_per_minute,
             register_worker.follow_up) RETURNING id INTO new_id;
@@ -43,7 +79,7 @@ BEGIN
     PERFORM tell_status();
     RETURN new_id;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS 'Announces a worker with what it was configured with, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
+COMMENT ON FUNCTION kaggle_internal.register_worker(text, text, integer, interval[]) IS 'Announces a worker with what it was configured with, gives up every attempt that was begun on another timeline, and takes the lock that shows that it is alive, for as long as this session lives. Returns its id.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.registered_worker(worker_id bigint) RETURNS kaggle_internal.worker_processes
 LANGUAGE plpgsql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -55,18 +91,19 @@ BEGIN
     IF worker.id IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'admin_shutdown',
             MESSAGE = format('worker %s was away so long that it was taken off the list', worker_id);
+    ELSIF NOT is_on_known_timeline() THEN
+        RAISE EXCEPTION USING ERRCODE = 'admin_shutdown',
+            MESSAGE = format('worker %s registered before this server was promoted', worker_id);
     END IF;
     RETURN worker;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS 'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered: it registers anew.';
+COMMENT ON FUNCTION kaggle_internal.registered_worker(bigint) IS 'What a worker was configured with. Raises admin_shutdown for a worker that is no longer registered, or registered on another timeline: it registers anew.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.beat(worker_id bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
+    PERFORM registered_worker(beat.worker_id);
     UPDATE worker_processes w SET seen_at = clock_timestamp() WHERE w.id = beat.worker_id;
-    IF NOT FOUND THEN
-        PERFORM registered_worker(beat.worker_id);
-    END IF;
 END $$;
 COMMENT ON FUNCTION kaggle_internal.beat(bigint) IS 'The heartbeat of a worker. Raises admin_shutdown for one that is no longer registered.';
 

@@ -1,5 +1,5 @@
 -- The beginning of an attempt to sync a competition; its end stands in 075_attempt_end.sql. An attempt has a number that
--- the database issues: as long as sync_state holds it (the fence), this attempt alone may apply a board.
+-- the database issues, and a random token: as long as sync_state holds both (the fence), this attempt alone may apply a board.
 --
 --            request or due                  grant                     fetched
 --   idle ───────────────────► queued ───────────────────► running ───────────────► idle (or failing)
@@ -13,7 +13,7 @@ LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
     UPDATE sync_state s
     SET running_run_id = state.running_run_id, running_worker_id = state.running_worker_id,
-        running_job_id = state.running_job_id, running_since = state.running_since,
+        running_token = state.running_token, running_since = state.running_since,
         running_reason = state.running_reason, link_revision = state.link_revision, last_run_id = state.last_run_id,
         due_at = state.due_at, due_interval = state.due_interval, retry_at = state.retry_at,
         retry_interval = state.retry_interval, describe_at = state.describe_at,
@@ -57,7 +57,7 @@ END $$;
 COMMENT ON FUNCTION kaggle_internal.hold_state(bigint) IS 'Locks the state of a competition until commit, and makes it where there is none. So whatever hangs on a competition hangs on a link revision.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.begin_sync(
-    competition_id bigint, worker_id bigint, condition_says text DEFAULT NULL, job_id bigint DEFAULT NULL,
+    competition_id bigint, worker_id bigint, condition_says text DEFAULT NULL, token uuid DEFAULT NULL,
     OUT action text, OUT run_id bigint, OUT slug text, OUT reason text,
     OUT sync_interval interval, OUT failures integer, OUT failing_for interval, OUT wake_at timestamptz)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -179,7 +179,7 @@ BEGIN
     UPDATE sync_requests r SET run_id = begin_sync.run_id WHERE r.id = ANY (seen_requests);
     state.running_run_id := begin_sync.run_id;
     state.running_worker_id := worker.id;
-    state.running_job_id := begin_sync.job_id;
+    state.running_token := begin_sync.token;
     state.running_since := clock_timestamp();
     state.running_reason := asked;
     state.last_run_id := begin_sync.run_id;
@@ -187,4 +187,4 @@ BEGIN
     state.condition_says := NULL;
     PERFORM save_state(state);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.begin_sync(bigint, bigint, text, bigint) IS 'Begins an attempt if one is wanted now. condition_says: what kaggle_internal.ask_condition said: yes, no, or an error; null = not asked. job_id: the job of the queue that begins it. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle_internal.remove_deleted).';
+COMMENT ON FUNCTION kaggle_internal.begin_sync(bigint, bigint, text, uuid) IS 'Begins an attempt if one is wanted now. condition_says: what kaggle_internal.ask_condition said: yes, no, or an error; null = not asked. token: a random one of the caller, by which it knows the attempt. action: sync (run_id and slug are given), none (nothing to do, or one is running), ask (ask the condition and call again), wait (no grant before wake_at; nothing was consumed), remove (the row was deleted, see kaggle_internal.remove_deleted).';

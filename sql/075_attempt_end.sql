@@ -1,12 +1,13 @@
 -- The end of an attempt: its board is applied or confirmed, it fails, or it is taken from a worker that is gone.
 
 CREATE OR REPLACE FUNCTION kaggle_internal.hold_fence(
-    run_id bigint, OUT state kaggle_internal.sync_state, OUT competition kaggle.competitions, OUT standing text)
+    run_id bigint, token uuid, OUT state kaggle_internal.sync_state, OUT competition kaggle.competitions, OUT standing text)
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
-    SELECT * INTO state FROM sync_state s WHERE s.running_run_id = hold_fence.run_id FOR UPDATE;
+    SELECT * INTO state FROM sync_state s 
+    WHERE s.running_run_id = hold_fence.run_id AND s.running_token IS NOT DISTINCT FROM hold_fence.token FOR UPDATE;
     PERFORM refuse_hidden_rows();
-    IF state.competition_id IS NULL THEN
+    IF state.competition_id IS NULL OR NOT is_on_known_timeline() THEN
         standing := 'superseded';
         RETURN;
     END IF;
@@ -17,7 +18,7 @@ BEGIN
                      WHEN competition.link_revision <> state.link_revision THEN 'linked elsewhere'
                      ELSE 'held' END;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint) IS 'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
+COMMENT ON FUNCTION kaggle_internal.hold_fence(bigint, uuid) IS 'Locks the state of the competition that this attempt syncs, until commit. standing: held; superseded (another attempt took over: write nothing); deleted, hidden by row level security, or linked elsewhere (the download is discarded).';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.release_fence(state kaggle_internal.sync_state, tried boolean) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -26,7 +27,7 @@ BEGIN
     WHERE r.competition_id = state.competition_id AND r.run_id = state.running_run_id;
     state.running_run_id := NULL;
     state.running_worker_id := NULL;
-    state.running_job_id := NULL;
+    state.running_token := NULL;
     state.running_since := NULL;
     state.running_reason := NULL;
     PERFORM save_state(state);
@@ -145,7 +146,7 @@ END $$;
 COMMENT ON FUNCTION kaggle_internal.check_source(boolean, boolean) IS 'Raises object_not_in_prerequisite_state where there are boards from the other source, Kaggle or the simulator. marks: else notes that boards come from this one.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.confirm_board(
-    run_id bigint, kind text, digest bytea, is_simulated boolean DEFAULT false) RETURNS text
+    run_id bigint, kind text, digest bytea, is_simulated boolean DEFAULT false, token uuid DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
@@ -157,7 +158,7 @@ BEGIN
     IF NOT FOUND OR board.digest IS DISTINCT FROM confirm_board.digest THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO held FROM hold_fence(confirm_board.run_id);
+    SELECT * INTO held FROM hold_fence(confirm_board.run_id, confirm_board.token);
     IF held.standing = 'superseded' THEN
         RETURN held.standing;
     END IF;
@@ -178,10 +179,10 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean) IS 'Checks where the board comes from, and ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
+COMMENT ON FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean, uuid) IS 'Checks where the board comes from, and ends the attempt as unchanged if the file has the bytes that were applied last, without looking at an entry. Null: it has not; stage and apply it.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.apply_board(
-    run_id bigint, kind text, digest bytea, replaced_characters bigint, key_gap bigint)
+    run_id bigint, kind text, digest bytea, replaced_characters bigint, key_gap bigint, token uuid DEFAULT NULL)
 RETURNS kaggle.sync_runs
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
@@ -189,7 +190,7 @@ DECLARE
     board boards;
     run sync_runs;
 BEGIN
-    SELECT * INTO held FROM hold_fence(apply_board.run_id);
+    SELECT * INTO held FROM hold_fence(apply_board.run_id, apply_board.token);
     IF held.standing = 'superseded' THEN
         RETURN NULL;
     ELSIF held.standing <> 'held' THEN
@@ -205,23 +206,25 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, NULL);
     RETURN run;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint) IS 'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
+COMMENT ON FUNCTION kaggle_internal.apply_board(bigint, text, bytea, bigint, bigint, uuid) IS 'Makes the staged rows the board and ends the attempt. Null: another attempt has taken over and nothing was written. Call it and COMMIT in one round trip: it holds the fence.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.fail_run(
-    run_id bigint, worker_id bigint, error text, error_kind text, retry_in interval, block_for interval DEFAULT NULL)
+    run_id bigint, worker_id bigint, error text, error_kind text, retry_in interval, block_for interval DEFAULT NULL,
+    token uuid DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     held record;
     run sync_runs;
 BEGIN
-    SELECT * INTO held FROM hold_fence(fail_run.run_id);
+    SELECT * INTO held FROM hold_fence(fail_run.run_id, fail_run.token);
     -- The budget after the fence, as begin_sync and begin_describe lock them.
     IF block_for IS NOT NULL THEN
         PERFORM block_budget((registered_worker(fail_run.worker_id)).credential, block_for);
     END IF;
     IF held.standing = 'superseded' THEN
-        RETURN held.standing;
+        -- It may have ended well: the answer to its COMMIT was lost.
+        RETURN coalesce((SELECT r.outcome FROM sync_runs r WHERE r.id = fail_run.run_id), held.standing);
     END IF;
     run.outcome := CASE held.standing WHEN 'held' THEN 'failed' ELSE 'skipped' END;
     run.error := CASE held.standing WHEN 'held' THEN fail_run.error ELSE 'the competition was ' || held.standing END;
@@ -229,7 +232,7 @@ BEGIN
     PERFORM end_run(held.state, held.competition, run, retry_in);
     RETURN run.outcome;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, bigint, text, text, interval, interval) IS 'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request with the credential of the worker (429). Returns failed, skipped or superseded.';
+COMMENT ON FUNCTION kaggle_internal.fail_run(bigint, bigint, text, text, interval, interval, uuid) IS 'Ends an attempt that failed: the run says why, retry_in when it is tried again; block_for pauses every request with the credential of the worker (429). Returns failed or skipped; what it ended with if it has ended; superseded if another attempt took over.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.abandon_run(state kaggle_internal.sync_state) RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
@@ -246,23 +249,24 @@ DECLARE
     abandoned bigint := 0;
 BEGIN
     FOR lost IN SELECT s.* FROM sync_state s
-                WHERE s.running_worker_id = abandon_runs.worker_id AND s.running_run_id IS NOT NULL
+                WHERE (s.running_worker_id = abandon_runs.worker_id OR abandon_runs.worker_id IS NULL)
+                  AND s.running_run_id IS NOT NULL
                 FOR UPDATE SKIP LOCKED LOOP
         PERFORM abandon_run(lost);
         abandoned := abandoned + 1;
     END LOOP;
     RETURN abandoned;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS 'Takes the fence from every attempt of a worker that is gone and has them begun anew. Returns how many.';
+COMMENT ON FUNCTION kaggle_internal.abandon_runs(bigint) IS 'Takes the fence from every attempt of a worker that is gone, of all workers if it is null, and has them begun anew. Returns how many.';
 
-CREATE OR REPLACE FUNCTION kaggle_internal.let_go(competition_id bigint, job_id bigint, retry_in interval, error text)
+CREATE OR REPLACE FUNCTION kaggle_internal.let_go(competition_id bigint, token uuid, retry_in interval, error text)
 RETURNS void
 LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 DECLARE
     state sync_state;
 BEGIN
     SELECT * INTO state FROM sync_state s
-    WHERE s.competition_id = let_go.competition_id AND s.running_job_id = let_go.job_id FOR UPDATE;
+    WHERE s.competition_id = let_go.competition_id AND s.running_token = let_go.token FOR UPDATE;
     IF NOT FOUND THEN
         PERFORM refuse_hidden_rows();
         RETURN;
@@ -275,4 +279,4 @@ BEGIN
     state.last_error_kind := 'ours';
     PERFORM release_fence(state, true);
 END $$;
-COMMENT ON FUNCTION kaggle_internal.let_go(bigint, bigint, interval, text) IS 'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';
+COMMENT ON FUNCTION kaggle_internal.let_go(bigint, uuid, interval, text) IS 'A living worker gives up the attempt that one of its jobs began, if it still runs: its end was refused, so that no run could say why, or its number never arrived. It is tried again after a while.';

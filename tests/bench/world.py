@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -131,7 +132,7 @@ class Database:
         )
         self._kaggle.zip = served
         syncer = Syncer(self._store, self._kaggle, LIMIT)  # type: ignore[arg-type]
-        ending = syncer.sync(competition_id, job_id=0)
+        ending = syncer.sync(competition_id, uuid4())
         ended = time.perf_counter()
         if ending != outcome:
             raise RuntimeError(f"a sync ended as {ending}, not as {outcome}")

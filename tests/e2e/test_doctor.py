@@ -217,7 +217,7 @@ HIDEABLE = (
     "kaggle.boards", "kaggle.leaderboard_entries", "kaggle_internal.packs", "kaggle_internal.past_names",
     "kaggle_internal.applied_files", "kaggle_internal.boards_at_end", "kaggle_internal.marked_source",
     "kaggle_internal.boards_at_freeze", "kaggle_internal.boards_to_drop", "kaggle_internal.final_standings",
-    "kaggle_internal.final_results", "kaggle_internal.final_boards",
+    "kaggle_internal.final_results", "kaggle_internal.final_boards", "kaggle_internal.known_timeline",
 )  # fmt: skip
 
 

@@ -192,20 +192,17 @@ def test_a_worker_whose_kaggle_and_database_fail_gives_nothing_away(
     assert found_in(shown) == []
 
     # A fault of ours, whose message would clear the screen, with its traceback.
+    db.execute("ALTER FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean, uuid) RENAME TO before")
     db.execute(
-        "ALTER FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean) RENAME TO confirm_board_before"
-    )
-    db.execute(
-        "CREATE FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean) RETURNS text LANGUAGE plpgsql"
-        f" AS $$ BEGIN RAISE internal_error USING MESSAGE = E'{ESCAPE.encode('unicode_escape').decode()}'; END $$"
+        "CREATE FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean, uuid) RETURNS text "
+        "LANGUAGE plpgsql "
+        f"AS $$ BEGIN RAISE internal_error USING MESSAGE = E'{ESCAPE.encode('unicode_escape').decode()}'; END $$"
     )
     gate.release()
     failed = db.execute("SELECT error_kind FROM kaggle.wait_for_sync('held')").fetchone()
     assert failed == ("ours",)
-    db.execute("DROP FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean)")
-    db.execute(
-        "ALTER FUNCTION kaggle_internal.confirm_board_before(bigint, text, bytea, boolean) RENAME TO confirm_board"
-    )
+    db.execute("DROP FUNCTION kaggle_internal.confirm_board(bigint, text, bytea, boolean, uuid)")
+    db.execute("ALTER FUNCTION kaggle_internal.before(bigint, text, bytea, boolean, uuid) RENAME TO confirm_board")
 
     # The database goes away, and comes back.
     db.execute(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID, uuid4
 
+from pgleaderboard.sync.retry import Decision
+from pgleaderboard.sync.store import Begun
 from tests.support.aliases import Connection
 from tests.support.asking import rows, value
 from tests.support.boards import teams, zip_of
 from tests.support.syncs import Syncs
 
 SECOND = "interval '1 second'"
+FAILED = Decision("transient", "the answer was lost", timedelta(seconds=15))
 GIVEN_UP = (timedelta(minutes=5), "the end was refused")
 
 
@@ -39,32 +43,52 @@ def test_a_wish_outlives_a_retry_that_was_skipped(syncs: Syncs) -> None:
     assert (begun.action, begun.slug, begun.reason) == ("sync", "b-board", "manual")
 
 
-def begin(syncs: Syncs, job_id: int) -> int:
-    """Begin an attempt in the name of a job."""
-    begun = syncs.store.begin_sync(syncs.competition, job_id=job_id)
+def begin(syncs: Syncs, token: UUID) -> Begun:
+    """Begin an attempt with a token."""
+    begun = syncs.store.begin_sync(syncs.competition, token=token)
     assert begun.action == "sync"
-    return begun.run_id
+    return begun
 
 
 def test_a_job_gives_up_its_own_attempt_only(syncs: Syncs) -> None:
     """Another one's goes on, under the same worker, and ends with its run."""
     syncs.db.execute("SELECT kaggle.sync_now('a-board')")
-    run_id = begin(syncs, 7)
-    syncs.store.let_go(syncs.competition, 8, *GIVEN_UP)
-    assert syncs.end(run_id, zip_of(teams(1))).outcome == "changed"
+    begun = begin(syncs, uuid4())
+    syncs.store.let_go(syncs.competition, uuid4(), *GIVEN_UP)
+    assert syncs.end(begun.run_id, zip_of(teams(1)), begun.token).outcome == "changed"
     assert syncs.run()[0] == "changed"
 
 
 def test_an_attempt_that_is_given_up_is_tried_again(syncs: Syncs) -> None:
     """Its job may not even know its number: the answer to its beginning was lost."""
     syncs.db.execute("SELECT kaggle.sync_now('a-board')")
-    run_id = begin(syncs, 7)
-    syncs.store.let_go(syncs.competition, 7, *GIVEN_UP)
-    assert syncs.end(run_id, zip_of(teams(1))).outcome is None
+    token = uuid4()
+    begun = begin(syncs, token)
+    syncs.store.let_go(syncs.competition, token, *GIVEN_UP)
+    assert syncs.end(begun.run_id, zip_of(teams(1)), token).outcome is None
     assert value(syncs.db, "SELECT last_error FROM kaggle.sync_status") == GIVEN_UP[1]
     assert syncs.again().action == "none"
     retry_is_due(syncs)
     assert syncs.again().reason == "manual"
+
+
+def test_a_number_alone_applies_and_fails_nothing(syncs: Syncs) -> None:
+    """A promoted server may have issued it again: the attempt that has it now goes on."""
+    syncs.db.execute("SELECT kaggle.sync_now('a-board')")
+    begun = begin(syncs, uuid4())
+    for token in (None, uuid4()):
+        assert syncs.end(begun.run_id, zip_of(teams(1)), token).outcome is None
+        assert syncs.store.fail(begun.run_id, FAILED, token) == "superseded"
+    assert syncs.end(begun.run_id, zip_of(teams(2)), begun.token).teams == 2
+
+
+def test_whose_end_was_answered_to_nobody_is_no_failure(syncs: Syncs) -> None:
+    """The connection was lost while COMMIT was on its way back: the run is there, and the worker is told so."""
+    syncs.db.execute("SELECT kaggle.sync_now('a-board')")
+    begun = begin(syncs, uuid4())
+    syncs.end(begun.run_id, zip_of(teams(1)), begun.token)
+    assert syncs.store.fail(begun.run_id, FAILED, begun.token) == "changed"
+    assert syncs.run()[0] == "changed"
 
 
 def test_a_wish_that_a_lost_attempt_has_taken_is_wanted(syncs: Syncs) -> None:

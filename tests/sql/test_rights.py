@@ -47,6 +47,7 @@ OF_THE_WORKER = {
     "boards_at_end",
     "boards_at_freeze",
     "boards_to_drop",
+    "known_timeline",
     "marked_source",
     "final_standings",
     "final_results",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -242,7 +243,7 @@ def test_a_job_that_raises_is_deleted_too(db: Connection, worker: MakeWorker, mo
     """
     broken = threading.Event()
 
-    def breaks(self: object, competition_id: int, job_id: int) -> str:
+    def breaks(self: object, competition_id: int, token: UUID) -> str:
         broken.set()
         raise RuntimeError("a fault of ours")
 

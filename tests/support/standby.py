@@ -36,7 +36,7 @@ class Standby:
         return self.home / "socket"
 
     def start(self) -> None:
-        """Start it; it accepts connections then."""
+        """Start it; it accepts connections then, whether or not there is a primary."""
         options = " ".join(
             f"-c {name}={setting}"
             for name, setting in (_OPTIONS | {"unix_socket_directories": self.host, "listen_addresses": "''"}).items()
@@ -50,6 +50,22 @@ class Standby:
     def promote(self) -> None:
         """Make it a primary, on a timeline of its own."""
         self._ctl("promote")
+
+    def crash_primary(self) -> None:
+        """End the primary as a crash does."""
+        self._ctl("-m", "immediate", "stop", data=self.home.parent / "primary" / "data")
+
+    def take_over(self) -> None:
+        """Have the primary crash, and be the next one."""
+        self.crash_primary()
+        self.promote()
+
+    @property
+    def either(self) -> str:
+        """The URL of whichever of the two is the primary."""
+        return (
+            f"host={self.home.parent / 'primary' / 'socket'},{self.host} port=5432,5432 user=postgres dbname=postgres"
+        )
 
     def caught_up(self) -> None:
         """Wait until it has replayed what the primary has written by now."""
@@ -69,8 +85,8 @@ class Standby:
         with connect(self.url, reads=True) as standby:
             value(standby, "SELECT pg_wal_replay_resume()")
 
-    def _ctl(self, *arguments: Path | str) -> None:
-        command = [self.bin_dir / "pg_ctl", "-s", "-w", "-D", self.home / "data", *arguments]
+    def _ctl(self, *arguments: Path | str, data: Path | None = None) -> None:
+        command = [self.bin_dir / "pg_ctl", "-s", "-w", "-D", data or self.home / "data", *arguments]
         done = cluster.run(command, self.account, stdout=-3)  # DEVNULL: the server keeps a pipe open
         assert done.returncode == 0, done.stderr
 

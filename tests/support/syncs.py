@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pgleaderboard.sync import board
 from pgleaderboard.sync.store import Applied, Begun, Store
@@ -37,12 +38,14 @@ class Syncs:
         """Begin an attempt if one is wanted."""
         return self.store.begin_sync(self.competition)
 
-    def end(self, run_id: int, archive: bytes) -> Applied:
+    def end(self, run_id: int, archive: bytes, token: UUID | None = None) -> Applied:
         """What the worker does with a download."""
         file = io.BytesIO(archive)
         read = board.read_zip(file, LIMIT)
-        outcome = self.store.confirm(run_id, read)
-        return Applied(outcome) if outcome else self.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT))
+        outcome = self.store.confirm(run_id, read, token=token)
+        if outcome:
+            return Applied(outcome)
+        return self.store.apply(run_id, read, lambda: board.zip_chunks(file, LIMIT), token)
 
     def sync(self, archive: bytes) -> Applied:
         """A whole sync."""

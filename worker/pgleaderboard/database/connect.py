@@ -36,8 +36,6 @@ STATEMENT_SECONDS = 600.0  # that a statement may take; the first board of a mil
 _INTERVAL = 0.1  # seconds between looks for Ctrl-C while it waits
 _CANCELLED_WITHIN = 3.0  # seconds for the request to cancel a statement that is not waited for any longer
 _GRACE = 5.0  # seconds beyond its time-out after which a statement is not waited for
-_SILENT = "connection timeout expired"  # psycopg's words for a server that does not answer
-_READ_ONLY_SERVER = "25006"
 _ONE_HOST, _ONE_OF_MANY = 30, 3  # seconds to connect; a database that sleeps takes long to wake
 
 SETTINGS = {
@@ -119,7 +117,7 @@ class Connection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.errors.ReadOnlySqlTransaction as error:
-            if not _is_of_standby(self):
+            if self.reads:
                 raise
             lost = _on_standby(self)
             self.close()
@@ -150,8 +148,6 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         try:
             return await super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.errors.ReadOnlySqlTransaction as error:
-            if not _is_of_standby(self):
-                raise
             lost = _on_standby(self)
             await self.close()
             raise lost from error
@@ -160,11 +156,6 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
                 raise
             await self.close()
             raise NoAnswer(f"the server has not answered for {self.patience:g} s") from None
-
-
-def _is_of_standby(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Whether a write was refused because of the server. A pooler does not say what its servers are."""
-    return connection.info.parameter_status("in_hot_standby") != "off"
 
 
 def _on_standby(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> OnStandby:
@@ -222,13 +213,11 @@ def conninfo(
     *,
     first: tuple[str, int] | None = None,
     connect_timeout: int | None = None,
-    reads: bool = False,
 ) -> str:
     """Add our defaults to a URL or DSN. Raises NeedsPerson as `parts_of` does.
 
     purpose: what pg_stat_activity shows behind "pgleaderboard". first: the address and the port to ask first, where
     the URL has several. connect_timeout: seconds for a host; what the URL or PGCONNECT_TIMEOUT says goes before ours.
-    reads: a standby will do.
     """
     parts = parts_of(url)
     addresses = _addresses(parts)
@@ -240,10 +229,6 @@ def conninfo(
         "keepalives_count": 3,
         "tcp_user_timeout": 25_000,  # milliseconds; no keepalives are sent while data waits for an acknowledgement
     }
-    if not reads:
-        ours["target_session_attrs"] = (
-            "primary"  # around a switchover a name may lead to a server that has just been one
-        )
     if "PGCONNECT_TIMEOUT" not in os.environ:
         ours["connect_timeout"] = connect_timeout or (_ONE_OF_MANY if len(addresses) > 1 else _ONE_HOST)
     if first and len(addresses) > 1:
@@ -294,32 +279,43 @@ def without_password(url: str) -> tuple[str, str | None]:
 
 
 def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None, reads: bool = False) -> Connection:
-    """Open a connection in autocommit. reads: see `Connection`.
+    """Open a connection in autocommit, to the primary unless the URL has target_session_attrs. reads: see `Connection`.
 
     Raises psycopg.OperationalError where the database is out of reach or refuses; its sqlstate is the server's, None
-    where no server answered. It is OnStandby where a standby answered, and nobody asked for one.
+    where no server answered. It is OnStandby where only standbys answered.
     """
-    dsn = conninfo(url, purpose, connect_timeout=connect_timeout, reads=reads)
-    try:
-        # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
-        connection = Connection.connect(dsn, autocommit=True, prepare_threshold=None)
-    except psycopg.OperationalError as error:
-        if error.sqlstate is None and _SILENT not in str(error):
-            error.sqlstate = refusal(dsn)
-        if error.sqlstate == _READ_ONLY_SERVER:
-            servers = ", ".join(f"{host or number}:{port or 5432}" for host, number, port in _addresses(parts_of(dsn)))
-            raise OnStandby(f"{servers} is a standby, which takes no writes") from None
-        raise
-    connection.reads = reads
-    connection.adapters.register_loader("timestamptz", MomentLoader)
-    return connection
+    dsn = conninfo(url, purpose, connect_timeout=connect_timeout)
+    parts = parts_of(dsn)
+    is_any = reads or "target_session_attrs" in parts
+    addresses = [] if is_any else _addresses(parts)
+    errors: list[psycopg.OperationalError] = []
+    for host, number, port in addresses if len(addresses) > 1 else [("", "", "")]:
+        one = make_conninfo(dsn, **({"host": host, "hostaddr": number, "port": port} if host or number else {}))
+        try:
+            # No prepared statements: behind a pooler in transaction mode the next statement meets another session.
+            connection = Connection.connect(one, autocommit=True, prepare_threshold=None)
+            # Not libpq's way: PgBouncer goes on telling what its first server was.
+            if not is_any and connection.execute("SELECT pg_is_in_recovery()").fetchone() != (False,):
+                error = _on_standby(connection)
+                connection.close()
+                raise error
+        except psycopg.OperationalError as error:
+            if not isinstance(error, psycopg.errors.ConnectionTimeout | OnStandby):
+                error.sqlstate = error.sqlstate or refusal(one)
+            errors.append(error)
+        else:
+            connection.reads = reads
+            connection.adapters.register_loader("timestamptz", MomentLoader)
+            return connection
+    # Of several servers, one that will be there soon is worth waiting for.
+    raise min(errors, key=lambda error: needs_person(error.sqlstate))
 
 
 def refusal(dsn: str) -> str | None:
     """The SQLSTATE with which a server refuses a connection; None where none answers, or one accepts.
 
     libpq gives a failed connection no SQLSTATE, and the words are in the server's language: it is read from libpq's
-    trace of another try, which only Linux has. A standby that libpq turned down says that it is read-only.
+    trace of another try, which only Linux has.
     """
     if not hasattr(os, "memfd_create"):
         return None
@@ -342,11 +338,7 @@ def refusal(dsn: str) -> str | None:
         finally:
             connection.finish()
         trace.seek(0)
-        said = trace.read()
-    states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', said)
-    if b'ParameterStatus\t "in_hot_standby" "on"' in said:
-        states.append(_READ_ONLY_SERVER.encode())
-    # Of several servers, one that will be there soon is worth waiting for.
+        states = re.findall(rb'ErrorResponse\t S ".*? C "(\w{5})"', trace.read())
     return min((state.decode() for state in states), key=needs_person, default=None)
 
 
@@ -385,13 +377,16 @@ def settings_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[An
 
 
 def session_settings(
-    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], seconds: float, lock_seconds: float = 0
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any],
+    seconds: float,
+    lock_seconds: float = 0,
+    **settings: str,
 ) -> bytes:
     """The statements that set it for a session of our own.
 
-    seconds: that a statement may take; lock_seconds: that it may wait for a lock, 0 = as long.
+    seconds: that a statement may take; lock_seconds: that it may wait for a lock, 0 = as long. settings: more of them.
     """
-    settings = settings_of(connection) | _OF_A_SESSION | _time_limits(seconds, lock_seconds)
+    settings = settings_of(connection) | _OF_A_SESSION | _time_limits(seconds, lock_seconds) | settings
     return "".join(f"SET {name} = '{setting}';" for name, setting in settings.items()).encode()
 
 

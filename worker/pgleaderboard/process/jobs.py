@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from itertools import chain, repeat
+from uuid import UUID, uuid4
 
 import psycopg
-from procrastinate import JobContext
 from psycopg_pool import PoolClosed
 
 from pgleaderboard.database.connect import explained, may_be_ours
@@ -18,31 +19,36 @@ from pgleaderboard.threads import in_thread
 
 log = logging.getLogger(__name__)
 
+LET_GO_SECONDS = 60.0  # after which an attempt that cannot be given up ends the session
+
 
 class Jobs:
     """The jobs of one session.
 
-    request_sweep: asks for a sweep, as soon as one is possible. failed: how many syncs have failed. refused: why the
+    request_sweep: asks for a sweep, as soon as one is possible. end_session: has the next session give up what this one
+    cannot. failed: how many syncs have failed. refused: why the
     last one could not begin or end, None where it could.
     """
 
-    def __init__(self, syncer: Syncer, request_sweep: Callable[[], None]) -> None:
+    def __init__(
+        self, syncer: Syncer, request_sweep: Callable[[], None], end_session: Callable[[], None] = lambda: None
+    ) -> None:
         self._syncer = syncer
         self._request_sweep = request_sweep
+        self._end_session = end_session
         self.failed = 0
         self.refused: Exception | None = None
 
-    async def sync(self, context: JobContext, competition_id: int) -> None:
+    async def sync(self, competition_id: int) -> None:
         """Sync a competition, if that is wanted now."""
-        job_id = context.job.id
-        assert job_id is not None
+        token = uuid4()
         try:
-            ending = await in_thread(lambda: self._syncer.sync(competition_id, job_id))
+            ending = await in_thread(lambda: self._syncer.sync(competition_id, token))
         except Exception as error:  # noqa: BLE001 - whatever it was, the attempt must not stay running
             self.refused = error
             _warn("a sync could not begin or end", error, competition_id)
             reason = f"the sync could not end: {explained(error)}"
-            await self._let_go(competition_id, job_id, reason)
+            await self._let_go(competition_id, token, reason)
         else:
             self.refused = None
             self.failed += ending == "failed"
@@ -70,17 +76,21 @@ class Jobs:
         """Queue what is due."""
         self._request_sweep()
 
-    async def _let_go(self, competition_id: int, job_id: int, reason: str) -> None:
-        """Give up an attempt that a job could not end: while this worker lives, no sweep would take it for lost."""
+    async def _let_go(self, competition_id: int, token: UUID, reason: str) -> None:
+        """Give up an attempt that could not be ended: while this session lives, no sweep would take it for lost."""
         store = self._syncer.store
-        for pause in chain((0.1, 1.0, 5.0), repeat(20.0)):
+        until = time.monotonic() + LET_GO_SECONDS
+        for pause in chain((0.1,), repeat(1.0)):
             try:
-                await in_thread(lambda: store.let_go(competition_id, job_id, FIRST_DELAY, reason))
+                await in_thread(lambda: store.let_go(competition_id, token, FIRST_DELAY, reason))
                 break
             except PoolClosed:
                 break  # the session has ended, which gives up everything
-            except psycopg.Error:
-                await asyncio.sleep(pause)  # the database may be away
+            except psycopg.Error:  # the database may be away
+                if time.monotonic() > until:
+                    self._end_session()
+                    break
+                await asyncio.sleep(pause)
 
 
 def _warn(what: str, error: Exception, competition_id: int) -> None:

@@ -16,8 +16,9 @@ import psycopg
 from procrastinate import job_context, jobs, manager, worker
 from psycopg_pool import AsyncConnectionPool
 
-from pgleaderboard.database.connect import AsyncConnection, session_settings
+from pgleaderboard.database.connect import AsyncConnection, OnStandby, session_settings
 from pgleaderboard.process.jobs import Jobs
+from pgleaderboard.sync.store import LOCAL
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,8 @@ def queue_app(dsn: str, work: Jobs, opened: Callable[[AsyncConnection], object])
     async def check(connection: AsyncConnection) -> None:
         # Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
         try:
-            await AsyncConnectionPool.check_connection(connection)
+            if await (await connection.execute("SELECT pg_is_in_recovery()")).fetchone() != (False,):
+                raise OnStandby("the queue is on a standby, which takes no writes")
         except psycopg.OperationalError:
             await connector.pool.drain()
             raise
@@ -104,7 +106,9 @@ def queue_app(dsn: str, work: Jobs, opened: Callable[[AsyncConnection], object])
         connection.patience = STATEMENT_SECONDS + 2
         # Everything that procrastinate does is one statement: BEGIN and COMMIT would be two more round trips.
         await connection.set_autocommit(True)
-        await connection.execute(session_settings(connection, STATEMENT_SECONDS) + _OF_PROCRASTINATE)
+        await connection.execute(
+            session_settings(connection, STATEMENT_SECONDS, synchronous_commit=LOCAL) + _OF_PROCRASTINATE
+        )
 
     connector = procrastinate.PsycopgConnector(
         # It has its own check, and its own kind of connection.
@@ -119,7 +123,7 @@ def queue_app(dsn: str, work: Jobs, opened: Callable[[AsyncConnection], object])
     )
     app = procrastinate.App(connector=connector)
     app.job_manager = _Manager(connector)
-    app.task(name="sync", queue=QUEUE, pass_context=True)(work.sync)
+    app.task(name="sync", queue=QUEUE)(work.sync)
     app.task(name="describe", queue=QUEUE)(work.describe)
     app.task(name="remove", queue=QUEUE)(work.remove)
     app.task(name="sweep", queue=QUEUE)(work.sweep)

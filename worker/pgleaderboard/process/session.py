@@ -42,7 +42,7 @@ from pgleaderboard.process.jobs import Jobs
 from pgleaderboard.process.queue import CHANNEL, QueueWorker, abandon, queue_app
 from pgleaderboard.process.queue import beat as beat_of_queue
 from pgleaderboard.sync.attempt import Syncer
-from pgleaderboard.sync.store import Store
+from pgleaderboard.sync.store import LOCAL, Store
 from pgleaderboard.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Session:
             opened=self._opened.add,
         )
         syncer = Syncer(self.store, configuration.kaggle, configuration.limit, configuration.ended)
-        self.jobs = Jobs(syncer, self._sweep_now.set)
+        self.jobs = Jobs(syncer, self._sweep_now.set, lambda: self._queue.lost.set())
         self._app = queue_app(conninfo(configuration.direct_url, "queue", first=first), self.jobs, self._opened.add)
         self._queue: QueueWorker
 
@@ -131,7 +131,9 @@ class Session:
         )
         connection.patience = SILENCE
         async with connection:
-            await connection.execute(session_settings(connection, 0.8 * SILENCE, lock_seconds=0.6 * SILENCE))
+            await connection.execute(
+                session_settings(connection, 0.8 * SILENCE, 0.6 * SILENCE, synchronous_commit=LOCAL)
+            )
             await _warn_of_a_pooler(connection)
             worker_id: int = await _value(
                 connection,

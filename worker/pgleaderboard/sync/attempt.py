@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
+from uuid import UUID
 
 from pgleaderboard.errors import PgleaderboardError, Transient
 from pgleaderboard.kaggle.client import Kaggle
@@ -33,11 +34,14 @@ class Syncer:
     limit: int
     ended: Callable[[str, float], object] = lambda outcome, seconds: None
 
-    def sync(self, competition_id: int, job_id: int) -> Ending:
-        """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it."""
-        begun = self.store.begin_sync(competition_id, job_id=job_id)
+    def sync(self, competition_id: int, token: UUID) -> Ending:
+        """Sync one competition if that is wanted now. The row and the run say how it went; nothing is raised for it.
+
+        token: a random one, for `Store.let_go`.
+        """
+        begun = self.store.begin_sync(competition_id, token=token)
         if begun.action == "ask":
-            begun = self.store.begin_sync(competition_id, self.store.ask_condition(competition_id), job_id)
+            begun = self.store.begin_sync(competition_id, self.store.ask_condition(competition_id), token)
         match begun.action:
             case "sync":
                 return self._attempt(begun)
@@ -55,6 +59,9 @@ class Syncer:
             applied = self._fetch_and_apply(begun)
         except Exception as error:  # noqa: BLE001 - whatever failed, the run must say so; retry.decide tells what it is
             return self._failed(begun, error, started)
+        return self._ended(begun, applied, started)
+
+    def _ended(self, begun: Begun, applied: Applied, started: float) -> Ending:
         outcome: Ending = applied.outcome or "superseded"  # type: ignore[assignment]
         seconds = round(time.monotonic() - started, 3)
         self.ended(outcome, seconds)
@@ -80,10 +87,10 @@ class Syncer:
         with tempfile.TemporaryFile(prefix="pgleaderboard-") as archive:  # unlinked: not even SIGKILL leaves it
             is_simulated = self.kaggle.download_leaderboard(begun.slug, archive)
             read = board.read_zip(archive, self.limit)
-            outcome = self.store.confirm(begun.run_id, read, is_simulated=is_simulated)
+            outcome = self.store.confirm(begun.run_id, read, is_simulated=is_simulated, token=begun.token)
             if outcome:
                 return Applied(outcome)
-            return self.store.apply(begun.run_id, read, lambda: board.zip_chunks(archive, self.limit))
+            return self.store.apply(begun.run_id, read, lambda: board.zip_chunks(archive, self.limit), begun.token)
 
     def _failed(self, begun: Begun, error: Exception, started: float) -> Ending:
         decision = decide(
@@ -92,7 +99,9 @@ class Syncer:
             failing_for=begun.failing_for or timedelta(0),
             interval=begun.sync_interval,
         )
-        outcome: Ending = self.store.fail(begun.run_id, decision)  # type: ignore[assignment]
+        outcome: Ending = self.store.fail(begun.run_id, decision, begun.token)  # type: ignore[assignment]
+        if outcome in ("changed", "unchanged"):  # only the answer was lost
+            return self._ended(begun, Applied(outcome), started)
         seconds = round(time.monotonic() - started, 3)
         self.ended(outcome, seconds)
         log.log(

@@ -69,7 +69,6 @@ def decide(
             psycopg.OperationalError(sqlstate=None)
             | psycopg.InterfaceError()
             | psycopg.errors.IdleInTransactionSessionTimeout()  # this process was suspended
-            | psycopg.errors.ReadOnlySqlTransaction()  # after a switchover the server is a standby
             | psycopg.errors.LockNotAvailable()
             | psycopg.errors.DeadlockDetected()
             | psycopg.errors.AdminShutdown()

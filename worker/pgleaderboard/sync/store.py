@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 from psycopg.errors import ObjectNotInPrerequisiteState
 from psycopg_pool import ConnectionPool
 
-from pgleaderboard.database.connect import Connection, conninfo, message_of, objects, row, rows, transaction, value
+from pgleaderboard.database.connect import (
+    Connection,
+    OnStandby,
+    conninfo,
+    message_of,
+    objects,
+    row,
+    rows,
+    transaction,
+    value,
+)
 from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.kaggle.client import Description
 from pgleaderboard.sync import order
@@ -26,6 +37,8 @@ from pgleaderboard.sync.staging import BASE, Staging
 
 CONDITION_SECONDS = 2.0
 SHORT = 30.0  # seconds that a statement may take which writes no board
+# What only the worker itself relies on is written again after a fail-over: it waits for no synchronous standby.
+LOCAL = "local"  # of synchronous_commit
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Begun:
     sync_interval: timedelta
     failures: int
     failing_for: timedelta | None
+    token: UUID | None
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,13 @@ class Store:
         )
 
     def _check(self, connection: Connection) -> None:
-        """Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s."""
+        """Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
+
+        A pooler may have connected us with a server that has been the primary.
+        """
         try:
-            ConnectionPool.check_connection(connection)
+            if connection.execute("SELECT pg_is_in_recovery()").fetchone() != (False,):
+                raise OnStandby("the pooler leads to a standby, which takes no writes")
         except psycopg.OperationalError:
             self._pool.drain()
             raise
@@ -112,7 +130,7 @@ class Store:
 
     def sweep(self, thorough: bool) -> Any:
         """Let dates act and queue what is wanted. Returns queued, wake_in (seconds, or None), missing, removal."""
-        with self._pool.connection() as connection:
+        with self._pool.connection() as connection, transaction(connection, synchronous_commit=LOCAL):
             return row(
                 connection,
                 "SELECT queued, extract(epoch FROM wake_at - clock_timestamp())::float8 AS wake_in, missing, "
@@ -133,22 +151,22 @@ class Store:
         )
         return seconds
 
-    def begin_sync(self, competition_id: int, condition_says: str | None = None, job_id: int | None = None) -> Begun:
+    def begin_sync(self, competition_id: int, condition_says: str | None = None, token: UUID | None = None) -> Begun:
         """Begin an attempt, if one is wanted now and Kaggle may be asked.
 
-        condition_says: the answer of `ask_condition`, where the action was to ask it. job_id: of the job in the queue,
-        by which `let_go` knows the attempt.
+        condition_says: the answer of `ask_condition`, where the action was to ask it. token: a random one, by which
+        `let_go` knows the attempt; with the number of the run it is the fence.
         """
         with self._short() as connection:
             (begun,) = objects(
                 connection,
                 Begun,
-                "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for "
-                "FROM kaggle_internal.begin_sync(%s, %s, %s, %s)",
-                competition_id,
-                self.worker_id,
-                condition_says,
-                job_id,
+                "SELECT action, run_id, slug, reason, sync_interval, failures, failing_for, %(token)s::uuid AS token "
+                "FROM kaggle_internal.begin_sync(%(competition_id)s, %(worker_id)s, %(condition_says)s, %(token)s)",
+                competition_id=competition_id,
+                worker_id=self.worker_id,
+                condition_says=condition_says,
+                token=token,
             )
         return begun
 
@@ -171,26 +189,29 @@ class Store:
                 raise
             return message_of(error)[:300]
 
-    def confirm(self, run_id: int, board: Board, *, is_simulated: bool = False) -> str | None:
+    def confirm(
+        self, run_id: int, board: Board, *, is_simulated: bool = False, token: UUID | None = None
+    ) -> str | None:
         """End the attempt if the file has the bytes that were applied last; None if it has others.
 
         Raises NeedsPerson where the database holds boards from the other source, Kaggle or the simulator.
         """
-        call: LiteralString = "SELECT kaggle_internal.confirm_board(%s, %s, %s, %s)"
+        call: LiteralString = "SELECT kaggle_internal.confirm_board(%s, %s, %s, %s, %s)"
         with _of_one_source():
-            outcome: str | None = self._value(call, run_id, board.kind, board.digest, is_simulated)
+            outcome: str | None = self._value(call, run_id, board.kind, board.digest, is_simulated, token)
         return outcome
 
-    def fail(self, run_id: int, decision: Decision) -> str:
-        """End the attempt as failed. Returns failed, skipped or superseded."""
+    def fail(self, run_id: int, decision: Decision, token: UUID | None = None) -> str:
+        """End the attempt as failed. Returns failed or skipped, what it ended with if it has ended, or superseded."""
         outcome: str = self._value(
-            "SELECT kaggle_internal.fail_run(%s, %s, %s, %s, %s, %s)",
+            "SELECT kaggle_internal.fail_run(%s, %s, %s, %s, %s, %s, %s)",
             run_id,
             self.worker_id,
             decision.message,
             decision.kind,
             decision.retry_in,
             decision.block_for,
+            token,
         )
         return outcome
 
@@ -202,11 +223,13 @@ class Store:
             pause,
         )
 
-    def let_go(self, competition_id: int, job_id: int, retry_in: timedelta, error: str) -> None:
-        """Give up the attempt that a job began, if it still runs; it is tried again after a while."""
-        self._value("SELECT kaggle_internal.let_go(%s, %s, %s, %s)", competition_id, job_id, retry_in, error)
+    def let_go(self, competition_id: int, token: UUID, retry_in: timedelta, error: str) -> None:
+        """Give up the attempt with this token, if it still runs; it is tried again after a while."""
+        self._value("SELECT kaggle_internal.let_go(%s, %s, %s, %s)", competition_id, token, retry_in, error)
 
-    def apply(self, run_id: int, board: Board, file: Callable[[], Iterable[bytes]]) -> Applied:
+    def apply(
+        self, run_id: int, board: Board, file: Callable[[], Iterable[bytes]], token: UUID | None = None
+    ) -> Applied:
         """Make the file's rows the board and end the attempt, in one transaction.
 
         file: gives the CSV from its beginning, header included, each time it is called.
@@ -220,8 +243,8 @@ class Store:
                 # One round trip from taking the fence to COMMIT: whoever freezes here holds it no longer.
                 cursor = psycopg.ClientCursor(connection).execute(
                     "SELECT outcome, teams, added, removed, updated, moved "
-                    "FROM kaggle_internal.apply_board(%s, %s, %s, %s, %s); COMMIT",
-                    (run_id, board.kind, board.digest, board.nul_characters, order.GAP),
+                    "FROM kaggle_internal.apply_board(%s, %s, %s, %s, %s, %s); COMMIT",
+                    (run_id, board.kind, board.digest, board.nul_characters, order.GAP, token),
                 )
                 return Applied(*(cursor.fetchone() or (None,)))
 
@@ -293,7 +316,7 @@ class Store:
 
     @contextmanager
     def _short(self) -> Iterator[Connection]:
-        with self._pool.connection() as connection, transaction(connection, seconds=SHORT):
+        with self._pool.connection() as connection, transaction(connection, seconds=SHORT, synchronous_commit=LOCAL):
             yield connection
 
     def _in_chunks(self, query: LiteralString, *values: Any) -> None:
