@@ -79,7 +79,7 @@ def test_a_number_alone_applies_and_fails_nothing(syncs: Syncs) -> None:
     for token in (None, uuid4()):
         assert syncs.end(begun.run_id, zip_of(teams(1)), token).outcome is None
         assert syncs.store.fail(begun.run_id, FAILED, token) == "superseded"
-    assert syncs.end(begun.run_id, zip_of(teams(2)), begun.token).teams == 2
+    assert syncs.end(begun.run_id, zip_of(teams(1, 2)), begun.token).teams == 2
 
 
 def test_whose_end_was_answered_to_nobody_is_no_failure(syncs: Syncs) -> None:

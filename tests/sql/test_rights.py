@@ -159,6 +159,9 @@ WORKER_CALLS = EDITOR_CALLS | {
     "abandon_run",
     "abandon_runs",
     "register_worker",
+    "timeline",
+    "is_on_known_timeline",
+    "follow_timeline",
     "unregister_worker",
     "let_dates_act",
     "rescue",
@@ -386,6 +389,7 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "complete_event",
         "queue_job",
         "live_workers",
+        "follow_timeline",  # the worker alone calls it: it has no right to set a sequence
         "ask_for_sync",
         "notice_if_no_worker",
         "competitions_inserted",
