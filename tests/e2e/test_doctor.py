@@ -114,7 +114,7 @@ BROKEN = [
     (
         "INSERT INTO kaggle_internal.worker_processes (version, credential, requests_per_minute, seen_at) "
         "VALUES ('0.1.0', '', 0, clock_timestamp() - interval '50 s')",
-        "workers", "warning", "last heartbeat 50 s ago", "the next worker restarts",
+        "workers", "warning", "killed or cut off, last heartbeat 5", "the next worker restarts",
     ),
     (
         "INSERT INTO kaggle_internal.sync_state (competition_id, running_run_id, running_worker_id, running_since, "
