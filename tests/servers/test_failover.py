@@ -166,7 +166,7 @@ def waiting(db: Connection) -> list[tuple[int, str]]:
     ).fetchall()
 
 
-@pytest.mark.parametrize("ends", ["pg_cancel_backend", "pg_terminate_backend", None])
+@pytest.mark.parametrize("ends", ["pg_cancel_backend", None])
 def test_a_commit_that_waits_for_a_standby_is_no_failure(
     standby: Standby,
     worker: MakeWorker,
