@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-harness test-servers test-browser check chaos bench docs pictures format lock clean
+.PHONY: help up demo test test-harness test-servers test-browser test-cluster check chaos cluster bench docs pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test-servers: $(VENV)/dev ## Test fail-over, and what an administrator may set, 
 test-browser: $(VENV)/dev ## Test the live page, over HTTP and in Chromium (Debian: apt install chromium)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/browser $(ARGS)
 
+# One process: there is one cluster.
+test-cluster: $(VENV)/dev ## Test fail-over on a cluster with Patroni and HAProxy, in three minutes (needs root)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/cluster -n 0 $(ARGS)
+
 check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 	@$(BIN)/ruff format --check --quiet . || { echo 'make format would change files'; exit 1; }
 	@$(BIN)/ruff check --quiet .
@@ -37,6 +41,9 @@ check: $(VENV)/dev ## Check format, lint, types, and which folder imports which
 
 chaos: $(VENV)/dev ## Kill, freeze and starve everything for some minutes, and count what is wrong afterwards
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+cluster: $(VENV)/dev ## Fail over on a real cluster in every way, in under 20 minutes (ARGS="--only switchover")
+	@$(BIN)/python -m tests.cluster $(ARGS)
 
 bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -90,8 +90,8 @@ def save(file: Path, seen: dict[str, Mark]) -> None:
 
 def tell(connection: psycopg.Connection[Any], run: dict[str, Any]) -> None:
     """Print one run and who moved in it. Names are other people's text: a terminal must not obey them."""
+    moves = connection.execute(CHANGES, (run["id"],)).fetchall()  # first: what a lost connection cuts off is told again
     print("{slug} run {id}: {teams} teams, {added} new, {removed} gone, {moved} moved".format(**run))
-    moves = connection.execute(CHANGES, (run["id"],)).fetchall()
     for move in moves[:SHOWN]:
         name = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in move["team_name"])
         print(f"  {name}: {move['rank_before'] or 'new'} -> {move['rank_after'] or 'gone'}")

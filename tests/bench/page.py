@@ -18,8 +18,8 @@ from tests.bench.boards import Board
 from tests.bench.report import Figure, ms, within
 from tests.bench.timing import percentile
 from tests.bench.world import Database, World
-from tests.chaos.processes import Worker
 from tests.support.page import started
+from tests.support.processes import Worker
 
 MIB = 2**20
 READS = """

@@ -29,7 +29,7 @@ from pgleaderboard.sync import board
 from pgleaderboard.sync.attempt import Syncer
 from pgleaderboard.sync.store import Store
 from tests.bench.boards import Board, write_zip
-from tests.chaos.processes import Worker
+from tests.support.processes import Worker
 
 LIMIT = 2**30
 CREDENTIAL = Credential("the benchmark", token="bench")  # opens nothing

@@ -1,7 +1,7 @@
 """Faults against real processes: workers are killed, frozen and cut off, PostgreSQL goes away, Kaggle fails.
 
 world.py      what is broken: a PostgreSQL, a simulated Kaggle, workers, a few competitions; and whether it is whole
-processes.py  worker processes, and waiting for what they do
+scale.py      how much of everything is tried
 tally.py      what one kind of fault did, and the table of all of them
 faults.py     the faults, one function a kind
 deletions.py  those about rows that are gone, or only look so

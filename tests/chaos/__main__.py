@@ -11,8 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.chaos.processes import Scale
 from tests.chaos.run import is_clean, run
+from tests.chaos.scale import Scale
 from tests.chaos.tally import Tally, complaints, table
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 
-from tests.chaos.processes import Worker, wait_for
 from tests.chaos.tally import Tally
 from tests.chaos.world import WORKER_ROLE, World
+from tests.support.processes import Worker, wait_for
 
 # Row level security
 

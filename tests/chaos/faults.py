@@ -14,12 +14,12 @@ import psycopg
 
 from tests.chaos.deletions import deleted_again_and_again, rows_hidden
 from tests.chaos.freezing import POINTS
-from tests.chaos.processes import Broken, wait_for
 from tests.chaos.tally import Tally
 from tests.chaos.viewing import PAGE_FAULTS
 from tests.chaos.world import BIG, PASSWORD_ROLE, SLUGS, World
 from tests.support.faults import Drip, Half, Page, Reset, Silent, Status
 from tests.support.faults import Fault as Wrong
+from tests.support.processes import Broken, wait_for
 
 STOP_BOUND = 12.0  # containers are killed after 10; the rest is what a busy machine takes
 RETRY_BOUND = 20.0  # a sync that lost its connection is tried again after at most 15 s

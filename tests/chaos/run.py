@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from random import Random
 
 from tests.chaos.faults import FAULTS, ONLY_IN_FULL, Fault
-from tests.chaos.processes import Scale
+from tests.chaos.scale import Scale
 from tests.chaos.tally import Tally
 from tests.chaos.world import World
 

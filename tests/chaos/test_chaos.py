@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from tests.chaos.faults import FAULTS, ONLY_IN_FULL
-from tests.chaos.processes import Scale
 from tests.chaos.run import run
+from tests.chaos.scale import Scale
 from tests.chaos.tally import Tally, complaints
 
 BIN = os.environ.get("PGLEADERBOARD_POSTGRES_BIN")  # read here: the tests themselves run without any setting

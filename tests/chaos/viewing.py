@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from tests.chaos.processes import Worker, wait_for
 from tests.chaos.tally import Tally
 from tests.chaos.world import World
+from tests.support.processes import Worker, wait_for
 
 _ROUNDS = 5  # boards move so many times meanwhile
 

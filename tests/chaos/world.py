@@ -28,10 +28,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgleaderboard.database import embedded, migrate
 from pgleaderboard.simulator.boards import Profile
-from tests.chaos.processes import POLL, ROOT, Broken, Scale, Worker, wait_for
+from tests.chaos.scale import Scale
 from tests.chaos.tally import Tally
 from tests.support.boards import COLUMNS, leaderboard, read_csv, shown
 from tests.support.faults import Drip, Simulator
+from tests.support.processes import POLL, ROOT, Broken, Worker, wait_for
+from tests.support.undone import UNDONE
 
 COMPETITIONS = 8
 BIG = "simulated-15000-teams"
@@ -333,44 +335,7 @@ class World:
 
     def undone(self) -> list[str]:
         """What is still to do, or was left behind; nothing = quiet. Jobs of dead workers are not counted here."""
-        return [
-            line
-            for (line,) in self.sql(
-                """
-                SELECT format('a request (%s) of competition %s is left, run %s, tried %s',
-                              reason, competition_id, run_id, tried) FROM kaggle_internal.sync_requests
-                UNION ALL
-                SELECT format('competition %s is running under %s worker %s', competition_id, CASE
-                              WHEN running_worker_id IN (SELECT worker_id FROM kaggle.workers)
-                              THEN 'live' ELSE 'dead' END,
-                              running_worker_id)
-                FROM kaggle_internal.sync_state WHERE running_run_id IS NOT NULL
-                UNION ALL
-                SELECT format('competition %s waits for a retry at %s: %s', competition_id, retry_at, last_error)
-                FROM kaggle_internal.sync_state WHERE retry_at IS NOT NULL
-                UNION ALL
-                SELECT format('a job (%s %s) waits', task_name, args)
-                FROM procrastinate.procrastinate_jobs WHERE status = 'todo'
-                UNION ALL
-                SELECT format('%s of the deleted competition %s is left', l.what, l.competition_id)
-                FROM (SELECT 'a board' AS what, competition_id FROM kaggle.boards
-                      UNION ALL SELECT 'the state', competition_id FROM kaggle_internal.sync_state
-                      UNION ALL SELECT DISTINCT 'a run', competition_id FROM kaggle.sync_runs) AS l
-                WHERE l.competition_id NOT IN (SELECT id FROM kaggle.competitions)
-                UNION ALL
-                SELECT format('board %s of a deleted competition is left', id)
-                FROM kaggle.boards WHERE competition_id IS NULL
-                UNION ALL
-                SELECT format('entries of board %s are left, which is gone', board_id)
-                FROM kaggle.leaderboard_entries WHERE board_id NOT IN (SELECT id FROM kaggle.boards) GROUP BY board_id
-                UNION ALL
-                SELECT format('history of board %s is left, which is gone', board_id)
-                FROM (SELECT board_id FROM kaggle_internal.packs
-                      UNION SELECT board_id FROM kaggle_internal.past_names) AS h
-                WHERE board_id NOT IN (SELECT id FROM kaggle.boards)
-                """
-            )
-        ]
+        return [line for (line,) in self.sql(UNDONE)]
 
     def settle(self, tally: Tally, *, since: float, bound: float, hurry: bool = False) -> float:
         """Wait until nothing is left to do, for at most `bound` seconds since then, and count what is wrong.

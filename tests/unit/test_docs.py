@@ -60,3 +60,14 @@ def test_the_files_that_pages_name_exist() -> None:
     paths = set(re.findall(r"`((?:sql|worker|tools|tests|migrations|docs|deploy)/[\w./]*\w/?)`", text))
     assert len(paths) > 8
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_the_set_ups_are_those_that_are_run() -> None:
+    """The blocks of docs/scale.md are the files with which the cluster of the tests runs, word for word."""
+    page = (ROOT / "docs" / "scale.md").read_text()
+    blocks = set(re.findall(r"```(?:yaml|haproxy|ini)\n(.*?)```", page, re.DOTALL))
+    files = {
+        file.read_text() for kind in ("yml", "cfg", "ini") for file in (ROOT / "tests" / "cluster").glob(f"*.{kind}")
+    }
+    assert len(files) == 3
+    assert files <= blocks

@@ -1,4 +1,4 @@
-"""Worker processes, waiting for what they do, and how much of everything is tried."""
+"""Worker processes, and waiting for what they do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,19 +18,6 @@ POLL = 0.03
 
 class Broken(Exception):
     """The world did not come to a state that the next step needs."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of it: a short run tries each fault once or so. patience: what every bound is multiplied by."""
-
-    short: bool = False
-    patience: float = 1.0
-    postgres_bin: Path | None = None
-
-    def of(self, in_full: int, in_short: int = 1) -> int:
-        """How many times."""
-        return in_short if self.short else in_full
 
 
 T = TypeVar("T")
