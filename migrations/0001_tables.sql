@@ -73,6 +73,7 @@ CREATE TABLE kaggle.competitions (
     end_date                 timestamptz,
     start_date_filled        timestamptz,
     end_date_filled          timestamptz,
+    completed_at             timestamptz,
     kaggle_start             timestamptz,
     kaggle_deadline          timestamptz,
     rating_weight            numeric     NOT NULL DEFAULT 1.0,
@@ -133,6 +134,7 @@ COMMENT ON COLUMN kaggle.competitions.start_date IS 'When it passes, an upcoming
 COMMENT ON COLUMN kaggle.competitions.end_date IS 'When it passes, the competition is completed and synced once more. One that nobody gave is that of event_id, else Kaggle''s, and follows it.';
 COMMENT ON COLUMN kaggle.competitions.start_date_filled IS 'What start_date was filled with; a person gave any other. Written by the trigger.';
 COMMENT ON COLUMN kaggle.competitions.end_date_filled IS 'What end_date was filled with; a person gave any other. Written by the trigger.';
+COMMENT ON COLUMN kaggle.competitions.completed_at IS 'When its status became completed; null = it is not. It stands for an end_date that is null. Written by the trigger, unless it is given.';
 COMMENT ON COLUMN kaggle.competitions.kaggle_start IS 'When it began on Kaggle; null until known.';
 COMMENT ON COLUMN kaggle.competitions.kaggle_deadline IS 'Kaggle''s own deadline; null until known. It tells whether the competition has ended with an event.';
 COMMENT ON COLUMN kaggle.competitions.rating_weight IS 'Factor of this competition''s points in an event''s standing.';

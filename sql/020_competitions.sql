@@ -132,6 +132,8 @@ BEGIN
     NEW.status_by := status_is_by(NEW.status, OLD.status, OLD.status_by, NEW.start_date, NEW.end_date, is_given_back,
                                   (NEW.start_date, NEW.end_date) IS DISTINCT FROM (OLD.start_date, OLD.end_date));
     NEW.dates_checked_at := clock_timestamp();
+    NEW.completed_at := CASE WHEN NEW.status = 'completed'
+                             THEN coalesce(NEW.completed_at, OLD.completed_at, there.completed_at, NEW.dates_checked_at) END;
 
     -- The same rules stand as CHECK constraints, for rows that come without triggers; a constraint cannot hint.
     refusal := CASE

@@ -73,7 +73,9 @@ COMMENT ON TRIGGER complete_event_participant ON kaggle.event_participants IS 'T
 CREATE OR REPLACE VIEW kaggle.participant_entries AS
 SELECT e.kaggle_username, e.display_name, b.competition_id, c.kaggle_competition_id, e.board_id, e.team_id, e.order_key,
        e.valid_from, e.last_submission_at, e.submission_count, e.is_benchmark, e.score, e.team_name, e.member_usernames,
-       c.category
+       c.category, c.rating_weight,
+       CASE WHEN c.status = 'completed'
+            THEN CASE WHEN isfinite(c.end_date) THEN c.end_date ELSE coalesce(c.completed_at, c.created_at) END END AS ended_at
 FROM (SELECT p.kaggle_username, p.display_name, l.*
       FROM kaggle.participants p
       JOIN kaggle.leaderboard_entries l
@@ -107,6 +109,8 @@ COMMENT ON COLUMN kaggle.participant_entries.score IS 'As in kaggle.leaderboard_
 COMMENT ON COLUMN kaggle.participant_entries.team_name IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.member_usernames IS 'As in kaggle.leaderboard_entries.';
 COMMENT ON COLUMN kaggle.participant_entries.category IS 'As in kaggle.competitions.';
+COMMENT ON COLUMN kaggle.participant_entries.rating_weight IS 'As in kaggle.competitions.';
+COMMENT ON COLUMN kaggle.participant_entries.ended_at IS 'When the competition ended: its end_date; where there is none, when it was completed. Null = it is not completed.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.ranks_a_day_ago(board_id bigint) RETURNS TABLE (team_id bigint, rank bigint)
 LANGUAGE sql STABLE ROWS 1000 SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp SET enable_nestloop = off AS $$
@@ -126,7 +130,8 @@ SELECT m.kaggle_username, m.display_name, m.competition_id, m.kaggle_competition
        kaggle.medal(width_bucket(m.order_key, n.keys)::bigint, b.teams, m.category) AS medal_zone,
        CASE WHEN d.team_ids[width_bucket(m.team_id, d.team_ids)] = m.team_id
             THEN d.ranks[width_bucket(m.team_id, d.team_ids)] - width_bucket(m.order_key, n.keys)::bigint END AS movement,
-       m.submission_count, m.last_submission_at, m.member_usernames, b.kind AS board, b.observed_at AS synced_at
+       m.submission_count, m.last_submission_at, m.member_usernames, b.kind AS board, b.observed_at AS synced_at,
+       m.rating_weight, m.ended_at
 FROM (SELECT p.* FROM kaggle.participant_entries p WHERE NOT p.is_benchmark ORDER BY p.board_id) AS m
 JOIN kaggle.boards b ON b.id = m.board_id
 CROSS JOIN LATERAL (
@@ -152,6 +157,8 @@ COMMENT ON COLUMN kaggle.participant_results.last_submission_at IS 'When it subm
 COMMENT ON COLUMN kaggle.participant_results.member_usernames IS 'All members of the team.';
 COMMENT ON COLUMN kaggle.participant_results.board IS 'public or private.';
 COMMENT ON COLUMN kaggle.participant_results.synced_at IS 'The board is known to be right as of then.';
+COMMENT ON COLUMN kaggle.participant_results.rating_weight IS 'As in kaggle.competitions.';
+COMMENT ON COLUMN kaggle.participant_results.ended_at IS 'As in kaggle.participant_entries; null = the competition is not completed.';
 
 CREATE OR REPLACE VIEW kaggle.unmatched_participants AS
 SELECT v.id AS event_id, v.slug AS event_slug, r.kaggle_username, p.display_name, r.note,

@@ -27,6 +27,7 @@ READ = (
     "board_source",
     "workers",
     "participant_results",
+    "participant_points",
     "unmatched_participants",
     "event_standings",
     "event_results",
@@ -45,6 +46,7 @@ PAST = (
     "medal",
 )
 STANDINGS = ("finalize_event", "reopen_event", "event_standings_as_of", "event_results_as_of", "unfrozen_standings")
+SEASONS = ("points", "season_standings", "ratings", "rating_history")
 NAMES = ("find_competition", "slug_of", "username_of")
 OWNING = ("set_sync_condition", "prune_history")
 KNOWN = ("boards", "leaderboard_entries", "leaderboard_history", "participant_entries")
@@ -133,6 +135,8 @@ def page(db: Connection) -> str:
         *calls(PAST),
         "### The standing of an event\n\nThe view [kaggle.event_standings](#kaggleevent_standings) shows it now.\n",
         *calls(STANDINGS),
+        "### Seasons and ratings\n\n[ratings.md](ratings.md) explains both with an example.\n",
+        *calls(SEASONS),
         "### Names\n",
         *calls(NAMES),
         "### For the owner of the schema\n",

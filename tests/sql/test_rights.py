@@ -31,6 +31,7 @@ VIEWS = {
     "workers",
     "budget",
     "participant_results",
+    "participant_points",
     "unmatched_participants",
     "event_standings",
     "event_results",
@@ -42,6 +43,7 @@ WRITTEN_BY_PEOPLE = {"events", "competitions", "event_competitions", "participan
 READABLE = VIEWS | WRITTEN_BY_PEOPLE | {"sync_runs", "boards", "leaderboard_entries", "leaderboard_history"}
 OF_THE_WORKER = {
     "shown_boards",
+    "earned_points",
     "ends_ahead",
     "to_describe",
     "boards_at_end",
@@ -80,6 +82,10 @@ READER_CALLS = {
     "board_runs",
     "medal",
     "shakeup",
+    "points",
+    "season_standings",
+    "ratings",
+    "rating_history",
     "event_standings_as_of",
     "event_results_as_of",
     "unfrozen_standings",
@@ -94,6 +100,9 @@ EDITOR_CALLS = READER_CALLS | {
 }
 WORKER_CALLS = EDITOR_CALLS | {
     "refuse",
+    "expected_places",
+    "rated_competitions",
+    "rating_steps",
     "check_source",
     "trigrams",
     "nearest",
@@ -403,6 +412,9 @@ def test_definers_are_trigger_and_api_functions_only(db: Connection) -> None:
         "leaderboard_as_of",
         "team_rank",
         "rank_history",
+        "season_standings",
+        "ratings",
+        "rating_history",
         "rank_history_between",
         "movers",
         "changes",
