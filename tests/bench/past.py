@@ -1,4 +1,4 @@
-"""Rows 15 to 18: what the past takes on disk, what is asked of it, and of people and events."""
+"""Rows 15 to 18 and 24: what the past takes on disk, what is asked of it, and of people, events and seasons."""
 
 from __future__ import annotations
 
@@ -196,6 +196,34 @@ def people(world: World) -> Iterator[Figure]:
             ("standing of five boards, everybody", "SELECT * FROM kaggle.event_standings", None),
         ):
             yield _compared(database, 17, what, query, board, None, limit)
+
+
+def seasons(world: World) -> Iterator[Figure]:
+    """Row 24: people who are rated over 100 competitions of 2,000 teams, and their season."""
+    boards, teams = world.scale.of(100, 10), world.scale.of(2_000, 200)
+    registered = world.scale.of(200, 20)
+    with world.database() as database:
+        fill(database, [teams] * boards)
+        database.db.execute(
+            "UPDATE kaggle.competitions SET status = 'completed', end_date = now() - interval '1 day' * id"
+        )
+        # Another order on each board, or there would be nothing to tell.
+        database.db.execute(
+            "UPDATE kaggle.leaderboard_entries SET order_key = ((team_id * 7919 + board_id * 104729) % 1000003) << 40"
+        )
+        database.db.execute(
+            "INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, %s) n", (registered,)
+        )
+        database.db.execute("VACUUM ANALYZE")
+        board = "SELECT * FROM kaggle.leaderboard WHERE kaggle_competition_id = 'board-1' ORDER BY rank"
+        over = f"over {boards} competitions of {teams:,} teams"
+        for what, query, limit in (
+            (f"ratings of {registered} people {over}", "SELECT * FROM kaggle.ratings()", 2_000),
+            ("… how one of them came about", "SELECT * FROM kaggle.rating_history('user7')", 2_000),
+            ("… the season's standing", "SELECT * FROM kaggle.season_standings(NULL, NULL)", None),
+            ("… what one of them earned", "SELECT * FROM kaggle.participant_points WHERE kaggle_username = 'USER7'", None),
+        ):
+            yield _compared(database, 24, what, query, board, None, limit)
 
 
 def _beside(

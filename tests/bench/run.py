@@ -43,6 +43,7 @@ ROWS = (
     Row(21, "viewers", page.viewers),
     Row(22, "requests", page.requests),
     Row(23, "browser", page.browser),
+    Row(24, "seasons", past.seasons),
 )
 
 
