@@ -221,7 +221,11 @@ def seasons(world: World) -> Iterator[Figure]:
             (f"ratings of {registered} people {over}", "SELECT * FROM kaggle.ratings()", 2_000),
             ("… how one of them came about", "SELECT * FROM kaggle.rating_history('user7')", 2_000),
             ("… the season's standing", "SELECT * FROM kaggle.season_standings(NULL, NULL)", None),
-            ("… what one of them earned", "SELECT * FROM kaggle.participant_points WHERE kaggle_username = 'USER7'", None),
+            (
+                "… what one of them earned",
+                "SELECT * FROM kaggle.participant_points WHERE kaggle_username = 'USER7'",
+                None,
+            ),
         ):
             yield _compared(database, 24, what, query, board, None, limit)
 

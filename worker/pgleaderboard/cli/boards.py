@@ -33,9 +33,11 @@ Top = Annotated[int | None, typer.Option(min=1, help="Show only the first N.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Stay and show each change at once; Ctrl-C to quit.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Md = Annotated[bool, typer.Option("--md", help="Print a Markdown table.")]
 
 
-def _moment(at: str | None, *, watch: bool) -> datetime | None:
+def past_moment(at: str | None, *, watch: bool = False) -> datetime | None:
+    """A time of the past as it is given, None = now."""
     if at is None:
         return None
     if watch:
@@ -48,7 +50,7 @@ def _moment(at: str | None, *, watch: bool) -> datetime | None:
     return moment
 
 
-def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, **formats: bool) -> None:
+def present(read: Callable[[Connection], View], verbose: bool, *, watch: bool = False, **formats: bool) -> None:
     """Show a view: on a screen that stays current, in one of the formats, or as lines."""
     from pgleaderboard.logs import harmless
 
@@ -72,7 +74,7 @@ def _present(read: Callable[[Connection], View], verbose: bool, *, watch: bool, 
         _print(view.draw(console.width if is_window else None, None), console)
 
 
-def _command(name: str, slug: str, **options: object) -> str:
+def pasted(name: str, slug: str, **options: object) -> str:
     """A command as it can be pasted, without the options that are None."""
     given = [word for option, value in options.items() if value is not None for word in (f"--{option}", str(value))]
     return shlex.join(["pgleaderboard", name, slug, *given])
@@ -113,7 +115,7 @@ def status(
     from pgleaderboard.reading import syncs
     from pgleaderboard.screens.status import StatusView
 
-    _present(lambda connection: StatusView(syncs.overview(connection, slug)), verbose, watch=watch, json=json)
+    present(lambda connection: StatusView(syncs.overview(connection, slug)), verbose, watch=watch, json=json)
 
 
 @commands.command()
@@ -138,15 +140,15 @@ def board(
     from pgleaderboard.reading import boards
     from pgleaderboard.screens.board import BoardView
 
-    moment = _moment(at, watch=watch)
+    moment = past_moment(at, watch=watch)
 
     def read(connection: Connection) -> View:
         shown = boards.board(connection, slug, moment, event, top)
         if shown.kind is None and not watch:
             fail(f"{shown.slug} had no board yet at {at}" if at else f"{shown.slug} has no board yet: {shown.problem}")
-        return BoardView(shown, _command("board", shown.slug, event=event, top=top))
+        return BoardView(shown, pasted("board", shown.slug, event=event, top=top))
 
-    _present(read, verbose, watch=watch, csv=csv, json=json)
+    present(read, verbose, watch=watch, csv=csv, json=json)
 
 
 @commands.command()
@@ -157,7 +159,7 @@ def standings(
     watch: Watch = False,
     csv: Csv = False,
     json: Json = False,
-    md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
+    md: Md = False,
     explain: Annotated[
         str | None, typer.Option(metavar="NAME", help="The points of one person, competition by competition.")
     ] = None,
@@ -173,16 +175,14 @@ def standings(
     if explain is not None:
         if top or watch or csv or md:
             raise typer.BadParameter("--explain can be combined with --at and --json only")
-        past = _moment(at, watch=False)
-        _present(
-            lambda c: ExplanationView(events.explanation(c, event, explain, past)), verbose, watch=False, json=json
-        )
+        past = past_moment(at, watch=False)
+        present(lambda c: ExplanationView(events.explanation(c, event, explain, past)), verbose, watch=False, json=json)
         return
 
-    moment = _moment(at, watch=watch)
+    moment = past_moment(at, watch=watch)
 
     def read(connection: Connection) -> View:
         standing = events.standing(connection, event, moment, top)
-        return StandingView(standing, _command("standings", standing.event.slug, top=top))
+        return StandingView(standing, pasted("standings", standing.event.slug, top=top))
 
-    _present(read, verbose, watch=watch, csv=csv, json=json, md=md)
+    present(read, verbose, watch=watch, csv=csv, json=json, md=md)

@@ -43,7 +43,7 @@ def _complete(listing: str) -> Callable[[str], list[str]]:
     return words
 
 
-complete_slug, complete_event = _complete("slugs"), _complete("event_slugs")
+complete_slug, complete_event, complete_person = _complete("slugs"), _complete("event_slugs"), _complete("usernames")
 
 
 def without_blanks(words: list[str] | None) -> list[str] | None:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from pgleaderboard import __version__, logs
-from pgleaderboard.cli import archive, boards, doctor, events, page, participants, plot, syncs
+from pgleaderboard.cli import archive, boards, doctor, events, page, participants, plot, seasons, syncs
 from pgleaderboard.cli.console import Verbose, errors_in_one_line, fail, is_verbose, say, settings_for
 
 
@@ -40,7 +40,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (boards, plot, syncs, archive, participants, events, page, doctor):
+for module in (boards, plot, seasons, syncs, archive, participants, events, page, doctor):
     cli.add_typer(module.commands)
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Boards and standings as CSV, JSON and Markdown. CSV and JSON hold names as they are, Markdown holds them escaped."""
+"""What is shown as CSV, JSON and Markdown. CSV and JSON hold names as they are, Markdown holds them escaped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from pgleaderboard.logs import harmless
 from pgleaderboard.reading.boards import BoardNow
 from pgleaderboard.reading.events import Shown, Standing
+from pgleaderboard.reading.people import Person
+from pgleaderboard.reading.seasons import Ratings, Season
 
 HEADER = "Rank,TeamId,TeamName,LastSubmissionDate,Score,SubmissionCount,TeamMemberUserNames\n"
 _OF_THE_BOARD = ("board", "synced_at", "teams", "benchmarks")  # the same in each entry
@@ -60,6 +62,65 @@ def standing_json(standing: Standing) -> str:
     )
 
 
+def season_csv(season: Season) -> str:
+    """A line for each person."""
+    lines = ["Place,KaggleUsername,DisplayName,Points,Competitions\n"]
+    lines += [csv_line(*place) for place in season.places]
+    return "".join(lines)
+
+
+def season_json(season: Season) -> str:
+    """One document."""
+    return as_json(
+        since=season.since, until=season.until, best=season.best, standing=[place._asdict() for place in season.places]
+    )
+
+
+def ratings_csv(ratings: Ratings) -> str:
+    """A line for each person."""
+    lines = ["Place,KaggleUsername,DisplayName,Rating,Competitions,LastChange\n"]
+    lines += [csv_line(*place) for place in ratings.places]
+    return "".join(lines)
+
+
+def ratings_json(ratings: Ratings) -> str:
+    """One document."""
+    return as_json(at=ratings.at, ratings=[place._asdict() for place in ratings.places])
+
+
+def person_csv(person: Person) -> str:
+    """A line for each competition."""
+    lines = [
+        "KaggleCompetitionId,EndedAt,Board,Rank,Teams,Medal,Score,TeamId,TeamName,Points,ExpectedPlace,Place,RatedTeams,"
+        "RatingBefore,RatingChange,Rating\n"
+    ]
+    for r in person.results:
+        board = (
+            r.kaggle_competition_id,
+            r.ended_at,
+            r.board,
+            r.rank,
+            r.teams,
+            r.medal,
+            r.score,
+            r.team_id,
+            r.team_name,
+        )
+        step = (r.expected_place, r.place, r.rated_teams, r.rating_before, r.change, r.rating)
+        lines.append(csv_line(*board, r.points, *step))
+    return "".join(lines)
+
+
+def person_json(person: Person) -> str:
+    """One document."""
+    return as_json(
+        kaggle_username=person.username,
+        display_name=person.display_name,
+        rating=person.rating,
+        results=[result._asdict() for result in person.results],
+    )
+
+
 def moments(event: Shown) -> dict[str, Any]:
     """The state of a standing, and its moments."""
     return {"at": event.at or event.now, "state": event.state, "as_of": event.as_of}
@@ -83,9 +144,23 @@ def as_json(**document: Any) -> str:
     return json.dumps(document, indent=2, default=plain) + "\n"
 
 
-def number(value: Decimal | int | str | None) -> str:
+def number(value: Decimal | float | str | None) -> str:
     """Exact, never with an exponent; text as it is."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
     return "" if value is None else format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def ordinal(place: float) -> str:
+    """A place, perhaps between two others: 4th, 7.3rd, 2.5th."""
+    text = f"{place:.1f}".removesuffix(".0")
+    is_teen = "." not in text and int(text) % 100 in (11, 12, 13)
+    return text + ("th" if is_teen else {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th"))
+
+
+def explained(step: Any) -> str:
+    """Why a rating changed: a row of kaggle.rating_history in words."""
+    return f"expected {ordinal(step.expected_place)} of {step.rated_teams:,}, came {ordinal(step.place)}"
 
 
 def markdown(text: str) -> str:

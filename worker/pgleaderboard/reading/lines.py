@@ -46,12 +46,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Picture:
-    """What is drawn. ascends: greater values are better, and stand above."""
+    """What is drawn. ascends: greater values are better, and stand above.
+
+    colours: of the lines, red, green and blue from 0 to 1; empty = some that lie apart.
+    """
 
     title: str
     lines: Sequence[Line]
     by_score: bool
     ascends: bool
+    colours: Sequence[tuple[float, float, float]] = ()
 
     @property
     def corners(self) -> list[tuple[datetime, Decimal]]:

@@ -27,6 +27,11 @@ def event_slugs(connection: Connection) -> list[str]:
     return column(connection, "SELECT slug FROM kaggle.events ORDER BY 1")
 
 
+def usernames(connection: Connection) -> list[str]:
+    """The Kaggle usernames of all registered people."""
+    return column(connection, "SELECT kaggle_username FROM kaggle.participants ORDER BY 1")
+
+
 def known_slug(connection: Connection, name: str) -> str:
     """The stored slug of a followed competition, from a slug or URL. Raises NeedsPerson with the nearest one."""
     slug: str | None = value(

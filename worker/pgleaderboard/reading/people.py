@@ -1,4 +1,4 @@
-"""Registered people, and where each of them stands."""
+"""Registered people: where each of them stands, what it earned, and what it did to the rating."""
 
 from __future__ import annotations
 
@@ -6,24 +6,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pgleaderboard.database.connect import Connection, column, rows
+from pgleaderboard.database.connect import Connection, rows
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.catalog import freezes
+from pgleaderboard.reading.names import nearest, trimmed, usernames
+from pgleaderboard.reading.seasons import held_from
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """A participant. results: where they stand, in the order of rank. Two are equal if they are the same one."""
+    """A participant. Two are equal if they are the same one.
+
+    rating: after the last step, None without one. results: where they stand, what goes on first, then the latest end.
+    Points and the step of the rating are None where a competition is not completed.
+    """
 
     username: str
     display_name: str | None
+    rating: float | None
     results: Sequence[Any]
 
 
-def person(connection: Connection, name: str, competitions: Mapping[int, str]) -> Person | Sequence[str]:
+def anybody(connection: Connection, name: str) -> Person:
+    """A participant on all boards, as readers of SQL see them. Raises NeedsPerson with the nearest name."""
+    with snapshot(connection):
+        competitions = dict(
+            rows(
+                connection,
+                "SELECT id, kaggle_competition_id FROM kaggle.competitions WHERE kaggle_competition_id IS NOT NULL",
+            )
+        )
+        found = person(connection, trimmed(name).removeprefix("@"), competitions, is_page=False)
+    if isinstance(found, Person):
+        return found
+    hint = nearest(name, found) or "follow them with `pgleaderboard participants add`"
+    raise NeedsPerson(f"nobody called {name!r} is registered: {hint}")
+
+
+def person(
+    connection: Connection, name: str, competitions: Mapping[int, str], *, is_page: bool = True, is_rated: bool = True
+) -> Person | Sequence[str]:
     """A participant of a name in any capitals; all usernames where there is none.
 
-    competitions: the slugs of those to look at, by id; each as of its freeze.
+    competitions: the slugs of those to look at, by id. is_page: each as of its freeze, and no step of the rating that
+    tells of what is behind one. is_rated: with the rating.
     """
     with snapshot(connection):
         found = rows(
@@ -33,17 +60,25 @@ def person(connection: Connection, name: str, competitions: Mapping[int, str]) -
             name,
         )
         if not found:
-            return column(connection, "SELECT kaggle_username FROM kaggle.participants ORDER BY 1")
-        held = {competitions[id_]: at for id_, at in freezes(connection).items() if id_ in competitions}
+            return usernames(connection)
+        held = {competitions[id_]: at for id_, at in freezes(connection).items() if is_page and id_ in competitions}
         results = rows(
             connection,
             """
-            SELECT kaggle_competition_id, board, rank, teams, medal_zone AS medal, score, team_id, team_name, synced_at
-            FROM kaggle.participant_results
-            WHERE kaggle_username = %(name)s AND kaggle_competition_id = ANY (%(now)s)
+            SELECT r.competition_id, r.kaggle_competition_id, r.board, r.rank, r.teams, r.medal_zone AS medal, r.score,
+                   r.team_id, r.team_name, r.synced_at, r.ended_at, p.points, h.place, h.teams AS rated_teams,
+                   h.expected_place, h.rating_before, h.change, h.rating
+            FROM kaggle.participant_results r
+            LEFT JOIN kaggle.participant_points p
+                ON p.kaggle_username = r.kaggle_username AND p.competition_id = r.competition_id
+                   AND p.team_id = r.team_id
+            LEFT JOIN (SELECT * FROM kaggle.rating_history(%(name)s)
+                       WHERE %(is_rated)s AND (ended_at >= %(before)s::timestamptz) IS NOT TRUE) h
+                ON h.competition_id = p.competition_id
+            WHERE r.kaggle_username = %(name)s AND r.kaggle_competition_id = ANY (%(now)s)
             UNION ALL
-            SELECT f.slug, l.board, l.rank, l.teams, kaggle.medal(l.rank, l.teams, c.category), l.score, l.team_id,
-                   l.team_name, l.synced_at
+            SELECT c.id, f.slug, l.board, l.rank, l.teams, kaggle.medal(l.rank, l.teams, c.category), l.score,
+                   l.team_id, l.team_name, l.synced_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
             FROM unnest(%(held)s::text[], %(at)s::timestamptz[]) f (slug, at)
             JOIN kaggle.competitions c ON c.kaggle_competition_id = f.slug
             CROSS JOIN LATERAL (SELECT *, count(a.rank) OVER () AS teams
@@ -51,11 +86,14 @@ def person(connection: Connection, name: str, competitions: Mapping[int, str]) -
             WHERE NOT l.is_benchmark
               AND EXISTS (SELECT FROM unnest(l.member_usernames) m (name)
                           WHERE lower(m.name COLLATE "C") = lower(%(name)s COLLATE "C"))
-            ORDER BY rank, kaggle_competition_id
+            ORDER BY ended_at DESC NULLS FIRST, rank, kaggle_competition_id
             """,
             name=found[0].kaggle_username,
             now=[slug for slug in competitions.values() if slug not in held],
             held=list(held),
             at=list(held.values()),
+            is_rated=is_rated,
+            before=held_from(connection) if is_page else None,
         )
-    return Person(found[0].kaggle_username, found[0].display_name, results)
+    last = max((r for r in results if r.rating is not None), key=lambda r: (r.ended_at, r.competition_id), default=None)
+    return Person(found[0].kaggle_username, found[0].display_name, last.rating if last else None, results)

@@ -41,12 +41,14 @@ def _colours(count: int) -> list[tuple[float, float, float]]:
     return [colorsys.hsv_to_rgb((0.58 + n * _GOLDEN) % 1, 0.85, (0.85, 0.6)[n % 2]) for n in range(count)]
 
 
+def terminal_colour(colour: tuple[float, float, float]) -> int:
+    """The number of the nearest one of the 216 of a terminal."""
+    return 16 + sum(round(5 * part) * by for part, by in zip(colour, (36, 6, 1), strict=True))
+
+
 def _terminal_colours(count: int) -> list[int]:
     """The same of the 216 of a terminal, none twice as far as they reach."""
-    codes = [
-        16 + sum(round(5 * part) * by for part, by in zip(c, (36, 6, 1), strict=True)) for c in _colours(20 * count)
-    ]
-    distinct = list(dict.fromkeys(codes))
+    distinct = list(dict.fromkeys(map(terminal_colour, _colours(20 * count))))
     return [distinct[n % len(distinct)] for n in range(count)]
 
 
@@ -68,7 +70,7 @@ def file(path: Path, picture: Picture) -> None:
         figure = Figure(figsize=(9, max(5, 0.14 * len(lines))), dpi=110, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        colours = _colours(len(lines))
+        colours = picture.colours or _colours(len(lines))
         for line, colour in zip(lines, colours, strict=True):
             for piece in line.pieces:
                 corners = zip(*((at, float(value)) for at, value in piece), strict=True)
@@ -98,11 +100,16 @@ def file(path: Path, picture: Picture) -> None:
             text = f"{number(line.end)}  {line.label}"
             style: dict[str, Any] = {"color": colour, "va": "center", "fontsize": 8, "parse_math": False}
             axes.text(1.01, height, text, transform=axes.transAxes, **style)
-        kind = path.suffix.lower().removeprefix(".")
-        try:
-            figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
-        except OSError as error:
-            raise NeedsPerson(f"cannot write {path}: {error.strerror or error}") from error
+        save(figure, path)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure of matplotlib as PNG or SVG. Raises NeedsPerson where the file cannot be written."""
+    kind = path.suffix.lower().removeprefix(".")
+    try:
+        figure.savefig(path, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    except OSError as error:
+        raise NeedsPerson(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -125,7 +132,7 @@ def terminal(picture: Picture, *, width: int, height: int, colours: bool) -> tup
     import plotext
 
     lines = picture.lines
-    of_line = _terminal_colours(len(lines))
+    of_line = list(map(terminal_colour, picture.colours)) or _terminal_colours(len(lines))
     # The legend holds the last values, best first: they tell the lines apart without colours, too.
     legend = [Text()]
     for line, colour in sorted(zip(lines, of_line, strict=True), key=lambda pair: pair[0].end, reverse=picture.ascends):
