@@ -62,6 +62,15 @@ def private_board(simulator: Simulator, slug: str) -> bytes:
     return csv_of(sorted(map(rescored, public), key=lambda entry: -(entry.score or 0)))
 
 
+def boards_of(page: str, folder: Path) -> Simulator:
+    """Kaggle with the boards that stand on a page."""
+    boards = folder / "boards"
+    boards.mkdir()
+    for name, content in files(page).items():
+        (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
+    return Simulator(boards_dir=boards)
+
+
 def test_the_cookbook_prints_what_it_shows(
     url: str, db: Connection, worker: MakeWorker, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -99,11 +108,7 @@ def test_the_cookbook_prints_what_it_shows(
 
 def test_the_standing_is_what_its_rules_give(url: str, db: Connection, worker: MakeWorker, tmp_path: Path) -> None:
     """The example of docs/standings.md, computed by hand there."""
-    boards = tmp_path / "boards"
-    boards.mkdir()
-    for name, content in files("standings.md").items():
-        (boards / name).with_suffix(".zip").write_bytes(zip_board(content.encode("utf-8-sig"), name))
-    with Simulator(boards_dir=boards) as simulator, worker(kaggle=make_kaggle(simulator.url)):
+    with boards_of("standings.md", tmp_path) as simulator, worker(kaggle=make_kaggle(simulator.url)):
         a_worker_is_there(db)
         check("standings.md", url, tmp_path)
 
@@ -113,3 +118,12 @@ def test_an_event_runs_as_its_page_says(url: str, db: Connection, worker: MakeWo
     with worker():
         a_worker_is_there(db)
         check_console("running-an-event.md", url, tmp_path)
+
+
+def test_points_and_ratings_are_what_their_rules_give(
+    url: str, db: Connection, worker: MakeWorker, tmp_path: Path
+) -> None:
+    """The example of docs/ratings.md, computed by hand there."""
+    with boards_of("ratings.md", tmp_path) as simulator, worker(kaggle=make_kaggle(simulator.url)):
+        a_worker_is_there(db)
+        check("ratings.md", url, tmp_path)

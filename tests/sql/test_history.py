@@ -293,6 +293,7 @@ def test_an_unknown_slug_is_said(db: Connection) -> None:
         (999, 11, 50, 100),  # 11.998
         (1000, 12, 50, 100),
         (1019, 12, 50, 101),  # 12.038, 50.95, 101.9
+        (2097, 14, 104, 209),  # a real competition: 14, 90 and 105 medals
         (5000, 20, 250, 500),
     ],
 )

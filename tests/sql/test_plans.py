@@ -148,7 +148,7 @@ def test_the_sweep_never_reads_a_board(full: Connection) -> None:
 
 
 def test_results_of_a_person_and_of_many_are_counted_in_the_index(full: Connection) -> None:
-    """One pass over the keys of each board, whatever the number of people, and the entries of their teams."""
+    """One pass over the keys of each board, however many people there are, and their teams' entries; points, too."""
     full.execute("INSERT INTO kaggle.participants SELECT 'USER' || n FROM generate_series(1, 100) n")
     full.execute("ANALYZE kaggle.participants")
     (middle,) = full.execute(
@@ -164,7 +164,13 @@ def test_results_of_a_person_and_of_many_are_counted_in_the_index(full: Connecti
     assert everybody[0]["Actual Rows"] == 100 * COMPETITIONS
     assert entries_read(everybody) <= 1.1 * one_pass + 100 * COMPETITIONS
 
-    for plan in (one, everybody):
+    full.execute("UPDATE kaggle.competitions SET status = 'completed'")
+    full.execute("VACUUM ANALYZE kaggle.competitions")
+    earned = nodes(full, "SELECT * FROM kaggle.participant_points")
+    assert earned[0]["Actual Rows"] == 100 * COMPETITIONS
+    assert entries_read(earned) <= 1.1 * one_pass + 100 * COMPETITIONS
+
+    for plan in (one, everybody, earned):
         assert {node["Heap Fetches"] for node in plan if node["Node Type"] == "Index Only Scan"} == {0}
 
 

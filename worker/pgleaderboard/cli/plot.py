@@ -140,10 +140,6 @@ def _scatter(connection: Connection, slug: str, output: Path | None) -> None:
         return
     console = screen()
     width, height = console.size
-    colours = console.color_system is not None
-    console.out(
-        scatter.terminal(
-            slug, shaken, medals, width=min(width, 2 * height), height=max(10, height - 2), colours=colours
-        ),
-        highlight=False,
-    )
+    room = {"width": min(width, 2 * height), "height": max(10, height - 3)}
+    say(f"{slug}: {scatter.words(shaken)}")
+    console.out(scatter.terminal(shaken, medals, **room, colours=console.color_system is not None), highlight=False)

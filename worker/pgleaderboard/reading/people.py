@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pgleaderboard.database.connect import Connection, rows
@@ -19,13 +20,15 @@ class Person:
     """A participant. Two are equal if they are the same one.
 
     rating: after the last step, None without one. results: where they stand, what goes on first, then the latest end.
-    Points and the step of the rating are None where a competition is not completed.
+    Points and the step of the rating are None where a competition is not completed. held: as `seasons.held_from`; None
+    for readers of SQL.
     """
 
     username: str
     display_name: str | None
     rating: float | None
     results: Sequence[Any]
+    held: datetime | None
 
 
 def anybody(connection: Connection, name: str) -> Person:
@@ -61,6 +64,7 @@ def person(
         )
         if not found:
             return usernames(connection)
+        before = held_from(connection) if is_page else None
         held = {competitions[id_]: at for id_, at in freezes(connection).items() if is_page and id_ in competitions}
         results = rows(
             connection,
@@ -93,7 +97,7 @@ def person(
             held=list(held),
             at=list(held.values()),
             is_rated=is_rated,
-            before=held_from(connection) if is_page else None,
+            before=before,
         )
     last = max((r for r in results if r.rating is not None), key=lambda r: (r.ended_at, r.competition_id), default=None)
-    return Person(found[0].kaggle_username, found[0].display_name, last.rating if last else None, results)
+    return Person(found[0].kaggle_username, found[0].display_name, last.rating if last else None, results, before)

@@ -62,9 +62,7 @@ def file(path: Path, title: str, shaken: Shaken, medals: Sequence[str | None]) -
         save(figure, path)
 
 
-def terminal(
-    title: str, shaken: Shaken, medals: Sequence[str | None], *, width: int, height: int, colours: bool
-) -> str:
+def terminal(shaken: Shaken, medals: Sequence[str | None], *, width: int, height: int, colours: bool) -> str:
     """The plot in characters. Raises ImportError where plotext is not installed."""
     import plotext
 
@@ -82,6 +80,5 @@ def terminal(
     plotext.yreverse(True)
     plotext.xlabel("public rank")
     plotext.ylabel("private rank")
-    plotext.title(harmless(f"{title}: {words(shaken)}"))
     drawn = str(plotext.build())
     return drawn if colours else str(plotext.uncolorize(drawn))

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pgleaderboard.logs import harmless
-from pgleaderboard.reading.formats import number
+from pgleaderboard.reading.formats import explained, number
 
 _STATIC = Path(__file__).parent / "static"
 ASSETS = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
@@ -110,6 +110,17 @@ def count(value: int, noun: str = "") -> str:
     return f"{value:,}" + (f" {noun}{'s' * (value != 1)}" if noun else "")
 
 
+def tenths(value: float) -> str:
+    """Points or a rating, to a tenth."""
+    return f"{value:,.1f}"
+
+
+def signed(change: float) -> str:
+    """A change of a rating, to a tenth."""
+    text = f"{change:+,.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\u2212")
+
+
 def people(number: int) -> str:
     """So many persons."""
     return "1 person" if number == 1 else f"{number:,} people"
@@ -157,6 +168,9 @@ _templates.filters.update(
     points=points,
     digits=digits,
     people=people,
+    tenths=tenths,
+    signed=signed,
+    explained=explained,
     count=count,
     iso=iso,
     moment=moment,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -44,6 +44,14 @@ class Asked:
         if not re.fullmatch(r"-?\d{1,18}", text, re.ASCII):
             raise Refusal(400, f"{name} must be a whole number.", (address_of(self), "Without it"))
         return int(text)
+
+    def without(self, name: str) -> str:
+        """The same address without something that its addresses keep."""
+        return replace(self, kept={kept: value for kept, value in self.kept.items() if kept != name}).to()
+
+    def queried(self) -> str:
+        """What all its addresses keep, to be put behind another path."""
+        return self.to().removeprefix(address_of(self))
 
     def to(self, **query: Any) -> str:
         """The same address with another query."""

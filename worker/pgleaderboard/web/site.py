@@ -22,7 +22,7 @@ from pgleaderboard.database.connect import ConnectionLost, explained
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.web.hub import Hub, Viewer
 from pgleaderboard.web.page import ASSETS, RELEASE, TYPES, Elsewhere, File, Page, Refusal, tag_of
-from pgleaderboard.web.pages import boards, events, past, people, screens, teams
+from pgleaderboard.web.pages import boards, events, past, people, screens, seasons, teams
 from pgleaderboard.web.reader import Busy
 from pgleaderboard.web.request import Asked
 from pgleaderboard.web.reveals import Reveals
@@ -61,6 +61,12 @@ PAGES: dict[str, Make] = {
     "/c/{slug}/movers": past.movers,
     "/c/{slug}/shakeup": past.shakeup,
     "/people/{name}": people.person,
+    "/season.csv": seasons.season_as_csv,
+    "/season.json": seasons.season_as_json,
+    "/season": seasons.season,
+    "/ratings.csv": seasons.ratings_as_csv,
+    "/ratings.json": seasons.ratings_as_json,
+    "/ratings": seasons.ratings,
     "/e/{slug}.csv": events.csv,
     "/e/{slug}.json": events.json,
     "/e/{slug}": events.event,

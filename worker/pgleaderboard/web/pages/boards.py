@@ -16,7 +16,11 @@ from pgleaderboard.web.source import Source
 async def index(source: Source, asked: Asked) -> Page:
     """Events and competitions, with their ages."""
     catalog = await source.catalog()
-    return Page("index.html", (catalog, minute_of(source)), lambda: common(source, asked, catalog=catalog, watched="/"))
+
+    def context() -> dict[str, Any]:
+        return common(source, asked, catalog=catalog, has_seasons=not source.only, watched="/")
+
+    return Page("index.html", (catalog, minute_of(source)), context)
 
 
 async def board(source: Source, asked: Asked) -> Page:

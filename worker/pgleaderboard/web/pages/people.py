@@ -19,7 +19,7 @@ async def person(source: Source, asked: Asked) -> Page:
     slugs = {c.id: c.slug for c in catalog.competitions.values()}
     found = await source.get(
         ("person", name.lower(), tuple(slugs.items()), source.freezes_until(source.now())),
-        lambda connection: people.person(connection, name, slugs),
+        lambda connection: people.person(connection, name, slugs, is_rated=not source.only),
         frozenset(slugs),
         at_most_every=1.0,
         reader=source.past,
