@@ -40,7 +40,7 @@ def test_a_season_is_shown_and_given_to_programs(club: list[Syncs], get: Get) ->
     """By year, by span and by the best of each person; what is no season is refused."""
     assert 'href="/season"' in get("/").text
     page = get("/season?year=2025").text
-    assert names(page) == ["user1", "user3", "user2"]
+    assert names(page) == ["user1", "user2", "user3"]
     assert "<h1>Season 2025</h1>" in page
     assert '<a href="/people/user1"><bdi>One &lt;b&gt;</bdi></a>' in page
     first = get("/season?since=2025-01-01&until=2025-01-31").text
