@@ -4,15 +4,25 @@ CREATE OR REPLACE FUNCTION kaggle_internal.presence_key() RETURNS integer
 LANGUAGE sql IMMUTABLE SET search_path = kaggle, kaggle_internal, pg_temp AS 'SELECT 1801545580';
 COMMENT ON FUNCTION kaggle_internal.presence_key() IS 'First half of the advisory lock that a worker''s direct connection holds; the second half is its id.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.heard_until() RETURNS timestamptz
+LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+    -- While WAL comes in and all of it is replayed, silence means that the primary has written nothing.
+    SELECT CASE WHEN pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver)
+           THEN clock_timestamp() ELSE coalesce(pg_last_xact_replay_timestamp(), clock_timestamp()) END
+$$;
+COMMENT ON FUNCTION kaggle_internal.heard_until() IS 'Up to when a standby knows what its primary did: the moment of the last transaction that it has replayed, now where it has replayed all that it received and receives more.';
+
 CREATE OR REPLACE FUNCTION kaggle_internal.is_alive(worker kaggle_internal.worker_processes) RETURNS boolean
 LANGUAGE sql VOLATILE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    SELECT worker.seen_at > clock_timestamp() - interval '30 seconds'
-       AND EXISTS (SELECT FROM pg_locks l
-                   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-                     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                     AND l.classid = presence_key()::oid AND l.objid = worker.id::oid)
+    -- A standby has no locks of the primary's sessions.
+    SELECT CASE WHEN pg_is_in_recovery() THEN worker.seen_at > heard_until() - interval '30 seconds'
+           ELSE worker.seen_at > clock_timestamp() - interval '30 seconds'
+                AND EXISTS (SELECT FROM pg_locks l
+                            WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
+                              AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                              AND l.classid = presence_key()::oid AND l.objid = worker.id::oid) END
 $$;
-COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS 'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s.';
+COMMENT ON FUNCTION kaggle_internal.is_alive(kaggle_internal.worker_processes) IS 'Whether a worker''s connection holds its lock and its heartbeat is younger than 30 s; on a standby, whether its heartbeat was as of what the standby has heard.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.live_workers()
 RETURNS TABLE (id bigint, version text, started_at timestamptz, seen_at timestamptz, problem text)

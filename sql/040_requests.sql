@@ -252,9 +252,22 @@ CREATE OR REPLACE TRIGGER tell_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNC
     FOR EACH STATEMENT EXECUTE FUNCTION kaggle_internal.tell_changes();
 COMMENT ON TRIGGER tell_changes ON kaggle.event_participants IS 'Tells who watches a screen.';
 
+CREATE OR REPLACE FUNCTION kaggle_internal.refuse_standby() RETURNS void
+LANGUAGE plpgsql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction',
+            MESSAGE = format('%s is a standby, which takes no writes',
+                             coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'this server')),
+            HINT = 'Connect to the primary.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION kaggle_internal.refuse_standby() IS 'Names the server, where it cannot be written to.';
+
 CREATE OR REPLACE FUNCTION kaggle.sync_now(kaggle_competition_id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = kaggle, kaggle_internal, pg_temp AS $$
 BEGIN
+    PERFORM refuse_standby();
     PERFORM ask_for_sync(ARRAY[find_competition(sync_now.kaggle_competition_id)], ARRAY['manual'], 10);
     PERFORM notice_if_no_worker();
 END $$;

@@ -108,6 +108,8 @@ WORKER_CALLS = EDITOR_CALLS | {
     "nearest",
     "moment_of",
     "live_workers",
+    "heard_until",
+    "refuse_standby",
     "presence_key",
     "request_holds",
     "find_board",
