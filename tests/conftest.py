@@ -25,6 +25,7 @@ from tests.support.aliases import Connect, Connection, MakeWorker
 from tests.support.databases import copy_of
 from tests.support.faults import Simulator
 from tests.support.kaggle import make_kaggle
+from tests.support.standby import Pair, migrated_pair
 from tests.support.syncs import WORKER, Syncs
 
 
@@ -67,6 +68,13 @@ def template(server_url: str) -> Iterator[str]:
     with copy_of("template0", server_url) as dsn:
         migrate.migrate(dsn)
         yield str(conninfo_to_dict(dsn)["dbname"])
+
+
+@pytest.fixture(scope="session")
+def pair(_plain_environment: None) -> Iterator[Pair]:
+    """A primary and its hot standby; who pauses the replay resumes it."""
+    with migrated_pair() as made:
+        yield made
 
 
 @pytest.fixture

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgleaderboard.database import cluster, embedded
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgleaderboard.database import cluster, embedded, migrate
 from pgleaderboard.database.connect import Connection, connect, value
+from tests.support.databases import copy_of
+from tests.support.proxy import Proxy
 
 _OPTIONS = {"fsync": "off", "max_connections": "100", "wal_level": "replica", "hot_standby": "on"}
 
@@ -89,6 +93,39 @@ class Standby:
         command = [self.bin_dir / "pg_ctl", "-s", "-w", "-D", data or self.home / "data", *arguments]
         done = cluster.run(command, self.account, stdout=-3)  # DEVNULL: the server keeps a pipe open
         assert done.returncode == 0, done.stderr
+
+
+@dataclass
+class Pair:
+    """A primary and its standby. template: the name of a migrated database to copy."""
+
+    primary_url: str
+    standby: Standby
+    template: str
+
+    def read_url(self, url: str) -> str:
+        """Where the standby has the database of a URL, once it has replayed what there is."""
+        self.standby.caught_up()
+        return make_conninfo(self.standby.url, dbname=str(conninfo_to_dict(url)["dbname"]))
+
+
+@contextmanager
+def migrated_pair() -> Iterator[Pair]:
+    """Run a primary with a migrated database, and its standby, for the length of a block."""
+    with replicated() as (url, standby), copy_of("template0", url) as dsn:
+        migrate.migrate(dsn)
+        yield Pair(url, standby, str(conninfo_to_dict(dsn)["dbname"]))
+
+
+@contextmanager
+def cut_off(url: str, folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The URL of a database behind a proxy, and what cuts it off for good."""
+    socket = Path(str(conninfo_to_dict(url)["host"])) / ".s.PGSQL.5432"
+    proxy = Proxy(socket, folder / ".s.PGSQL.5432")
+    try:
+        yield make_conninfo(url, host=str(folder)), proxy.close
+    finally:
+        proxy.close()
 
 
 def _wait(connection: Connection, query: str, *values: object) -> None:

@@ -21,6 +21,12 @@ CONTRACT: dict[str, tuple[str, Any, list[tuple[str, Any]], list[str]]] = {
         [("host=h password=geheim", SecretStr("host=h password=geheim"))],
         [],
     ),
+    "PGLEADERBOARD_READ_URL": (
+        "read_url",
+        None,
+        [("postgresql://u:geheim@standby/d", SecretStr("postgresql://u:geheim@standby/d"))],
+        ["postgresql://u:geheim@standby/d"],
+    ),
     "PGLEADERBOARD_HOME": ("home", _default_home, [("/srv/boards", Path("/srv/boards"))], []),
     "PGLEADERBOARD_POSTGRES_BIN": (
         "postgres_bin",
@@ -149,6 +155,8 @@ def test_each_setting_is_read_from_the_environment_and_from_env_files(
     """Both ways give the same value, up to the bounds; the environment wins."""
     attribute, default, accepted, _ = CONTRACT[name]
     default = default() if callable(default) else default
+    if attribute == "read_url":
+        monkeypatch.setenv("DATABASE_URL", "postgresql://primary/d")
     for text, value in accepted:
         (tmp_path / ".env").write_text(f"{name}='{text}'\n")
         assert getattr(Settings.load(), attribute) == value
@@ -202,7 +210,7 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by repr nor by str: settings end up in logs."""
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
         monkeypatch.setenv(name, "geheim")
-    for name in ("DATABASE_URL", "PGLEADERBOARD_DIRECT_URL"):
+    for name in ("DATABASE_URL", "PGLEADERBOARD_DIRECT_URL", "PGLEADERBOARD_READ_URL"):
         monkeypatch.setenv(name, "postgresql://me:geheim@localhost/mine")
     loaded = Settings.load()
     assert "geheim" not in f"{loaded!r} {loaded} {loaded.model_dump_json()}"

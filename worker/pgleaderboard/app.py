@@ -42,12 +42,13 @@ NO_CREDENTIAL = (
 
 @dataclass(frozen=True)
 class Database:
-    """The database to work on. server: the embedded one, None for the user's own."""
+    """The database to work on. server: the embedded one, None for the user's own. read_url: of a standby of it."""
 
     url: str
     direct_url: str
     description: str
     server: Server | None = None
+    read_url: str | None = None
 
     @property
     def tcp_url(self) -> str | None:
@@ -96,7 +97,8 @@ def database(settings: Settings, *, simulated: bool | None = None, port: int | N
         if port is not None:
             raise NeedsPerson("--port is for the embedded PostgreSQL, but DATABASE_URL is set")
         direct = settings.direct_url.get_secret_value() if settings.direct_url else settings.url
-        yield Database(settings.url, direct, "PostgreSQL of DATABASE_URL")
+        read = settings.read_url.get_secret_value() if settings.read_url else None
+        yield Database(settings.url, direct, "PostgreSQL of DATABASE_URL", read_url=read)
         return
     from pgleaderboard.database import embedded
 
@@ -247,7 +249,7 @@ def page(
     known |= {urlsplit(url).hostname or ""} if url else set()
     here = url or f"http://{f'[{shown}]' if ':' in shown else shown}:{number}"
     return Site(
-        Source(database.url, database.direct_url, only),
+        Source(database.url, database.direct_url, only, read_url=database.read_url),
         frozenset(name.strip().lower() for name in known if name.strip()),
         takes_numbers=not is_local,
         url=here,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pgleaderboard.database.connect import parts_of
@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     )
     direct_url: SecretStr | None = Field(
         None, description="the same database without a pooler, for LISTEN and migrations. Not set: `DATABASE_URL`"
+    )
+    read_url: SecretStr | None = Field(
+        None,
+        description="the same database on a hot standby, for `status`, `board`, `standings`, `plot`, `export` and the "
+        "live page. Not set: `DATABASE_URL`",
     )
     home: Path = Field(
         default_factory=_default_home,
@@ -97,7 +102,7 @@ class Settings(BaseSettings):
         "", description="further names under which it is served, with commas between; as `serve --allowed-host`"
     )
 
-    @field_validator("database_url", "direct_url")
+    @field_validator("database_url", "direct_url", "read_url")
     @classmethod
     def _readable(cls, value: SecretStr | None) -> SecretStr | None:
         if value:
@@ -105,6 +110,13 @@ class Settings(BaseSettings):
                 parts_of(value.get_secret_value())
             except NeedsPerson as error:
                 raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("read_url")
+    @classmethod
+    def _beside_a_primary(cls, value: SecretStr | None, known: ValidationInfo) -> SecretStr | None:
+        if value and known.data.get("database_url", value) is None:
+            raise ValueError("set DATABASE_URL to its primary, too")
         return value
 
     @field_validator("kaggle_url")

@@ -24,7 +24,7 @@ class Counting(Reader):
         if self.is_full:
             raise Busy
         self.count += 1
-        return query(None)
+        return query(None), None
 
 
 def tried(what: Callable[[Source, Counting], Awaitable[None]]) -> None:

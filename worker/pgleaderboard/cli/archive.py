@@ -17,6 +17,7 @@ from pgleaderboard.cli.console import (
     complete_event,
     fail,
     progress,
+    reading,
     say,
     session,
     settings_for,
@@ -27,6 +28,7 @@ from pgleaderboard.errors import PgleaderboardError, Transient
 
 if TYPE_CHECKING:
     from pgleaderboard.archives.backfill import Snapshot
+    from pgleaderboard.database.connect import Connection
     from pgleaderboard.kaggle.client import Kaggle
     from pgleaderboard.settings import Settings
     from pgleaderboard.sync.store import Applied
@@ -103,10 +105,15 @@ def export(
     Example: pgleaderboard export titanic ./boards --all
     """
     from pgleaderboard.archives.export import export as write_files
+    from pgleaderboard.database import release
     from pgleaderboard.screens.table import counted
 
-    with session(verbose, direct=True, check=True) as connection, progress(slug) as advance:
-        written = write_files(connection, slug, folder, every=every, advance=advance)
+    def write(connection: Connection) -> int:
+        release.check(connection)
+        return write_files(connection, slug, folder, every=every, advance=advance)
+
+    with reading(verbose, direct=True) as server, progress(slug) as advance:
+        written = server.ask(write)
     say(f"{counted(written, 'board')} written to {folder}")
 
 

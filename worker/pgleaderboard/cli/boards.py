@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, screen, session, settings_for
+from pgleaderboard.cli.console import Slug, Verbose, complete_event, complete_slug, fail, reading, screen, settings_for
+from pgleaderboard.logs import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,8 +53,6 @@ def past_moment(at: str | None, *, watch: bool = False) -> datetime | None:
 
 def present(read: Callable[[Connection], View], verbose: bool, *, watch: bool = False, **formats: bool) -> None:
     """Show a view: on a screen that stays current, in one of the formats, or as lines."""
-    from pgleaderboard.logs import harmless
-
     chosen = [name for name, is_chosen in {"watch": watch, **formats}.items() if is_chosen]
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(f'--{name}' for name in chosen)} cannot be combined")
@@ -63,9 +62,9 @@ def present(read: Callable[[Connection], View], verbose: bool, *, watch: bool = 
         from pgleaderboard.screens.watch import watch as stay
 
         with app.database(settings_for(verbose)) as database:
-            stay(database.direct_url, read, console)
-    with session(verbose) as connection:
-        view = read(connection)
+            stay(database.direct_url, read, console, database.read_url)
+    with reading(verbose) as server:
+        view = server.ask(read)
     if chosen:
         text: str = getattr(view, chosen[0])()
         sys.stdout.write("\n".join(map(harmless, text.split("\n"))) if console.is_terminal else text)
@@ -112,9 +111,13 @@ def status(
 
     Example: pgleaderboard status --watch
     """
-    from pgleaderboard.reading import syncs
+    from pgleaderboard import app
+    from pgleaderboard.reading import standby, syncs
     from pgleaderboard.screens.status import StatusView
 
+    with app.database(settings_for(verbose)) as database:
+        if database.read_url and not watch and (why := standby.why_away(database.direct_url)):
+            typer.echo(f"the primary is out of reach: {harmless(why)}", err=True)
     present(lambda connection: StatusView(syncs.overview(connection, slug)), verbose, watch=watch, json=json)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pgleaderboard.database.connect import Connection
+    from pgleaderboard.reading.standby import Server
     from pgleaderboard.settings import Settings
 
 
@@ -33,9 +34,10 @@ def _complete(listing: str) -> Callable[[str], list[str]]:
         from pgleaderboard.settings import Settings
 
         with contextlib.suppress(DatabaseError, PgleaderboardError, OSError):
-            url = app.reachable_url(Settings.load())
+            settings = Settings.load()
+            url = settings.read_url.get_secret_value() if settings.read_url else app.reachable_url(settings)
             if url is not None:
-                with connect(url, connect_timeout=2) as connection:
+                with connect(url, connect_timeout=2, reads=True) as connection:
                     known = getattr(names, listing)(connection)
                     return [word for word in known if word.lower().startswith(incomplete.lower())]
         return []
@@ -92,6 +94,21 @@ def session(verbose: bool, *, direct: bool = False, check: bool = False) -> Iter
 
             release.check(connection)
         yield connection
+
+
+@contextmanager
+def reading(verbose: bool, *, direct: bool = False) -> Iterator[Server]:
+    """The server that readers ask: that of PGLEADERBOARD_READ_URL, else of DATABASE_URL. direct: past its pooler."""
+    from pgleaderboard import app
+    from pgleaderboard.database.connect import connect
+    from pgleaderboard.reading.standby import Server, either
+
+    with app.database(settings_for(verbose)) as database:
+        url = database.direct_url if direct else database.url
+        read_url = database.read_url
+        server = Server(lambda: connect(read_url, reads=True) if read_url else either(url))
+        with contextlib.closing(server):
+            yield server
 
 
 def is_verbose() -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pgleaderboard.cli.console import Slug, Verbose, fail, say, screen, session
+from pgleaderboard.cli.console import Slug, Verbose, fail, reading, say, screen
 
 if TYPE_CHECKING:
     from pgleaderboard.database.connect import Connection
@@ -50,18 +51,22 @@ def plot(
         raise typer.BadParameter("the file's name must end in .png or .svg", param_hint="--output")
     if output is None and not screen().is_terminal:
         fail("not a terminal, cannot draw: pass -o FILE.png or -o FILE.svg")
+
+    def read(connection: Connection) -> Callable[[], None]:
+        known = names.known_slug(connection, slug)
+        if shakeup:
+            return _scatter(connection, known, output)
+        picture = (
+            _medals(connection, known)
+            if medals
+            else _lines(connection, known, team or [], participant or [], top, by_score=score)
+        )
+        return lambda: _show(picture, output)
+
     try:
-        with session(verbose) as connection:
-            slug = names.known_slug(connection, slug)
-            if shakeup:
-                _scatter(connection, slug, output)
-                return
-            picture = (
-                _medals(connection, slug)
-                if medals
-                else _lines(connection, slug, team or [], participant or [], top, by_score=score)
-            )
-        _show(picture, output)
+        with reading(verbose) as server:
+            draw = server.ask(read)
+        draw()
     except ImportError:
         fail("plots need more packages: pip install 'pgleaderboard[plot]'")
 
@@ -125,7 +130,7 @@ def _show(picture: Picture, output: Path | None) -> None:
         console.print(entries, soft_wrap=True)
 
 
-def _scatter(connection: Connection, slug: str, output: Path | None) -> None:
+def _scatter(connection: Connection, slug: str, output: Path | None) -> Callable[[], None]:
     from pgleaderboard.reading import past
     from pgleaderboard.screens import scatter
     from pgleaderboard.screens.table import counted
@@ -134,12 +139,16 @@ def _scatter(connection: Connection, slug: str, output: Path | None) -> None:
     if not shaken.moved:
         fail(f"{slug} has no private board yet to compare the public one with")
     medals = past.medals_of(connection, slug, [private for _, private in shaken.moved], shaken.teams)
-    if output is not None:
-        scatter.file(output, slug, shaken, medals)
-        say(f"{counted(len(shaken.moved), 'team')} drawn into {output}; {scatter.words(shaken)}")
-        return
-    console = screen()
-    width, height = console.size
-    room = {"width": min(width, 2 * height), "height": max(10, height - 3)}
-    say(f"{slug}: {scatter.words(shaken)}")
-    console.out(scatter.terminal(shaken, medals, **room, colours=console.color_system is not None), highlight=False)
+
+    def draw() -> None:
+        if output is not None:
+            scatter.file(output, slug, shaken, medals)
+            say(f"{counted(len(shaken.moved), 'team')} drawn into {output}; {scatter.words(shaken)}")
+            return
+        console = screen()
+        width, height = console.size
+        room = {"width": min(width, 2 * height), "height": max(10, height - 3)}
+        say(f"{slug}: {scatter.words(shaken)}")
+        console.out(scatter.terminal(shaken, medals, **room, colours=console.color_system is not None), highlight=False)
+
+    return draw

@@ -352,6 +352,8 @@ def explained(error: BaseException) -> PgleaderboardError:
     if isinstance(error, PgleaderboardError):
         return error
     message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OnStandby):
+        return Transient(f"{message}: DATABASE_URL must lead to the primary")
     message = re.sub(r"^connection (failed|is bad): ", "", message)
     if type(error) is psycopg.OperationalError and error.sqlstate:  # libpq's, not the answer to a statement
         kind = NeedsPerson if needs_person(error.sqlstate) else Transient

@@ -14,6 +14,7 @@ from pgleaderboard.database.connect import Connection, column, row, rows, transa
 from pgleaderboard.errors import Transient
 from pgleaderboard.reading.asking import snapshot
 from pgleaderboard.reading.names import known_slug
+from pgleaderboard.reading.standby import Standby, standby
 
 _LAST_RUNS = 5
 _ASK_FOR = 10.0  # seconds that one question for a sync may take
@@ -35,6 +36,7 @@ class Overview:
 
     workers, competitions, runs: rows of kaggle.workers, of kaggle.sync_status with the leader, and of kaggle.sync_runs;
     runs are the last ones of one competition, None for all. source: of the boards, None before the first sync.
+    standby: that was read, None for a primary.
     """
 
     at: datetime
@@ -44,6 +46,7 @@ class Overview:
     blocked_until: datetime | None
     source: str | None
     runs: Sequence[Any] | None = None
+    standby: Standby | None = None
 
 
 def overview(connection: Connection, slug: str | None = None) -> Overview:
@@ -76,7 +79,9 @@ def overview(connection: Connection, slug: str | None = None) -> Overview:
         workers = rows(
             connection, "SELECT worker_id, version, started_at, seen_at, problem FROM kaggle.workers ORDER BY worker_id"
         )
-    return Overview(now.at, workers, competitions, now.next_request_at, now.blocked_until, now.source, runs)
+        read = standby(connection)
+    of_kaggle = (now.next_request_at, now.blocked_until, now.source)
+    return Overview(now.at, workers, competitions, *of_kaggle, runs, read)
 
 
 def failing(connection: Connection) -> list[str]:

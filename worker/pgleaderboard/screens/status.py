@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from pgleaderboard.reading.formats import as_json, number
+from pgleaderboard.reading.standby import Standby, facts
 from pgleaderboard.reading.syncs import Overview
 from pgleaderboard.screens.table import (
     Column,
@@ -56,6 +57,8 @@ class StatusView:
     def draw(self, width: int | None, height: int | None) -> list[Text]:
         """Workers and Kaggle, then a line for each competition, the failing ones first; or one competition in full."""
         lines = wrapped(self._summary(), width, "bold red" if self._misses_a_worker else "bold")
+        if self.overview.standby:
+            lines += wrapped(self._of_standby(self.overview.standby), width, "yellow")
         for worker in self.overview.workers:
             if worker.problem:
                 lines += wrapped(f"worker {worker.worker_id}: {worker.problem}", width, "yellow")
@@ -91,6 +94,13 @@ class StatusView:
         if overview.source == "simulator":
             parts.append("SIMULATED boards")
         return " \u00b7 ".join(parts)
+
+    def _of_standby(self, standby: Standby) -> str:
+        read = f"read from the standby {standby.address}"
+        if standby.last_at is None:
+            return read
+        ago = duration(max(timedelta(0), self.overview.at - standby.last_at))
+        return f"{read}: its last change is of {moment_here(standby.last_at)} ({ago} ago)"
 
     def _next(self, row: Any) -> str:
         if row.sync_state in ("running", "queued"):
@@ -148,6 +158,7 @@ class StatusView:
             next_request_at=overview.next_request_at,
             blocked_until=overview.blocked_until,
             source=overview.source,
+            standby=facts(overview.standby),
             **{name: [row._asdict() for row in listed] for name, listed in rows.items() if listed is not None},
         )
 

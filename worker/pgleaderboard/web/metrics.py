@@ -36,7 +36,7 @@ class Values(Collector):
 
 
 def _is_up(site: Site) -> bool:
-    return site.source.away_since is None
+    return site.source.reach.since is None
 
 
 @contextmanager

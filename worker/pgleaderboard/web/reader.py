@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from pgleaderboard.database import rights
-from pgleaderboard.database.connect import Connection, ConnectionLost, connect
-from pgleaderboard.reading.asking import in_words
+from pgleaderboard.database.connect import Connection, connect
+from pgleaderboard.reading.standby import Awaited, Server, Standby
 from pgleaderboard.threads import in_thread
 
 T = TypeVar("T")
@@ -25,18 +24,22 @@ class Busy(Exception):
 class Reader:
     """So many reads at once; others wait, and one that is asked for twice is made once."""
 
-    def __init__(self, url: str, *, threads: int, waiting: int) -> None:
-        """url: of the database, perhaps through a pooler. waiting: how many reads may wait."""
-        self._url = url
+    def __init__(self, url: str, *, threads: int, waiting: int, awaited: Awaited | None = None) -> None:
+        """url: of the database, perhaps through a pooler. waiting: how many reads may wait.
+
+        awaited: what a standby must have replayed before; None where it is a primary that is read.
+        """
+        self._url, self._awaited = url, awaited
         self._most = threads + waiting
         self._turns = asyncio.Semaphore(threads)
-        self._idle: list[Connection] = []
+        self._idle: list[Server] = []
         self._reads: dict[Hashable, asyncio.Future[Any]] = {}
         self.count = 0
 
-    async def read(self, key: Hashable, query: Callable[[Connection], T]) -> T:
-        """The answer of a query. key: whoever asks with the same one meanwhile shares the answer.
+    async def read(self, key: Hashable, query: Callable[[Connection], T]) -> tuple[T, Standby | None]:
+        """The answer of a query, and the standby where it may be out of date already, as `Awaited.before` has it.
 
+        key: whoever asks with the same one meanwhile shares the answer.
         Raises Busy, ConnectionLost, and the errors of `asking.in_words`.
         """
         read = self._reads.get(key)
@@ -47,33 +50,25 @@ class Reader:
             read = asyncio.ensure_future(self._in_turn(query))
             self._reads[key] = read
             read.add_done_callback(lambda done: (self._reads.pop(key), done.cancelled() or done.exception()))
-        answer: T = await asyncio.shield(read)
+        answer: tuple[T, Standby | None] = await asyncio.shield(read)
         return answer
 
-    async def _in_turn(self, query: Callable[[Connection], T]) -> T:
+    async def _in_turn(self, query: Callable[[Connection], T]) -> tuple[T, Standby | None]:
         async with self._turns:
-            kept = self._idle.pop() if self._idle else None
-            return await in_thread(lambda: self._answer(kept, query))
+            server = self._idle.pop() if self._idle else Server(self._opened)
+            return await in_thread(lambda: self._answer(server, query))
 
-    def _answer(self, kept: Connection | None, query: Callable[[Connection], T]) -> T:
-        if kept:
-            with contextlib.suppress(ConnectionLost):  # it may have been lost long before
-                return self._asked(kept, query)
-        connection = connect(self._url, "page", connect_timeout=_CONNECT_SECONDS)
+    def _answer(self, server: Server, query: Callable[[Connection], T]) -> tuple[T, Standby | None]:
+        try:
+            return server.ask(self._awaited.before(query)) if self._awaited else (server.ask(query), None)
+        finally:
+            self._idle.append(server)
+
+    def _opened(self) -> Connection:
+        connection = connect(self._url, "page", connect_timeout=_CONNECT_SECONDS, reads=self._awaited is not None)
         connection.statement_seconds = STATEMENT_SECONDS
         connection.role = rights.reader_role(connection)
-        return self._asked(connection, query)
-
-    def _asked(self, connection: Connection, query: Callable[[Connection], T]) -> T:
-        try:
-            with in_words(connection):
-                return query(connection)
-        except ConnectionLost:
-            connection.close()
-            raise
-        finally:
-            if not connection.closed:
-                self._idle.append(connection)
+        return connection
 
     def close(self) -> None:
         """Close what is idle. A read that runs ends with the process."""

@@ -164,14 +164,14 @@ async def standing_of(source: Source, event: Event) -> Told:
 def minute_of(source: Source) -> Hashable:
     """What every page rests on: ages are told in minutes, and freezes come by the clock."""
     now = source.now()
-    return (source.away_since, int(now.timestamp() // 60), source.freezes_until(now))
+    return (source.reach, int(now.timestamp() // 60), source.freezes_until(now))
 
 
 def common(source: Source, asked: Asked, **more: Any) -> dict[str, Any]:
     """What every template is given. more: goes before it."""
     return {
         "now": source.now(),
-        "away_since": source.away_since,
+        "reach": source.reach,
         "asked": asked,
         "layout": "embed" if asked.path.startswith("/embed/") else "page",
         "watched": None,

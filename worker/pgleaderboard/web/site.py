@@ -206,7 +206,7 @@ class Site:
         if path == "/healthz":
             return PlainTextResponse("alive\n")
         if path == "/readyz":
-            away = self.source.away_since
+            away = self.source.reach.since
             return PlainTextResponse("ready\n" if not away else "the database is out of reach\n", 503 if away else 200)
         if path.startswith("/static/"):
             return _asset(path)

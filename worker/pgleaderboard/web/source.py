@@ -1,7 +1,8 @@
 """The current values: each is read once, whoever asks for it, and again after a notification.
 
 A notification only wakes: what a value depends on says which values are out of date, and they are read again when
-somebody asks. While the database is out of reach, the last values stay.
+somebody asks. While the database is out of reach, the last values stay. Where a standby is read, its primary notifies,
+and a value that was read before the standby had replayed what was notified is read again soon.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pgleaderboard.database.connect import Connection, ConnectionLost, connect, explained
+from pgleaderboard.errors import NeedsPerson
 from pgleaderboard.reading.asking import check, have_answer, in_words, listen, news
 from pgleaderboard.reading.catalog import Catalog, catalog, ids_of
+from pgleaderboard.reading.standby import Awaited, Standby, position, replayed
 from pgleaderboard.web.reader import Busy, Reader
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,8 @@ AT_MOST_EVERY = 1.0  # seconds between two reads of a standing
 _CATALOG_AT_MOST_EVERY = 0.2
 _SHARE = 5  # so many times as long as a read takes, such a value is not read again
 _OLDEST = 300.0  # seconds after which anything is read again: movement is counted over the last day
-_LOOK_EVERY, _PAUSE = 1.0, 0.5  # seconds between looks whether the server is there, and between tries to reach it
+_LOOK_EVERY, _PAUSE = 1.0, 0.5  # seconds between looks whether a server is there, and between tries to reach it
+_BEHIND_EVERY = 1.0  # seconds between reads of a value on a standby that is behind
 
 ALL: frozenset[int] | None = None
 NONE: frozenset[int] = frozenset()
@@ -50,41 +54,73 @@ class _Value:
     rests: float = 0.0  # seconds after a read in which it is not read again
 
 
+@dataclass(frozen=True)
+class Reach:
+    """What is out of reach, by our clock. since: what is read; primary_since: the primary of a standby that is read.
+
+    behind: the standby, where the last read has waited in vain for what was notified.
+    """
+
+    since: datetime | None = None
+    primary_since: datetime | None = None
+    behind: Standby | None = None
+
+
 @dataclass
 class Source:
     """Reads with two readers: one for what is current, and one for the past, which may take long.
 
-    only: slugs of the events that are shown, empty = all. away_since: when the database was lost, by our clock.
-    changed: is set when a value became out of date.
+    only: slugs of the events that are shown, empty = all. read_url: of a standby to read, None = what url names.
+    changed: is set when a value became out of date, or the reach is another one.
     """
 
     url: str
     direct_url: str
     only: Sequence[str] = ()
-    away_since: datetime | None = None
+    read_url: str | None = None
+    reach: Reach = Reach()
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._values: OrderedDict[Hashable, _Value] = OrderedDict()
-        self.current = Reader(self.url, threads=2, waiting=64)
-        self.past = Reader(self.url, threads=2, waiting=8)
+        self._awaited = Awaited()
+        awaited = self._awaited if self.read_url else None
+        self.current = Reader(self.read_url or self.url, threads=2, waiting=64, awaited=awaited)
+        self.past = Reader(self.read_url or self.url, threads=2, waiting=8, awaited=awaited)
         self._event_ids: Sequence[int] | None = None
         self._stop = threading.Event()
-        self._listener: threading.Thread | None = None
 
     async def start(self) -> None:
-        """Listen, then read the catalog. Raises the errors of both, and those of a schema of another version."""
+        """Listen, then read the catalog. Raises the errors of both, and those of a schema of another version.
+
+        A primary that is away is waited for, where a standby is read.
+        """
         self._loop = asyncio.get_running_loop()
-        connection = await asyncio.to_thread(self._listening)
+        await asyncio.to_thread(self._begin)
+        await self.catalog()
+
+    def _begin(self) -> None:
+        looking = self._looking() if self.read_url else None
+        listening = None
         try:
-            if self.only:
-                self._event_ids = await asyncio.to_thread(lambda: ids_of(connection, self.only))
-            await self.catalog()
+            try:
+                listening = self._listening()
+                if looking:
+                    self._awaited.expect(position(listening))
+            except ConnectionLost as error:
+                if not looking or isinstance(explained(error), NeedsPerson):
+                    raise
+                self._tell(self._lost_primary, error)
+            if (reading := looking or listening) and self.only:
+                self._event_ids = ids_of(reading, self.only)
         except BaseException:
-            connection.close()
+            for connection in (looking, listening):
+                if connection:
+                    connection.close()
             raise
-        self._listener = threading.Thread(target=self._listen, args=(connection,), name="listener", daemon=True)
-        self._listener.start()
+        self._keep(listening, self._listening, self._listen)
+        if looking:
+            self._keep(looking, self._looking, self._look)
 
     def stop(self) -> None:
         """Listen and read no more."""
@@ -144,11 +180,11 @@ class Source:
             age = clock() - kept.read_at
             if (kept.marks == kept.marks_read and age < oldest) or age < kept.rests:
                 break
-            if self.away_since and kept.marks_read:
+            if self.reach.since and kept.marks_read:
                 break  # a server that says nothing would be waited for
             marks, begun = kept.marks, clock()
             try:
-                value = await (reader or self.current).read((key, marks), query)
+                value, behind = await (reader or self.current).read((key, marks), query)
             except (ConnectionLost, Busy) as error:
                 if kept.marks_read == 0:
                     raise
@@ -157,6 +193,10 @@ class Source:
             if marks > kept.marks_read or age >= oldest:
                 kept.value, kept.marks_read, kept.read_at = value, marks, clock()
                 kept.rests = at_most_every and max(at_most_every, _SHARE * (clock() - begun))
+                if behind:
+                    kept.marks += 1
+                    kept.rests = max(kept.rests, _BEHIND_EVERY)
+            self._reaches(behind=behind)
         self._forget(room)
         found: T = kept.value
         return found
@@ -203,52 +243,116 @@ class Source:
                 kept.marks += 1
         self.changed.set()
 
-    # The listener, in a thread of its own.
+    def _reaches(self, **changes: Any) -> None:
+        reach = replace(self.reach, **changes)
+        if reach != self.reach:
+            self.reach = reach
+            self.changed.set()
+
+    # The connections that listen and look, each in a thread of its own.
 
     def _listening(self) -> Connection:
-        connection = connect(self.direct_url, "page", connect_timeout=3)
+        connection = self._checked(connect(self.direct_url, "page", connect_timeout=3))
         try:
-            with in_words(connection):
-                check(connection)
             listen(connection, jobs=False)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _looking(self) -> Connection:
+        assert self.read_url is not None
+        return self._checked(connect(self.read_url, "page", connect_timeout=3, reads=True))
+
+    def _checked(self, connection: Connection) -> Connection:
+        try:
+            with in_words(connection):
+                check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _keep(
+        self, connection: Connection | None, opened: Callable[[], Connection], use: Callable[[Connection], None]
+    ) -> None:
+        """Use a connection until the stop, and another one where it is lost; None = it is lost already."""
+
+        def run(connection: Connection | None) -> None:
+            while not self._stop.is_set():
+                if connection:
+                    with contextlib.suppress(ConnectionLost), contextlib.closing(connection):
+                        use(connection)
+                connection = None
+                while not connection and not self._stop.wait(_PAUSE):
+                    try:
+                        connection = opened()
+                    except Exception as error:  # noqa: BLE001 - whatever keeps it away is told, and passes or not
+                        log.debug("still away: %s", error)
+
+        threading.Thread(target=run, args=(connection,), name=use.__name__, daemon=True).start()
+
     def _listen(self, connection: Connection) -> None:
-        while not self._stop.is_set():
-            try:
-                with contextlib.closing(connection):
-                    self._tell(self._reached)
-                    while not self._stop.is_set():
-                        for payload in news(connection, _LOOK_EVERY):
-                            self._tell(self._told, payload)
-                        have_answer(connection)
-            except ConnectionLost as error:
-                self._tell(self._lost, error)
-            while not self._stop.wait(_PAUSE):
-                try:
-                    connection = self._listening()
-                    break
-                except Exception as error:  # noqa: BLE001 - whatever keeps it away is told, and passes or not
-                    log.debug("still away: %s", error)
+        try:
+            self._tell(self._reached_primary, self._position(connection))
+            while not self._stop.is_set():
+                told = list(news(connection, _LOOK_EVERY))
+                while more := list(news(connection, 0)):  # one position for all
+                    told += more
+                if told:
+                    self._tell(self._told, told, self._position(connection))
+                have_answer(connection)
+        except ConnectionLost as error:
+            self._tell(self._lost_primary if self.read_url else self._lost, error)
+            raise
+
+    def _position(self, connection: Connection) -> str | None:
+        return position(connection) if self.read_url else None
+
+    def _look(self, connection: Connection) -> None:
+        try:
+            self._tell(self._reached)
+            before = None
+            while not self._stop.wait(_LOOK_EVERY):
+                have_answer(connection)
+                before, lsn = replayed(connection), before
+                if before != lsn and self.reach.primary_since:  # nobody notifies
+                    self._tell(self.mark, None)
+        except ConnectionLost as error:
+            self._tell(self._lost, error)
+            raise
 
     def _tell(self, what: Callable[..., None], *values: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
             self._loop.call_soon_threadsafe(what, *values)
 
-    def _told(self, payload: dict[str, Any]) -> None:
-        competition_id = payload.get("competition_id")
-        self.mark([competition_id] if isinstance(competition_id, int) else None)
+    def _told(self, payloads: Sequence[dict[str, Any]], lsn: str | None) -> None:
+        if lsn:
+            self._awaited.expect(lsn)
+        for payload in payloads:
+            competition_id = payload.get("competition_id")
+            self.mark([competition_id] if isinstance(competition_id, int) else None)
 
     def _lost(self, error: ConnectionLost) -> None:
-        self.away_since = datetime.now(UTC)
         log.warning("the database is away: %s", explained(error))
-        self.changed.set()
+        self._reaches(since=datetime.now(UTC))
+
+    def _lost_primary(self, error: ConnectionLost) -> None:
+        log.warning("the primary is away, reading goes on: %s", explained(error))
+        self._reaches(primary_since=datetime.now(UTC))
+
+    def _reached_primary(self, lsn: str | None) -> None:
+        if self.reach.primary_since:
+            log.info("the primary is back")
+        self._reaches(primary_since=None)
+        if lsn:
+            self._awaited.expect(lsn)
+            self.mark(None)  # what came meanwhile was told to nobody
+        else:
+            self._reached()
 
     def _reached(self) -> None:
-        if self.away_since:
+        if self.reach.since:
             log.info("the database is back")
-        self.away_since = None
-        self.mark(None)  # what came meanwhile was told to nobody
+        self._reaches(since=None)
+        self.mark(None)

@@ -91,7 +91,7 @@ async def board(source: Source, asked: Asked) -> Page:
             chosen=None if chosen is None else shown.entry(chosen),
         )
 
-    return Page("past.html", (competition.title, competition.slug, told, shown, source.away_since), context)
+    return Page("past.html", (competition.title, competition.slug, told, shown, source.reach), context)
 
 
 async def movers(source: Source, asked: Asked) -> Page:
