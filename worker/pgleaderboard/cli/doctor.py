@@ -75,6 +75,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
                 which_kaggle=which,
                 credential_problem=which if which == app.NO_CREDENTIAL else unreadable,
                 requests_per_minute=0 if simulated else settings.requests_per_minute,
+                read_url=database.read_url,
             )
         )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import psycopg
 
-from pgleaderboard.database.connect import Connection, connect, message_of
-from pgleaderboard.doctor import competitions, database, queue, schema
+from pgleaderboard.database.connect import Connection, connect, message_of, value
+from pgleaderboard.doctor import competitions, database, queue, schema, standby
 from pgleaderboard.doctor.finding import Finding, Findings, Target, problem
 from pgleaderboard.doctor.kaggle import kaggle
 
@@ -22,8 +22,10 @@ def findings(target: Target) -> Findings:
     """The findings of all checks."""
     try:
         connection: Connection = connect(target.direct_url, "doctor")
+        value(connection, "SELECT 1")  # a pooler may have led to a standby
     except psycopg.Error as error:
         yield problem("database", message_of(error), database.remedy_for_connecting(error))
+        yield from standby.readers(target, None)
         yield from kaggle(target, None)
         return
     with connection:
@@ -46,6 +48,7 @@ def findings(target: Target) -> Findings:
             schema.rights(connection),
             schema.rights_through_url(target, connection),
             schema.page(target),
+            standby.readers(target, connection),
             schema.staging(connection),
             schema.search_path(connection),
             schema.triggers(connection),

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from pgleaderboard import __version__
 from pgleaderboard.database import release
-from pgleaderboard.database.connect import Connection, connect, message_of, rows, value
+from pgleaderboard.database.connect import Connection, OnStandby, connect, message_of, rows, value
 from pgleaderboard.doctor.finding import Finding, Findings, Target, ok, problem, warning
 
 TESTED_SERVERS = range(15, 19)
@@ -32,23 +32,20 @@ def server(connection: Connection) -> Findings:
         yield warning("database", name, f"this version was not tested with pgleaderboard {__version__}")
     else:
         yield ok("database", name)
-    if value(connection, "SELECT pg_is_in_recovery()"):
-        message = "the database cannot be written to: it is a standby"
-        yield problem("database", message, "name the primary server in DATABASE_URL")
 
 
-def clock(connection: Connection, here: Callable[[], float]) -> Findings:
-    """The difference between the two clocks: schedules run by the database's, TLS by this machine's."""
+def clock(connection: Connection, here: Callable[[], float], whose: str = "the database") -> Findings:
+    """The difference between clocks: schedules run by the database's, a standby's freezes by its own, TLS by ours."""
     before = here()
     there: float = value(connection, "SELECT extract(epoch FROM clock_timestamp())::float8")
     ahead = there - (before + here()) / 2
     if abs(ahead) < CLOCK_WARNING:
-        yield ok("clock", "the database and this machine agree on the time")
+        yield ok("clock", f"{whose} and this machine agree on the time")
     else:
         yield Finding(
             "clock",
             "warning" if abs(ahead) < CLOCK_PROBLEM else "problem",
-            f"the database's clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's",
+            f"{whose}'s clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's",
             "set both by NTP: schedules need a right clock there, secure connections need one here",
         )
 
@@ -147,8 +144,10 @@ def lock_holders(connection: Connection) -> str:
     return holders
 
 
-def remedy_for_connecting(error: psycopg.Error) -> str:
-    """What to do after a failed connection."""
+def remedy_for_connecting(error: psycopg.Error, names: str = "DATABASE_URL and PGLEADERBOARD_DIRECT_URL") -> str:
+    """What to do after a failed connection by the URL of a setting."""
+    if isinstance(error, OnStandby):
+        return "name the primary in DATABASE_URL and PGLEADERBOARD_DIRECT_URL; PGLEADERBOARD_READ_URL is for a standby"
     match error.sqlstate:
         case "28000" | "28P01":
             return "check user and password in the URL, and pg_hba.conf on the server"
@@ -160,4 +159,4 @@ def remedy_for_connecting(error: psycopg.Error) -> str:
             return "raise max_connections, or put a pooler before the database and name it in DATABASE_URL"
         case "57P03":
             return "wait until the server has started"
-    return "start the server, or correct host and port in DATABASE_URL and PGLEADERBOARD_DIRECT_URL"
+    return f"start the server, or correct host and port in {names}"

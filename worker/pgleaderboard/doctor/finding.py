@@ -57,6 +57,7 @@ class Target:
     """The set-up under examination.
 
     url: the database, perhaps through a pooler. direct_url: the same one without; has_direct_url: it is set.
+    read_url: the same one on a standby, None = not set.
     kaggle: None where credential_problem says why there is none. clock: seconds since 1970 on this machine.
     """
 
@@ -68,6 +69,7 @@ class Target:
     credential_problem: str | None
     requests_per_minute: int
     clock: Callable[[], float] = time.time
+    read_url: str | None = None
 
     @property
     def fingerprint(self) -> str:
