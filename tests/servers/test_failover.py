@@ -31,6 +31,12 @@ def standby() -> Iterator[Standby]:
         yield made
 
 
+@pytest.fixture
+def url(standby: Standby) -> str:
+    """The database of `worker`, while there is a primary."""
+    return standby.primary_url
+
+
 @contextmanager
 def client(url: str) -> Iterator[Connection]:
     """Somebody's connection."""
@@ -160,7 +166,7 @@ def waiting(db: Connection) -> list[tuple[int, str]]:
     ).fetchall()
 
 
-@pytest.mark.parametrize("ends", ["pg_cancel_backend", "pg_terminate_backend", None])
+@pytest.mark.parametrize("ends", ["pg_cancel_backend", None])
 def test_a_commit_that_waits_for_a_standby_is_no_failure(
     standby: Standby,
     worker: MakeWorker,
@@ -177,7 +183,7 @@ def test_a_commit_that_waits_for_a_standby_is_no_failure(
         db.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         db.execute("SELECT pg_reload_conf()")
         db.execute("SET synchronous_commit = local")
-        with worker(url=standby.primary_url, direct_url=standby.primary_url):
+        with worker():
             insert(db, SLUG)
             eventually(db, 1, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
             beat = value(db, "SELECT seen_at FROM kaggle.workers")
