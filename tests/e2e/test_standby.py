@@ -89,6 +89,9 @@ def test_each_command_that_reads_reads_the_standby(
         "board": ("board", "a-board", "--json"),
         "standings": ("standings", "night", "--json"),
         "explained": ("standings", "night", "--explain", "One", "--json"),
+        "season": ("season", "2026", "--json"),
+        "ratings": ("ratings", "--json"),
+        "person": ("person", "user1", "--json"),
     }
     told, exported = [], []
     for name, given in {
@@ -249,6 +252,10 @@ def test_everything_that_a_reader_may_ask_is_answered(standby_db: Connection, pa
         "find_competition": "'a-board'",
         "leaderboard_as_of": "'a-board', now()",
         "medal": "1, 100, 'featured'",
+        "points": "1, 100, 1",
+        "rating_history": "'user1'",
+        "ratings": "",
+        "season_standings": "'2026-01-01', '2027-01-01'",
         "movers": "'a-board', interval '1 day'",
         "rank_history": "'a-board', 1",
         "rank_history_between": "'a-board', ARRAY[1], '-infinity', 'infinity'",

@@ -50,8 +50,8 @@ class Settings(BaseSettings):
     )
     read_url: SecretStr | None = Field(
         None,
-        description="the same database on a hot standby, for `status`, `board`, `standings`, `plot`, `export` and the "
-        "live page. Not set: `DATABASE_URL`",
+        description="the same database on a hot standby, for `status`, `board`, `standings`, `season`, "
+        "`ratings`, `person`, `plot`, `export` and the live page. Not set: `DATABASE_URL`",
     )
     home: Path = Field(
         default_factory=_default_home,
