@@ -133,6 +133,11 @@ class Site:
         """The database as one reaches it here; direct: without a pooler."""
         return url_of((_DIRECT if direct else HOSTS)[self.url], role, self.database)
 
+    @property
+    def url_of_standbys(self) -> str:
+        """The database, on whichever standby HAProxy gives."""
+        return url_of(f"{HUB}:5001", "of_worker", self.database)
+
     def settings(self, **given: str) -> dict[str, str]:
         """The environment of the program: nothing of ours but these settings."""
         temporary = str(self._folder / "tmp")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from pgleaderboard.database.connect import connect
+from tests.cluster.clients import Page
 from tests.cluster.cluster import SUPERUSER, url_of
 from tests.cluster.faults import FAULTS, SHORT, Fault
 from tests.cluster.node import Node
@@ -25,29 +29,34 @@ def test_nothing_is_wrong_lost_or_stuck_after_a_fail_over(stage: Stage, fault: F
 
 
 @pytest.fixture
-def standby(stage: Stage) -> Node:
-    """A standby that has replayed what the primary holds now."""
-    (position,) = stage.cluster.sql("postgres", "SELECT pg_current_wal_insert_lsn()::text")[0]
-    node = next(node for node in stage.cluster.nodes if node.is_replica)
-    wait_for(
-        lambda: stage.cluster.sql(
-            "postgres", "SELECT 1 WHERE pg_last_wal_replay_lsn() >= %s::pg_lsn", position, node=node
-        ),
-        30,
-        "a standby has replayed all",
-    )
-    return node
-
-
-@pytest.fixture
 def site(stage: Stage) -> Site:
-    """One of the two databases; what holds there holds in the other."""
-    return stage.sites[0]
+    """One of the two databases, at rest, with an event; what holds there holds in the other. All standbys have it."""
+    site = stage.sites[0]
+    site.sql("UPDATE kaggle.competitions SET auto_sync = false")
+    site.sql("INSERT INTO kaggle.events (slug, title) VALUES ('night', 'The Night') ON CONFLICT DO NOTHING")
+    site.sql(
+        "INSERT INTO kaggle.event_competitions (event_id, competition_id) "
+        "SELECT e.id, c.id FROM kaggle.events e, kaggle.competitions c ON CONFLICT DO NOTHING"
+    )
+    assert site.settle(60) == []
+    (position,) = site.sql("SELECT pg_current_wal_insert_lsn()::text")[0]
+    for node in _standbys(stage):
+        wait_for(
+            lambda node=node: stage.cluster.sql(  # type: ignore[misc]
+                "postgres", "SELECT 1 WHERE pg_last_wal_replay_lsn() >= %s::pg_lsn", position, node=node
+            ),
+            30,
+            f"{node.name} has replayed all",
+        )
+    return site
 
 
-def test_readers_on_a_standby_see_what_the_primary_shows(stage: Stage, site: Site, standby: Node) -> None:
+def _standbys(stage: Stage) -> list[Node]:
+    return [node for node in stage.cluster.nodes if node is not stage.cluster.primary]
+
+
+def test_readers_on_a_standby_see_what_the_primary_shows(stage: Stage, site: Site) -> None:
     """Boards of now and of the past, row by row."""
-    primary = stage.cluster.primary
     queries = (
         f"SELECT kaggle_competition_id, {COLUMNS} FROM kaggle.leaderboard ORDER BY 1, 2, 3",
         f"SELECT r.id, {COLUMNS} FROM kaggle.sync_runs r JOIN kaggle.competitions c ON c.id = r.competition_id,"
@@ -55,11 +64,42 @@ def test_readers_on_a_standby_see_what_the_primary_shows(stage: Stage, site: Sit
     )
     for query in queries:
         shown = []
-        for node in (primary, standby):
+        for node in (stage.cluster.primary, *_standbys(stage)):
             with connect(url_of(node.address, SUPERUSER, site.database), reads=True) as connection:
                 shown.append(connection.execute(query.encode()).fetchall())
         assert len(shown[0]) > 100
-        assert shown[0] == shown[1]
+        assert shown[1:] == [shown[0]] * 2
+
+
+def test_commands_read_the_standbys_behind_haproxy(site: Site, tmp_path: Path) -> None:
+    """Each prints what it prints when it reads the primary; so does the page."""
+    (slug,) = site.sql("SELECT kaggle_competition_id FROM kaggle.competitions ORDER BY id LIMIT 1")[0]
+    told = {}
+    for server, given in {"primary": {}, "standby": {"PGLEADERBOARD_READ_URL": site.url_of_standbys}}.items():
+        folder = tmp_path / server
+        commands = {
+            "status": ("status", "--json"),
+            "board": ("board", slug, "--json"),
+            "standings": ("standings", "night", "--json"),
+            "plot": ("plot", slug, "-o", str(tmp_path / f"{server}.svg")),
+            "export": ("export", slug, str(folder)),
+        }
+        done = {name: site.run(*command, **given) for name, command in commands.items()}
+        assert {name: each.returncode for name, each in done.items()} == dict.fromkeys(done, 0), done
+        status = json.loads(done["status"].stdout)
+        assert (status.pop("standby", None) is not None) == (server == "standby")
+        shown = {name: json.loads(done[name].stdout) for name in ("board", "standings")}
+        page = Page(tmp_path / f"{server}.log", site.settings(**given))
+        try:
+            shown["page"] = page.synced_at(slug)
+        finally:
+            page.process.terminate()
+        told[server] = shown | {
+            "status": {name: status[name] for name in status if name != "at"},
+            "plot": (tmp_path / f"{server}.svg").exists(),
+            "export": {path.name: path.read_bytes() for path in folder.iterdir()},
+        }
+    assert told["standby"] == told["primary"]
 
 
 def test_a_row_that_breaks_a_bound_is_told() -> None:
