@@ -102,7 +102,7 @@ class Connection(psycopg.Connection[Any]):
 
     statement_seconds: that a statement of a `transaction` may take. lock_seconds: that it may wait for a lock, 0 = as
     long. role: as which a `transaction` runs, None = as oneself. reads: it is never written through, and its server may
-    be a standby.
+    be a standby. synchronous_commit: of boards, None = as for everything else.
     """
 
     patience = PATIENCE
@@ -110,6 +110,7 @@ class Connection(psycopg.Connection[Any]):
     lock_seconds = 0.0
     role: str | None = None
     reads = False
+    synchronous_commit: str | None = None
 
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's; without a `timeout` of the caller's it is `patience`."""

@@ -107,6 +107,7 @@ class Session:
             connections=configuration.concurrency + BESIDE_JOBS,
             first=first,
             opened=self._opened.add,
+            is_direct=configuration.url == configuration.direct_url,
         )
         syncer = Syncer(self.store, configuration.kaggle, configuration.limit, configuration.ended)
         self.jobs = Jobs(syncer, self._sweep_now.set, lambda: self._queue.lost.set())

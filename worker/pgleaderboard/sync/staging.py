@@ -35,12 +35,13 @@ class Staging:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """A transaction with staging tables, rolled back unless it is committed within."""
+        durable = self._connection.synchronous_commit
+        settings: dict[str, str] = {"synchronous_commit": durable} if durable else {}
         with transaction(
             self._connection,
             keep=False,
             lock_seconds=_LOCK_SECONDS,
-            work_mem="32MB",
-            idle_in_transaction_session_timeout="30s",
+            **settings | {"work_mem": "32MB", "idle_in_transaction_session_timeout": "30s"},  # type: ignore[arg-type]
         ):
             self._connection.execute("SELECT kaggle_internal.prepare_staging(%s)", (EXTRA_COLUMNS,))
             yield

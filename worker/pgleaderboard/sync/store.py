@@ -71,7 +71,7 @@ class Store:
     """Calls into the database for one worker, from any number of threads at once.
 
     url: the database, perhaps through a pooler. connections: the most that are open at once. first: see
-    `database.connect.conninfo`. opened: is called with each new connection.
+    `database.connect.conninfo`. opened: is called with each new connection. is_direct: no pooler is on the way.
     """
 
     def __init__(
@@ -82,9 +82,11 @@ class Store:
         connections: int,
         first: tuple[str, int] | None = None,
         opened: Callable[[Connection], None] | None = None,
+        is_direct: bool = False,
     ) -> None:
         self.worker_id = worker_id
         self._writing, self._lock = 0, Lock()
+        self._opened, self._is_direct = opened, is_direct
         self._pool = ConnectionPool(
             conninfo(url, "", first=first),
             connection_class=Connection,
@@ -94,9 +96,18 @@ class Store:
             timeout=10,
             # No prepared statements: behind a pooler the next statement meets another session.
             kwargs={"autocommit": True, "prepare_threshold": None},
-            configure=opened,
+            configure=self._configure,
             check=self._check,
         )
+
+    def _configure(self, connection: Connection) -> None:
+        if self._opened:
+            self._opened(connection)
+        if self._is_direct:
+            # A backend that ends drops its temporary tables: that would wait for a synchronous standby, and keep a
+            # server that is cut off from stopping. A pooler would give the setting to others.
+            connection.synchronous_commit = value(connection, "SHOW synchronous_commit")
+            connection.execute(f"SET synchronous_commit = {LOCAL}")
 
     def _check(self, connection: Connection) -> None:
         """Where one connection is dead the others are, too: the pool would try them one by one, pausing 1, 2, 4 s.
