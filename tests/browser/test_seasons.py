@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import requests
@@ -12,11 +13,16 @@ import requests
 from tests.browser.conftest import Open
 from tests.browser.test_moments import Get, get  # noqa: F401 - a fixture
 from tests.support.aliases import Connection
-from tests.support.boards import teams, zip_of
+from tests.support.boards import Entry, teams, zip_of
 from tests.support.page import serving
 from tests.support.syncs import Syncs
 
 YEAR = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def scored(*team_ids: int) -> list[Entry]:
+    """A board of these teams, best first, none with the score of another."""
+    return [entry.but(score=Decimal(99 - n)) for n, entry in enumerate(teams(*team_ids))]
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def club(db: Connection, compete: Callable[..., Syncs]) -> list[Syncs]:
     made = []
     for day, order in ((9, (1, 2, 3)), (40, (1, 3, 2))):
         syncs = compete(f"day-{day}", title=f"Day {day}", end_date=YEAR + timedelta(days=day))
-        syncs.sync(zip_of(teams(*order, *range(10, 20)), slug=f"day-{day}"))
+        syncs.sync(zip_of(scored(*order, *range(10, 20)), slug=f"day-{day}"))
         made.append(syncs)
     return made
 
@@ -63,7 +69,7 @@ def test_a_season_is_shown_and_given_to_programs(club: list[Syncs], get: Get) ->
 def test_ratings_and_a_persons_steps(club: list[Syncs], get: Get) -> None:  # noqa: F811
     """Who is strongest, and why, competition by competition, the latest first."""
     page = get("/ratings").text
-    assert names(page) == ["user1", "user2", "user3"]
+    assert names(page) == ["user1", "user3", "user2"]
     assert [place["kaggle_username"] for place in get("/ratings.json").json()["ratings"]] == names(page)
     assert get("/ratings.csv").text.startswith(
         "Place,KaggleUsername,DisplayName,Rating,Competitions,LastChange\n1,user1,"
@@ -107,7 +113,7 @@ def test_it_is_live_and_fits_a_phone(club: list[Syncs], visit: Open) -> None:
     rows = page.locator("table.standing tbody th")
     assert rows.first.inner_text().startswith("One <b>")
     for syncs, day in zip(club, (9, 40), strict=True):
-        syncs.sync(zip_of(teams(3, 2, *range(10, 20), 1), slug=f"day-{day}", kind="private"))
+        syncs.sync(zip_of(scored(3, 2, *range(10, 20), 1), slug=f"day-{day}", kind="private"))
     page.wait_for_function("document.querySelector('table.standing tbody th').innerText.startsWith('user3')")
     for path in ("/ratings", "/people/user3"):
         other = visit(path, width=360)
