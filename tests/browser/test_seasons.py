@@ -91,7 +91,6 @@ def test_a_freeze_holds_in_ratings_too(club: list[Syncs], db: Connection, get: G
     ratings = get("/ratings.json").json()["ratings"]
     assert {place["competitions"] for place in ratings} == {1}
     assert get("/people/user3").text.count("came") == 1
-    db.execute("UPDATE kaggle.events SET frozen_at = NULL")
 
 
 def test_where_some_events_are_shown_nothing_of_others_is(club: list[Syncs], db: Connection, url: str) -> None:
