@@ -30,6 +30,11 @@ FAILED = SimpleNamespace(
 WORKER = SimpleNamespace(worker_id=1, seen_at=NOW, problem="has other settings " * 9)
 
 
+def is_harmless(line: str) -> bool:
+    """Whether it plays no tricks with a terminal. Joiners stand within Persian words, and emoji made of several."""
+    return line.replace("\u200c", "").replace("\u200d", "").isprintable()
+
+
 def status(slug: str, leader: str, problem: str) -> SimpleNamespace:
     """A competition whose columns are all full."""
     return SimpleNamespace(
@@ -59,7 +64,7 @@ def test_states_fit(name: str, problem: str, width: int) -> None:
         found = Overview(NOW, [WORKER], [each], NOW, NOW + DAY, "simulator", runs)
         lines = StatusView(found).draw(width, None)
         assert max(cell_len(line.plain) for line in lines) <= width
-        assert all(line.plain.isprintable() for line in lines)
+        assert all(is_harmless(line.plain) for line in lines)
 
 
 @settings(max_examples=60)
@@ -84,7 +89,7 @@ def test_boards_fit(rows: list[tuple[str, Decimal | None]], width: int) -> None:
     lines = BoardView(found, "pgleaderboard board a-board" + " --event as-long-as-slugs-are" * 4).draw(width, 8)
     assert max(cell_len(line.plain) for line in lines) <= width
     assert len(lines) <= 8
-    assert all(line.plain.isprintable() for line in lines)
+    assert all(is_harmless(line.plain) for line in lines)
 
 
 @given(st.integers(1, 60), st.integers(1, 40), st.integers(80, 120))
