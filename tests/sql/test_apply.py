@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -248,7 +249,7 @@ def test_nothing_is_left_in_a_temporary_folder(
         if fault:
             simulator.faults.put("titanic", fault)
         syncs.db.execute("SELECT kaggle.sync_now('titanic')")
-        assert syncer.sync(syncs.competition, 1) == ending
+        assert syncer.sync(syncs.competition, uuid4()) == ending
         assert list(tmp_path.iterdir()) == []
     assert seen == [[]]
     for line in kaggle._idle:

@@ -119,7 +119,7 @@ def tried(connection: Connection, competition_id: int, run_id: int, worker_id: i
         ("SELECT kaggle_internal.fail_run(%s, %s, 'it broke', 'transient', '1 hour')", (run_id, worker_id)),
         ("SELECT kaggle_internal.begin_sync(%s, %s)", (competition_id, worker_id)),
         ("SELECT kaggle_internal.begin_describe(%s, 1)", (competition_id,)),
-        ("SELECT kaggle_internal.let_go(%s, 7, '1 minute', 'why')", (competition_id,)),
+        ("SELECT kaggle_internal.let_go(%s, gen_random_uuid(), '1 minute', 'why')", (competition_id,)),
         ("SELECT kaggle_internal.remove_deleted(%s)", (competition_id,)),
         ("SELECT kaggle_internal.remove_detached()", ()),
         ("SELECT kaggle_internal.prune_runs('-1 hour')", ()),
