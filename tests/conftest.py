@@ -64,7 +64,10 @@ def server_url(_plain_environment: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
-    """Name of a migrated database to copy."""
+    """Name of a migrated database to copy: TEST_TEMPLATE, which is there already, else one of our own."""
+    if given := os.environ.get("TEST_TEMPLATE"):
+        yield given
+        return
     with copy_of("template0", server_url) as dsn:
         migrate.migrate(dsn)
         yield str(conninfo_to_dict(dsn)["dbname"])
