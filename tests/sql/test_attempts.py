@@ -43,6 +43,24 @@ def test_a_wish_outlives_a_retry_that_was_skipped(syncs: Syncs) -> None:
     assert (begun.action, begun.slug, begun.reason) == ("sync", "b-board", "manual")
 
 
+def test_what_is_asked_for_meanwhile_is_done_afterwards(syncs: Syncs) -> None:
+    """An attempt that ends answers what it was begun for, and neither what came since nor another competition's."""
+    run_id = syncs.begin().run_id
+    syncs.db.execute("UPDATE kaggle.competitions SET auto_sync = true, status = 'completed'")
+    syncs.db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES ('another')")
+    syncs.db.execute("TRUNCATE procrastinate.procrastinate_jobs CASCADE")
+
+    assert syncs.end(run_id, zip_of(teams(1))).outcome == "changed"
+
+    assert syncs.jobs() == 1
+    begun = syncs.again()
+    assert (begun.action, begun.reason) == ("sync", "completed")
+    assert rows(syncs.db, "SELECT reason FROM kaggle_internal.sync_requests ORDER BY 1") == [
+        ("completed",),
+        ("inserted",),
+    ]
+
+
 def begin(syncs: Syncs, token: UUID) -> Begun:
     """Begin an attempt with a token."""
     begun = syncs.store.begin_sync(syncs.competition, token=token)

@@ -325,3 +325,16 @@ def test_an_end_that_kaggle_tells_afterwards(
     kaggle_says(db, deadline=YESTERDAY)
     assert state(db)[::2] == ("completed", YESTERDAY)
     assert reasons(db) == asks
+
+
+@pytest.mark.parametrize("table", ["competitions", "events"])
+def test_an_upcoming_that_a_person_set_ends_where_the_start_is_moved(db: Connection, table: str) -> None:
+    """A start that has passed already says nothing against it, whatever else is edited; one that is moved does."""
+    if table == "events":
+        event(db, status="upcoming", start_date=YESTERDAY)
+    else:
+        insert(db, status="upcoming", start_date=YESTERDAY)
+    db.execute(f"UPDATE kaggle.{table} SET title = 'edited'")
+    assert state(db, table)[0] == "upcoming"
+    db.execute(f"UPDATE kaggle.{table} SET start_date = %s", (LAST_WEEK,))
+    assert state(db, table)[0] == "ongoing"

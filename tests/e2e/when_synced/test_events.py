@@ -99,3 +99,18 @@ def test_event_competitions_follow_event_id(db: Connection) -> None:
     assert rows(db, "SELECT rating_weight FROM kaggle.event_competitions") == [(3,)]
     db.execute("UPDATE kaggle.competitions SET event_id = NULL")
     assert rows(db, counted) == []
+
+
+def test_a_competition_that_moves_takes_no_other_with_it(db: Connection) -> None:
+    """Those that stay in its old event, or are in its new one, count there as before."""
+    for slug in ("one", "two"):
+        db.execute("INSERT INTO kaggle.events (slug, title) VALUES (%s, 'E')", (slug,))
+    one, two = (only for (only,) in rows(db, "SELECT id FROM kaggle.events ORDER BY id"))
+    for slug, event_id in ((SLUG, one), (OTHER, one), (BYSTANDER, two)):
+        insert(db, slug, event_id=event_id)
+    db.execute("UPDATE kaggle.competitions SET event_id = %s WHERE kaggle_competition_id = %s", (two, SLUG))
+    assert rows(
+        db,
+        "SELECT x.event_id, c.kaggle_competition_id FROM kaggle.event_competitions x "
+        "JOIN kaggle.competitions c ON c.id = x.competition_id ORDER BY 1, 2",
+    ) == [(one, OTHER), (two, SLUG), (two, BYSTANDER)]

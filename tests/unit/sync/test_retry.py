@@ -95,6 +95,10 @@ def test_a_person_is_given_time(error: Exception, failing_for: timedelta, retry_
         psycopg.errors.LockNotAvailable("canceling statement due to lock timeout"),
         psycopg.errors.DeadlockDetected("deadlock detected"),
         psycopg.errors.AdminShutdown("terminating connection"),
+        psycopg.errors.CrashShutdown("terminating connection because of crash of another server process"),
+        psycopg.errors.CannotConnectNow("the database system is starting up"),
+        psycopg.errors.IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout"),
+        psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction"),
         PoolTimeout("couldn't get a connection after 10 sec"),
     ],
 )
@@ -104,6 +108,17 @@ def test_a_busy_database_passes_by_itself(error: Exception) -> None:
     assert (decision.kind, decision.retry_in, decision.block_for) == ("transient", 30 * SECOND, None)
     assert "database" in decision.message
     assert str(error) not in decision.message
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.RaiseException("x"), psycopg.errors.CheckViolation("x")])
+@pytest.mark.parametrize(("failing_for", "retry_in"), [(59 * MINUTE, 5 * MINUTE), (HOUR, HOUR)])
+def test_what_a_trigger_or_a_constraint_refuses_is_for_a_person(
+    error: Exception, failing_for: timedelta, retry_in: timedelta
+) -> None:
+    """Somebody added it: the server's words say what it wants, and a person is given time as ever."""
+    decision = decided(error, failing_for=failing_for)
+    assert (decision.kind, decision.retry_in, decision.block_for) == ("person", retry_in, None)
+    assert decision.message.startswith("the database refused: ")
 
 
 def test_a_right_that_is_missing_is_named() -> None:
