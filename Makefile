@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-harness test-servers test-browser test-cluster check chaos cluster bench mutants docs pictures format lock clean
+.PHONY: help up demo test test-harness test-servers test-browser test-cluster check chaos cluster bench mutants mutants-py docs pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 
 
 mutants: $(VENV)/dev ## Change one thing at a time in sql/, and show what no test notices (ARGS="--n 60 --file sql/060")
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+# In a copy, where worker/ has the only name that mutmut takes.
+mutants-py: $(VENV)/dev ## The same in what worker/ decides without a database (ARGS="pgleaderboard.sync.retry*")
+	@rm -rf .mutants/py && mkdir -p .mutants/py
+	@git ls-files -z | tar --null -T - -cf - | tar -xf - -C .mutants/py && mv .mutants/py/worker .mutants/py/src
+	@cd .mutants/py && $(abspath $(BIN))/python -m mutmut run $(ARGS) && $(abspath $(BIN))/python -m mutmut results
 
 docs: $(VENV)/dev ## Write docs/reference.md and docs/settings.md anew, out of the database and the settings
 	@$(BIN)/python -m tools.reference

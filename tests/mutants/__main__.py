@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from tests.mutants.covering import Cover
@@ -25,8 +26,8 @@ def main() -> int:
     print(f"{wanted} of {len(drawn)} changes, seed {given.seed}", flush=True)
     cover, reasons, begun = Cover.read(), explained(), time.monotonic()
     run = Run(cover, drawn, wanted, given.seconds)
-    with ExitStack() as stack:
-        slots = [stack.enter_context(slot(statements(), given.tests)) for _ in range(given.slots)]
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        slots = list(pool.map(stack.enter_context, [slot(statements(), given.tests) for _ in range(given.slots)]))
         try:
             run.note(
                 slots, cover.to_note(slots[0].tests, is_stale=given.stale), tell=lambda line: print(line, flush=True)
@@ -46,7 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=LIMIT, help="of tests for a mutant, at most (%(default)s)")
     parser.add_argument("--slots", type=int, default=2, help="mutants at a time (%(default)s)")
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH", help="those that count (all)")
-    parser.add_argument("--stale", action="store_true", help="rely on what was noted about the tests with another sql/")
+    parser.add_argument("--stale", action="store_true", help="rely on what is noted, also with another sql/")
     return parser.parse_args()
 
 
@@ -66,7 +67,7 @@ def _line(verdict: Verdict, reasons: dict[str, str]) -> str:
     elif entry(mutant) in reasons:
         fate = "survives, explained"
     else:
-        fate = f"SURVIVES {verdict.tests} tests"
+        fate = f"SURVIVES {verdict.tests}"
     return f"{mutant.place} {mutant.statement.name}, {verdict.seconds:.1f} s: {fate}\n  - {before}\n  + {after}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -50,15 +51,16 @@ class Cover:
         path.write_text(json.dumps({"digests": self.digests, "tests": tests, "noticed": self.noticed}))
 
     def to_note(self, names: Iterable[str], *, is_stale: bool) -> dict[str, list[str]]:
-        """The tests that must be noted (anew), by file. is_stale: what was noted with another sql/ will do."""
+        """The tests that must be noted (anew), by file. is_stale: only those of which nothing is known."""
         files: dict[str, list[str]] = defaultdict(list)
         for name in names:
             files[name.partition("::")[0]].append(name)
         return {
             file: tests
             for file, tests in files.items()
-            if not all(test in self.tests and self.tests[test].outcome != "failed" for test in tests)
-            or (not is_stale and self.digests.get(file) != digest(file))
+            if not all(test in self.tests for test in tests)
+            or not (is_stale or self.digests.get(file) == digest(file))
+            or not (is_stale or all(self.tests[test].outcome != "failed" for test in tests))
         }
 
     def note(self, slot: Slot, file: str, tests: list[str]) -> None:
@@ -69,20 +71,31 @@ class Cover:
             self.tests |= _noted(slot.note(again, "original"), again, [_EVERY_VIEW])
         self.digests[file] = digest(file)
 
-    def covering(self, statement: Statement, among: Iterable[str], seconds: float) -> list[str]:
-        """The tests to run on a mutant, the likeliest first, then the quickest; at most so many seconds of them."""
+    def covering(self, statement: Statement, among: Iterable[str]) -> list[str]:
+        """The tests to run on a mutant: the likeliest first, then the quickest one of each file, and so on."""
         known = {name: self.tests[name] for name in among if self.tests[name].outcome == "passed"}
         is_counted = statement.kind != "VIEW" and "SET search_path" in statement.text
         calls = {statement.name} if is_counted else {statement.name, _EVERY_VIEW}
         before = self.noticed.get(statement.name, Counter())
-        found = [name for name, test in known.items() if calls & set(test.calls)]
-        found.sort(key=lambda name: (-before[name], self.tests[name].seconds))
-        spent, chosen = 0.0, []
+        found = sorted(
+            (name for name, test in known.items() if calls & set(test.calls)), key=lambda name: known[name].seconds
+        )
+        of_file: Counter[str] = Counter()
+        place: dict[str, int] = {}  # among those of its file
         for name in found:
-            spent += self.tests[name].seconds
-            if spent <= seconds or not chosen:
-                chosen.append(name)
-        return chosen
+            file = name.partition("::")[0]
+            place[name] = of_file[file]
+            of_file[file] += 1
+        return sorted(found, key=lambda name: (-before[name], place[name], known[name].seconds))
+
+    def within(self, tests: list[str], seconds: float) -> list[str]:
+        """The first ones, which take so long together; one at least."""
+        spent = itertools.accumulate(self.tests[name].seconds for name in tests)
+        return [
+            name
+            for number, (name, until) in enumerate(zip(tests, spent, strict=True))
+            if until <= seconds or not number
+        ]
 
 
 def _noted(result: Result, names: list[str], more: Iterable[str] = ()) -> dict[str, Test]:

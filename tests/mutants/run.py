@@ -20,7 +20,7 @@ class Verdict:
 
     mutant: Mutant
     failure: tuple[str, str] | None  # the test that noticed it, and how; None for a survivor
-    tests: int  # that were to be run
+    tests: str  # how many were to be run
     seconds: float
 
 
@@ -76,10 +76,11 @@ class Run:
             return mutant if self._wanted >= 0 else None
 
     def _tried(self, slot: Slot, mutant: Mutant) -> Verdict:
-        tests = self._cover.covering(mutant.statement, slot.tests, self._budget)
+        covering = self._cover.covering(mutant.statement, slot.tests)
+        tests = self._cover.within(covering, self._budget)
         begun = time.monotonic()
         result = slot.try_mutant(mutant.sql, tests, 3 * self._budget + LIMIT) if tests else Result()
-        return Verdict(mutant, result.failure, len(tests), time.monotonic() - begun)
+        return Verdict(mutant, result.failure, f"{len(tests)} of {len(covering)} tests", time.monotonic() - begun)
 
     def _in_threads(self, work: Callable[[Slot], None], slots: list[Slot]) -> None:
         errors: list[BaseException] = []

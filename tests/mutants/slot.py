@@ -175,12 +175,13 @@ def _make_templates(server: embedded.Server, statements: list[Statement]) -> Non
 def _pytest(home: Path, url: str, requests: int, answers: int, tests: Iterable[str]) -> subprocess.Popen[bytes]:
     options = ["-p", "tests.mutants.plugin", "-p", "no:xdist", "-p", "no:cacheprovider", "-q", "-o", "addopts="]
     hangs = ["-o", f"faulthandler_timeout={LIMIT}", "-o", "faulthandler_exit_on_timeout=true"]
-    pipes = {"TEST_DATABASE_URL": url, "MUTANTS_PIPES": f"{requests} {answers}"}
+    given = {"TEST_DATABASE_URL": url, "MUTANTS_PIPES": f"{requests} {answers}"}
+    given["HYPOTHESIS_STORAGE_DIRECTORY"] = str(home / "hypothesis")  # what fails with a mutant says nothing later
     with open(home / "pytest.log", "wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *options, *hangs, *tests],
             cwd=ROOT,
-            env=os.environ | pipes,
+            env=os.environ | given,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

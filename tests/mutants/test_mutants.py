@@ -107,7 +107,7 @@ def test_a_mutant_is_noticed_or_survives(one_slot: Slot, tmp_path: Path) -> None
     last = _of("kaggle.import_competitions", order, order.replace("g.place", "g.place DESC"))
     order = 'ORDER BY lower(n.slug COLLATE "C")'
     inserted = _of("kaggle.import_competitions", order, f"{order} DESC")
-    assert cover.covering(last.statement, [test], seconds=60) == [test]
+    assert cover.covering(last.statement, [test]) == [test]
     noticed = one_slot.try_mutant(last.sql, [test], 60)
     assert noticed.failure
     assert noticed.failure[0] == test

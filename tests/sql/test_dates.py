@@ -338,3 +338,10 @@ def test_an_upcoming_that_a_person_set_ends_where_the_start_is_moved(db: Connect
     assert state(db, table)[0] == "upcoming"
     db.execute(f"UPDATE kaggle.{table} SET start_date = %s", (LAST_WEEK,))
     assert state(db, table)[0] == "ongoing"
+
+
+def test_an_upcoming_that_a_person_set_stays_where_the_events_start_is_moved(db: Connection) -> None:
+    """A start that nobody gave to the competition says nothing against what a person said of it."""
+    insert(db, status="upcoming", event_id=event(db, start_date=YESTERDAY))
+    db.execute("UPDATE kaggle.events SET start_date = %s", (LAST_WEEK,))
+    assert state(db) == ("upcoming", LAST_WEEK, None)
