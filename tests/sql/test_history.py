@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,9 @@ import psycopg
 import pytest
 
 from tests.support.aliases import Connection, MakeWorker
-from tests.support.boards import Entry, read_csv, shown
+from tests.support.boards import Entry, read_csv, shown, teams, zip_of
 from tests.support.faults import Simulator
+from tests.support.syncs import Syncs
 
 SLUG = "simulated-60-teams"
 STEPS = 12
@@ -308,3 +310,23 @@ def test_medals(db: Connection, teams: int, gold: int, silver: int, bronze: int)
     for category, medal in (("Featured", "gold"), ("Research", "gold"), (None, "gold"), ("Getting Started", None),
                             ("gettingStarted", None), ("Playground", None), ("COMMUNITY", None)):  # fmt: skip
         assert rows(db, "SELECT kaggle.medal(1, 1000, %s)", category) == [(medal,)]
+
+
+def test_a_slug_that_two_competitions_have_had(compete: Callable[..., Syncs]) -> None:
+    """The board of the one that has it now is what it shows, from its first sync; before that, the other's."""
+    former = compete("a-board")
+    former.sync(zip_of(teams(1, 2)))
+    then = former.scalar("SELECT observed_at FROM kaggle.boards")
+    former.db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = 'b-board'")
+    compete("a-board").sync(zip_of(teams(3, 4)))
+    former.sync(zip_of(teams(5)))
+
+    def shown_at(slug: str, at: datetime) -> list[Any]:
+        query = "SELECT array_agg(team_id ORDER BY rank) FROM kaggle.leaderboard_as_of(%s, %s)"
+        return former.scalar(query, slug, at) or []
+
+    now = datetime.max.replace(tzinfo=UTC)
+    assert shown_at("a-board", now) == [3, 4]
+    assert shown_at("a-board", then) == [1, 2]
+    assert shown_at("b-board", now) == [5]
+    assert shown_at("b-board", then) == []

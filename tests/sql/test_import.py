@@ -165,3 +165,16 @@ def test_names_are_trimmed_alike(db: Connection, around: str) -> None:
         "SELECT kaggle_username, outcome FROM kaggle.import_participants(%s, %s)", (listed, around.format("night"))
     ).fetchall() == [("gumby", "registered"), ("ann", "created")]
     assert db.execute("SELECT slug FROM kaggle.events").fetchall() == [("night",)]
+
+
+def test_each_row_of_an_insert_is_asked_for_with_its_own_reason(db: Connection) -> None:
+    """One that has ended gets its last sync, one that goes on its first, whatever stands beside it."""
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, status) "
+        "VALUES ('one', 'ongoing'), ('two', 'completed'), ('three', 'upcoming'), ('four', 'completed')"
+    )
+    asked = (
+        "SELECT c.kaggle_competition_id, r.reason FROM kaggle_internal.sync_requests r "
+        "JOIN kaggle.competitions c ON c.id = r.competition_id ORDER BY c.id"
+    )
+    assert db.execute(asked).fetchall() == [("one", "inserted"), ("two", "completed"), ("four", "completed")]
