@@ -85,11 +85,13 @@ def statements(folder: Path = SQL) -> Iterator[Statement]:
 
 
 def _split(words: list[Token]) -> Iterator[list[Token]]:
-    begin = 0
+    begin, is_atomic = 0, False
     for at, token in enumerate(words):
-        if token.text == ";" and not token.in_body:
+        if token.text == "ATOMIC" and not token.is_text:
+            is_atomic = not token.in_body
+        if token.text == ";" and not token.in_body and (not is_atomic or words[at - 1].text == "END"):
             yield words[begin : at + 1]
-            begin = at + 1
+            begin, is_atomic = at + 1, False
 
 
 def mutants(folder: Path = SQL, prefix: str = "") -> list[Mutant]:

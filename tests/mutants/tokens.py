@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _WORD = re.compile(
     r"""
     (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<text> [eE]?'(?:[^']|'')*' )
+    | (?P<text> [eE]?'(?:[^']|'')*' | (?<=\ IS\ )\$\$.*?\$\$ )
     | \$\$ | \$\d+
     | "[^"]*" | [^\W\d]\w*
     | \d+(?:\.\d+)?
