@@ -91,7 +91,7 @@ def _reconnected(url: str, error: ConnectionLost, screen: _Screen) -> Connection
             if time.monotonic() >= due:
                 due = min(screen.refresh(None), time.monotonic() + _AWAY_EVERY)
         time.sleep(pause)
-        pause = min(2 * pause, 5.0 if screen.standby is None else 1.0)
+        pause = min(2 * pause, 1.0)
         try:
             connection = connect(url, connect_timeout=PRIMARY_SECONDS if screen.standby else None)
             screen.display.say(f"reconnected after {time.monotonic() - lost_at:.0f} s")
