@@ -23,7 +23,7 @@ test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreS
 test-harness: $(VENV)/dev ## Test that chaos, bench and mutants run, and count right
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/chaos tests/bench tests/mutants $(ARGS)
 
-test-servers: $(VENV)/dev ## Test fail-over, and what an administrator may set, on PostgreSQL 15 (Debian's) and 18
+test-servers: $(VENV)/dev ## Test fail-over, standbys, and what an administrator may set, on PostgreSQL 15 (Debian's) and 18
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/servers $(ARGS)
 
 test-browser: $(VENV)/dev ## Test the live page, over HTTP and in Chromium (Debian: apt install chromium)
