@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg_pool import PoolTimeout
 
+from pgleaderboard.database.connect import OnStandby
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, SchemaTooNew, Transient
 from pgleaderboard.sync.retry import Decision, decide
 
@@ -98,7 +99,7 @@ def test_a_person_is_given_time(error: Exception, failing_for: timedelta, retry_
         psycopg.errors.CrashShutdown("terminating connection because of crash of another server process"),
         psycopg.errors.CannotConnectNow("the database system is starting up"),
         psycopg.errors.IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout"),
-        psycopg.errors.ReadOnlySqlTransaction("cannot execute INSERT in a read-only transaction"),
+        OnStandby("db.example.org:5432 is a standby, which takes no writes"),
         PoolTimeout("couldn't get a connection after 10 sec"),
     ],
 )
