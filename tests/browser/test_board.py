@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import Open
 from tests.support.aliases import Connection
 from tests.support.boards import teams, zip_of
-from tests.support.dom import tag, wait_for_other, wait_until_equal
+from tests.support.dom import has_glided, note_glides, tag, wait_for_other, wait_until_equal
 from tests.support.evening import ranked
 from tests.support.syncs import Syncs
 
@@ -22,10 +22,11 @@ def test_a_competition_appears_and_moves_without_a_touch(visit: Open, syncs: Syn
     page.get_by_role("link", name="a-board").click()
     expect(page.locator("tbody th a")).to_have_text(["Otters", "Badgers", "Cranes"])
     page.evaluate("document.querySelector('tbody tr').dataset.mine = 'kept'")
+    note_glides(page)
     syncs.sync(zip_of(ranked("Cranes", "Otters", "Badgers", "Newts")))
     expect(page.locator("tbody th a")).to_have_text(["Cranes", "Otters", "Badgers", "Newts"])
     # The row of a team is the same one wherever it stands, and glides.
-    assert page.locator("tbody tr").nth(1).evaluate("row => row.getAnimations().length") == 1
+    assert has_glided(page, 1)
     expect(page.locator("[data-announce]")).to_have_text("The page has changed, rows that moved: 3; first is Cranes.")
     db.execute("INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync) VALUES ('another', false)")
     page.get_by_role("link", name="Leaderboards").click()
@@ -37,9 +38,10 @@ def test_rows_do_not_move_for_those_who_asked_for_stillness(visit: Open, syncs: 
     syncs.sync(zip_of(ranked("Otters", "Badgers")))
     page = visit("/c/a-board", reduced_motion="reduce")
     before = tag(page)
+    note_glides(page)
     syncs.sync(zip_of(ranked("Badgers", "Otters")))
     wait_for_other(page, before)
-    assert page.evaluate("document.getAnimations().length") == 0
+    assert not has_glided(page, 0)
 
 
 def test_without_javascript_all_of_it_is_there(visit: Open, syncs: Syncs, db: Connection) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.support.boards import zip_of
-from tests.support.dom import shown, tag, wait_for_other
+from tests.support.dom import has_glided, note_glides, shown, tag, wait_for_other
 from tests.support.evening import ranked
 from tests.support.syncs import Syncs
 
@@ -40,13 +40,14 @@ def test_the_slider_shows_every_sync(visit: Open, runs: list[int]) -> None:
     page.get_by_role("link", name="Past").click()
     teams_are(page, BOARDS[3])
     page.evaluate("window.mine = document.querySelector('tr[data-key]')")
+    note_glides(page)
     slider = page.get_by_role("slider")
     slider.press("ArrowLeft")
     teams_are(page, BOARDS[2])
     expect(page).to_have_url(re.compile(f"/c/a-board/at/{runs[2]}$"))
     # It is the same page: the row of a team is the same one, and it has moved.
     assert page.evaluate("window.mine !== undefined")
-    assert page.locator("tbody tr").first.evaluate("row => row.getAnimations().length") == 1
+    assert has_glided(page, 0)
     slider.press("Home")
     teams_are(page, BOARDS[0])
     expect(page.get_by_label("Sync 1 of 4")).to_be_focused()

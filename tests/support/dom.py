@@ -25,6 +25,25 @@ def tag(page: Page) -> str:
     return text
 
 
+def note_glides(page: Page) -> None:
+    """From now on the page remembers which of its rows glided, however soon they came to rest."""
+    page.evaluate(
+        """() => {
+            const animate = Element.prototype.animate;
+            window.glided = new Set();
+            Element.prototype.animate = function (...path) {
+                window.glided.add(this);
+                return animate.apply(this, path);
+            };
+        }"""
+    )
+
+
+def has_glided(page: Page, nth: int) -> bool:
+    """Whether a row of the table, counted from 0, has glided to its place."""
+    return bool(page.evaluate("nth => window.glided.has(document.querySelectorAll('tbody tr')[nth])", nth))
+
+
 def wait_for_other(page: Page, before: str) -> None:
     """Wait until the stream has brought something else."""
     page.wait_for_function(f"before => {_LIVE}.dataset.tag !== before", arg=before)
