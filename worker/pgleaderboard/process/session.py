@@ -236,7 +236,7 @@ class Session:
     async def _listen(self) -> None:
         """Wake the queue's worker at each notification, and say that this worker lives."""
         while True:
-            await _answered(SILENCE, self._beat())
+            await _answered(SILENCE, self._beat)
             self.beat()
             async for _ in self.connection.notifies(timeout=HEARTBEAT):
                 self._queue.wake()
@@ -250,7 +250,8 @@ class Session:
         while True:
             silence = SILENCE_WHILE_WRITING if self.store.is_writing else SILENCE
             await asyncio.gather(
-                _answered(silence, in_thread(self.store.beat)), _answered(SILENCE, beat_of_queue(self._app))
+                _answered(silence, lambda: in_thread(self.store.beat)),
+                _answered(SILENCE, lambda: beat_of_queue(self._app)),
             )
             await asyncio.sleep(HEARTBEAT)
 
@@ -311,9 +312,12 @@ async def _first(*work: Awaitable[Any]) -> None:
             raise outcome
 
 
-async def _answered(seconds: float, asking: Coroutine[Any, Any, Any]) -> None:
-    """Wait for an answer, or raise NoAnswer. The question is left alone: to cancel it takes an answer, too."""
-    task = _abandonable(asking)
+async def _answered(seconds: float, ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Wait for an answer, or raise NoAnswer. The question is left alone: to cancel it takes an answer, too.
+
+    ask: makes the coroutine, here: one that was made before would never be awaited where this is cancelled first.
+    """
+    task = _abandonable(ask())
     if not (await asyncio.wait({task}, timeout=seconds))[0]:
         raise NoAnswer(f"the server has not answered for {seconds:g} s")
     task.result()
