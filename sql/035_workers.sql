@@ -64,13 +64,15 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM setval(s.name, nextval(s.name) + 1000000)
+    -- Two servers that are promoted one after the other, neither knowing of the other, both take the same timeline:
+    -- the milliseconds of the clock give the later one other, and but for one second in a thousand larger, numbers.
+    PERFORM setval(s.name, nextval(s.name) + 1000000 + (extract(epoch FROM clock_timestamp()) * 1000)::bigint % 1000000)
     FROM unnest(ARRAY['run_ids', 'link_revisions', pg_get_serial_sequence('kaggle.boards', 'id'),
                       pg_get_serial_sequence('kaggle_internal.sync_requests', 'id'),
                       pg_get_serial_sequence('kaggle_internal.worker_processes', 'id')]::regclass[]) AS s (name);
     RETURN true;
 END $$;
-COMMENT ON FUNCTION kaggle_internal.follow_timeline() IS 'On a new timeline moves the numbers of runs, requests, link revisions, workers and boards ahead by 1,000,000: the server may have been promoted without the transactions that took the last ones, which clients have seen. Returns whether it is a new one.';
+COMMENT ON FUNCTION kaggle_internal.follow_timeline() IS 'On a new timeline moves the numbers of runs, requests, link revisions, workers and boards ahead by 1,000,000 and the milliseconds of the clock, modulo 1,000,000: the server may have been promoted without the transactions that took the last ones, which clients have seen. Returns whether it is a new one.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.register_worker(
     version text, credential text, requests_per_minute integer DEFAULT 0, follow_up interval[] DEFAULT NULL)

@@ -28,6 +28,8 @@ from tests.support.kaggle import make_kaggle
 from tests.support.standby import Pair, migrated_pair
 from tests.support.syncs import WORKER, Syncs
 
+OTHERS = ("DATABASE_URL", "COLUMNS", "LINES", "NO_COLOR", "PAGER", "LESS")  # variables
+
 
 @pytest.hookimpl(optionalhook=True)  # without the plugin nobody asks
 def pytest_xdist_auto_num_workers() -> int:
@@ -37,10 +39,10 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> Iterator[None]:
-    """No setting or credential of whoever runs the tests reaches them."""
+    """No setting or credential of whoever runs the tests reaches them, nor what changes a terminal."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as home:
         for name in list(os.environ):
-            if name.startswith(("KAGGLE_", "PGLEADERBOARD_")) or name == "DATABASE_URL":
+            if name.startswith(("KAGGLE_", "PGLEADERBOARD_")) or name in OTHERS:
                 patch.delenv(name)
         patch.setenv("HOME", home)
         yield
@@ -70,6 +72,8 @@ def template(server_url: str) -> Iterator[str]:
         return
     with copy_of("template0", server_url) as dsn:
         migrate.migrate(dsn)
+        with Connection.connect(dsn, autocommit=True) as connection:
+            connection.execute("VACUUM FREEZE")  # once here, not in each copy that reads its catalogues
         yield str(conninfo_to_dict(dsn)["dbname"])
 
 

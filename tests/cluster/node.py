@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import shutil
 import signal
@@ -21,6 +22,7 @@ ADDRESSES = {"node1": "10.77.0.11", "node2": "10.77.0.12", "node3": "10.77.0.13"
 PASSWORD = "of-the-tests"
 USER = "postgres"  # Debian's package makes it; etcd and Patroni run as it, too, to need no other one
 BIN = Path("/usr/lib/postgresql/15/bin")
+PATRONI = Path("/usr/lib/python3/dist-packages/patroni")  # Debian's; ours is seen in its place, and uses what it uses
 PROGRAMS = ("patroni", "etcd", "haproxy", "ip", "nsenter", "setpriv", "unshare")
 
 
@@ -45,7 +47,10 @@ class Node:
             shutil.chown(made, USER, USER)
         etcd.chmod(0o700)
         # Paths as they are on a machine of its own.
-        mounts = {Path("/var/lib/postgresql"): data, Path("/mnt"): etcd}
+        ours = importlib.util.find_spec("patroni")
+        assert ours is not None
+        assert ours.origin is not None
+        mounts = {Path("/var/lib/postgresql"): data, Path("/mnt"): etcd, PATRONI: Path(ours.origin).parent}
         self._machine = Machine(name, self.address, mounts, self._folder / "machine.log")
 
     # Its life

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor, running
+from tests.support import program
 from tests.support.aliases import Connection
 from tests.support.databases import copy_of
 from tests.support.faults import Simulator
@@ -21,7 +19,6 @@ from tests.support.kaggle import close, make_kaggle
 from tests.support.stage import Stage, Switched
 
 LIMIT = 2**20
-ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -55,17 +52,6 @@ def run(url: str) -> Run:
     """Runs the program on the test's database to its end, without a terminal."""
 
     def one(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pgleaderboard", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != "COLUMNS"}
-            | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
-            | given,
-            cwd=ROOT,
-            timeout=60,
-        )
+        return program.run(*arguments, **({"DATABASE_URL": url} | given))
 
     return one

@@ -18,6 +18,7 @@ from pgleaderboard.database import migrate, uninstall
 from pgleaderboard.errors import NeedsPerson, Transient
 from pgleaderboard.kaggle.credential import Credential
 from pgleaderboard.simulator.boards import zip_board
+from tests.support import program
 from tests.support.aliases import Connection
 from tests.support.boards import csv_of, teams, zip_of
 from tests.support.faults import Simulator, Status
@@ -35,16 +36,7 @@ def run(url: str, tmp_path: Path) -> Run:
     """Runs the program on the test's database to its end, without a terminal."""
 
     def one(*arguments: str | Path, **given: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "pgleaderboard", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)} | given,
-            cwd=tmp_path,
-            timeout=60,
-        )
+        return program.run(*arguments, cwd=tmp_path, **({"DATABASE_URL": url} | given))
 
     return one
 

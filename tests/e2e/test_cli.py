@@ -24,6 +24,7 @@ from pgleaderboard.cli.main import main
 from pgleaderboard.database import migrate
 from tests.support.aliases import Connection
 from tests.support.faults import Simulator, Status
+from tests.support.program import run
 from tests.support.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,19 +46,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def environment(**given: str) -> dict[str, str]:
     """The tests' environment, which no setting or credential of anybody is in, with these settings."""
     return os.environ | given
-
-
-def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "pgleaderboard", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(**given),
-        cwd=ROOT,
-        timeout=60,
-    )
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgleaderboard import __version__
 from pgleaderboard.doctor import Finding, Target, findings
+from tests.support import program
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, eventually, insert, status, synced, value
 from tests.support.faults import Simulator, Status
@@ -396,15 +397,7 @@ def test_a_condition_that_raises(check_all: Check, db: Connection, worker: MakeW
 
 def doctor(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the program."""
-    return subprocess.run(
-        [sys.executable, "-m", "pgleaderboard", "doctor", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | given,
-        cwd=Path(__file__).resolve().parents[2],
-        timeout=60,
-    )
+    return program.run("doctor", *arguments, **given)
 
 
 def test_the_command_and_its_json(url: str, db: Connection, simulator: Simulator) -> None:

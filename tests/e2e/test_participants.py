@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import program
 from tests.support.aliases import Connection
 from tests.support.asking import rows
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def add(url: str, event: str, file: Path | str, content: bytes = b"") -> subprocess.CompletedProcess[str]:
     """Register the people of a file, or of stdin."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "pgleaderboard", "participants", "add", event, str(file)],
-        env=os.environ | {"DATABASE_URL": url, "PYTHONUTF8": "1"},
-        input=content,
-        capture_output=True,
-        check=False,
-        timeout=60,
-        cwd=ROOT,
-    )
-    return subprocess.CompletedProcess(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    return program.run("participants", "add", event, file, stdin=content, DATABASE_URL=url)
 
 
 @pytest.fixture

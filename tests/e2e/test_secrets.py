@@ -27,6 +27,7 @@ from pgleaderboard.reading.boards import board
 from pgleaderboard.reading.syncs import overview
 from pgleaderboard.screens.board import BoardView
 from pgleaderboard.screens.status import StatusView
+from tests.support import program
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.boards import Entry, zip_of
 from tests.support.faults import Page, Simulator, Status
@@ -58,16 +59,7 @@ def controls_in(text: str) -> list[str]:
 
 def run(*arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; all it said is in stdout."""
-    return subprocess.run(
-        [sys.executable, "-m", "pgleaderboard", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env=os.environ | given,
-        cwd=ROOT,
-        timeout=60,
-    )
+    return program.run(*arguments, stderr=subprocess.STDOUT, **given)
 
 
 @pytest.fixture
@@ -240,35 +232,6 @@ def test_kaggle_cannot_echo_the_token_into_a_table(
 
 # Databases that cannot be reached.
 
-# Each case is a process of its own, forked after the imports.
-DRIVER = """
-import json, os, sys
-import pgleaderboard.app, pgleaderboard.database.migrate, pgleaderboard.process.supervisor
-from pgleaderboard.cli import main as cli
-children = []
-for number, (arguments, given) in enumerate(json.load(sys.stdin)):
-    with open(f"{sys.argv[1]}/{number}", "w") as said:
-        child = os.fork()
-        if child == 0:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            os.environ.update(given)
-            sys.argv[1:] = arguments
-            status = 0
-            try:
-                cli.main()
-            except SystemExit as end:
-                status = end.code or 0
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-                status = 1
-            sys.stdout.flush()
-            os._exit(status)
-        children.append(child)
-for child in children:
-    os.waitpid(child, 0)
-"""
-
 # A secret is in each; the URL cannot be read, or nobody listens there.
 UNREADABLE = (
     "postgresql://u:S3cretT4il@127.0.0.1:1/x",
@@ -300,17 +263,9 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_pat
         for number, url in enumerate(UNREADABLE)
         for command in (COMMANDS if number in (1, 3) else COMMANDS[:1])
     ]
-    subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path)],
-        input=json.dumps(cases),
-        text=True,
-        check=True,
-        cwd=ROOT,
-        timeout=60,
-    )
     wrong: list[str] = []
-    for number, (command, given) in enumerate(cases):
-        said = (tmp_path / str(number)).read_text()
+    for command, given in cases:
+        said = run(*command, **given).stdout
         leaks = [piece for piece in ("S3cret", "T4il", TOKEN) if piece in said]
         one_line = said.splitlines()[-1:] and said.endswith("\n") and said.count("pgleaderboard: ") <= 1
         if leaks or not said or ("Traceback" in said and "--verbose" not in command) or not one_line:

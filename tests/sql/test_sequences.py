@@ -9,6 +9,7 @@ from pgleaderboard.database import migrate
 from pgleaderboard.doctor import schema
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import insert, rows, synced, value
+from tests.support.databases import copy_of
 
 SEQUENCES = (
     "kaggle_internal.run_ids",
@@ -24,6 +25,11 @@ SEQUENCES = (
     "procrastinate.procrastinate_events_id_seq",
     "procrastinate.procrastinate_periodic_defers_id_seq",
 )
+FOLLOWING = [
+    name
+    for name in SEQUENCES
+    if name.endswith(("_ids", "_revisions", "boards_id_seq", "_requests_id_seq", "_processes_id_seq"))
+]
 BEHIND = "SELECT sequence::text, last_value, highest FROM kaggle_internal.sequences_behind() ORDER BY 1"
 
 
@@ -80,3 +86,15 @@ def test_what_is_behind_is_named_and_mended(db: Connection, url: str, worker: Ma
         assert synced(db, "simulated-4-teams") == ("inserted", "changed")
         db.execute("SELECT kaggle.sync_now('simulated-1-teams')")
         assert synced(db, "simulated-1-teams") == ("manual", "unchanged")
+
+
+def test_two_servers_promoted_in_a_row_give_other_numbers(server_url: str, template: str) -> None:
+    """Neither knows of the other, so both have the same timeline: one is lost, and clients have seen its numbers."""
+    numbers = []
+    for _ in range(2):
+        with copy_of(template, server_url) as promoted, Connection.connect(promoted, autocommit=True) as db:
+            db.execute("INSERT INTO kaggle_internal.known_timeline (timeline) VALUES ('before')")
+            assert value(db, "SELECT kaggle_internal.follow_timeline()")
+            numbers.append([value(db, "SELECT nextval(%s)", sequence) for sequence in FOLLOWING])
+    assert all(1_000_000 < number <= 2_000_002 for each in numbers for number in each)
+    assert not set(numbers[0]) & set(numbers[1])

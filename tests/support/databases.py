@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,4 +30,13 @@ def copy_of(template: str, server_url: str) -> Iterator[str]:
         try:
             yield make_conninfo(server_url, dbname=name)
         finally:
+            _wait_for_sessions(server, name)
             server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _wait_for_sessions(server: psycopg.Connection, name: str) -> None:
+    """Wait a moment for those that are ending: DROP DATABASE looks again after a tenth of a second only."""
+    for _ in range(20):
+        if server.execute("SELECT FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone() is None:
+            return
+        time.sleep(0.002)

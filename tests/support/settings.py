@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.support import program
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, insert, rows, status, synced
 from tests.support.faults import Simulator
 
-ROOT = Path(__file__).resolve().parents[2]
 SLUG = "simulated-40-teams"
 BOARD = "SELECT rank, team_name, score, member_usernames, is_benchmark FROM kaggle.leaderboard ORDER BY rank, team_id"
 
@@ -49,20 +46,12 @@ def check_job(url: str, settings: Mapping[str, str], db: Connection, worker: Mak
 
 def command(url: str, simulator: Simulator, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `pgleaderboard` against the database and the simulator; it must end well."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "pgleaderboard", *arguments],
-        env=os.environ
-        | {
-            "DATABASE_URL": url,
-            "PGLEADERBOARD_KAGGLE_URL": simulator.url,
-            "PGLEADERBOARD_REQUESTS_PER_MINUTE": "0",
-            "KAGGLE_API_TOKEN": "a-token",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=ROOT,
+    ended = program.run(
+        *arguments,
+        DATABASE_URL=url,
+        PGLEADERBOARD_KAGGLE_URL=simulator.url,
+        PGLEADERBOARD_REQUESTS_PER_MINUTE="0",
+        KAGGLE_API_TOKEN="a-token",
     )
     assert ended.returncode == 0, (arguments, ended.stdout, ended.stderr)
     return ended

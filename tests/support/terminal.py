@@ -8,17 +8,15 @@ import pty
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 
 import pyte
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.program import Program
+
 PATIENCE = 30.0
 
 
@@ -31,26 +29,15 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
         self._size(columns, lines)
-        environment = {
-            k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "PAGER", "LESS")
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgleaderboard", *arguments],
+        self.process = Program(
+            *arguments,
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=environment | {"DATABASE_URL": url, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)} | given,
-            cwd=ROOT,
-            preexec_fn=self._lead,
+            env=os.environ | {"DATABASE_URL": url, "TERM": "xterm-256color"} | given,
+            is_leader=True,
         )
         os.close(theirs)
-
-    @staticmethod
-    def _lead() -> None:
-        """A session of its own, of which the terminal is the controlling one: less reads its keys there."""
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     def _size(self, columns: int, lines: int) -> None:
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -109,7 +96,6 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
+        self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         os.close(self._ours)
