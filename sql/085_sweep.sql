@@ -257,8 +257,11 @@ BEGIN
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'),
         (SELECT min(e.end_date) FROM events e
          WHERE e.end_date > e.dates_checked_at AND e.end_date > moment AND e.end_date < 'infinity'),
-        (SELECT min(e.at - interval '1 hour') FROM ends_ahead e
-         WHERE e.at > moment + interval '1 hour' AND e.at < 'infinity'));
+        -- An hour before an end Kaggle is asked about it. Of an end that nobody waits for, one sweep more.
+        (SELECT min(c.end_date) - interval '1 hour' FROM competitions c
+         WHERE c.end_date > c.dates_checked_at AND c.end_date > moment + interval '1 hour' AND c.end_date < 'infinity'),
+        (SELECT min(e.end_date) - interval '1 hour' FROM events e
+         WHERE e.end_date > e.dates_checked_at AND e.end_date > moment + interval '1 hour' AND e.end_date < 'infinity'));
     PERFORM refuse_hidden_rows();
 END $$;
 COMMENT ON FUNCTION kaggle_internal.sweep(bigint, boolean) IS 'Lets dates act, rescues what dead workers ran, and queues a job for everything that is wanted and has none: the most urgent one where a budget allows no more. wake_at: when there will be something to do, null = nothing known. missing: competitions newly noted as missing, see kaggle_internal.note_missing.';
@@ -272,7 +275,10 @@ BEGIN
         -- The runs that saw a board last until a moment on which a standing rests.
         WITH resting AS MATERIALIZED (
             SELECT b.id AS board_id, observed(b, m) AS at FROM boards b CROSS JOIN unnest(moments_of_events(b.competition_id)) AS m
-            WHERE b.competition_id IN (SELECT x.competition_id FROM event_competitions x)
+            WHERE b.competition_id IN (
+                SELECT x.competition_id FROM event_competitions x JOIN events e ON e.id = x.event_id
+                LEFT JOIN boards_at_freeze k ON k.event_id = e.id AND k.competition_id = x.competition_id
+                WHERE least(e.frozen_at, e.end_date, x.counts_at, k.at) <= clock_timestamp())  -- else it has no moment yet
         )
         SELECT r.id FROM sync_runs r
         WHERE r.outcome <> 'changed' AND r.finished_at < clock_timestamp() - older_than
