@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-harness test-servers test-browser test-cluster check chaos cluster bench mutants mutants-py docs pictures format lock clean
+.PHONY: help up demo test test-harness test-servers test-browser test-cluster check chaos cluster bench scale mutants mutants-py docs pictures format lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,8 +20,8 @@ demo: $(VENV)/runtime ## Show the whole of it with invented boards, in a throwaw
 test: $(VENV)/dev ## Run the test suite (TEST_DATABASE_URL: on your own PostgreSQL)
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest $(ARGS)
 
-test-harness: $(VENV)/dev ## Test that chaos, bench and mutants run, and count right
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/chaos tests/bench tests/mutants $(ARGS)
+test-harness: $(VENV)/dev ## Test that chaos, bench, scale and mutants run, and count right
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/chaos tests/bench tests/scale tests/mutants $(ARGS)
 
 test-servers: $(VENV)/dev ## Test fail-over, standbys, and what an administrator may set, on PostgreSQL 15 (Debian's) and 18
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest tests/servers $(ARGS)
@@ -47,6 +47,9 @@ cluster: $(VENV)/dev ## Fail over on a real cluster in every way, in under 20 mi
 
 bench: $(VENV)/dev ## Measure everything beside its floor or rival, in under 20 minutes (ARGS="--quick --only dlt")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+scale: $(VENV)/dev ## Measure what one server holds, and what follows, in under 15 minutes (ARGS="--quick")
+	@$(BIN)/python -m tests.scale $(ARGS)
 
 mutants: $(VENV)/dev ## Change one thing at a time in sql/, and show what no test notices (ARGS="--n 60 --file sql/060")
 	@$(BIN)/python -m tests.mutants $(ARGS)

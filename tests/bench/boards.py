@@ -27,12 +27,13 @@ class Team:
 
 
 class Board:
-    """A board, best first. Every change is drawn from its own random numbers."""
+    """A board, best first. Every change is drawn from its own random numbers. first_user: the least of its members."""
 
-    def __init__(self, teams: int, *, seed: int = 1) -> None:
+    def __init__(self, teams: int, *, seed: int = 1, first_user: int = 0) -> None:
         self._random = Random(seed)
         draw = self._random.random
-        users = self._random.sample(range(teams), teams)  # not in the order of the teams: that would flatter an index
+        # Not in the order of the teams: that would flatter an index.
+        users = self._random.sample(range(first_user, first_user + teams), teams)
         self.teams = [
             Team(
                 10_000_000_000 + n * 7,

@@ -110,14 +110,15 @@ def markdown(figures: Sequence[Figure], about: dict[str, str], quick: bool) -> s
     return "\n".join(lines)
 
 
-def write_markdown(page: Path, text: str) -> None:
+def write_markdown(page: Path, text: str, markers: tuple[str, str] = (BEGIN, END)) -> None:
     """Put the table between its two markers on the page."""
+    begin, end = markers
     old = page.read_text()
     new, found = re.subn(
-        f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: f"{BEGIN}\n{text}\n{END}", old, count=1, flags=re.DOTALL
+        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{text}\n{end}", old, count=1, flags=re.DOTALL
     )
     if not found:
-        raise SystemExit(f"{page} lacks the markers {BEGIN} and {END}")
+        raise SystemExit(f"{page} lacks the markers {begin} and {end}")
     page.write_text(new)
 
 

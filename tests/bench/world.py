@@ -245,7 +245,7 @@ class World:
         }
         process = self._start("pgleaderboard", ["work"], settings | given)
         try:
-            process.wait_until_it_says("worker ready")
+            process.wait_until_it_says("worker ready", seconds=120)
             yield process
         finally:
             process.process.terminate()

@@ -51,7 +51,7 @@ def started(url: str, *arguments: str, **given: str) -> Iterator[tuple[subproces
         finally:
             if process.poll() is None:
                 process.terminate()
-            assert process.wait(10) in (0, -9)
+            assert process.wait(60) in (0, -9)
 
 
 @contextmanager
