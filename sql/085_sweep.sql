@@ -255,6 +255,8 @@ BEGIN
          WHERE c.start_date > c.dates_checked_at AND c.start_date > moment AND c.start_date < 'infinity'),
         (SELECT min(c.end_date) FROM competitions c
          WHERE c.end_date > c.dates_checked_at AND c.end_date > moment AND c.end_date < 'infinity'),
+        (SELECT min(e.start_date) FROM events e
+         WHERE e.start_date > e.dates_checked_at AND e.start_date > moment AND e.start_date < 'infinity'),
         (SELECT min(e.end_date) FROM events e
          WHERE e.end_date > e.dates_checked_at AND e.end_date > moment AND e.end_date < 'infinity'),
         -- An hour before an end Kaggle is asked about it. Of an end that nobody waits for, one sweep more.

@@ -525,10 +525,11 @@ def test_an_event_from_its_creation_to_its_final_standing(
             synced(db, slug)
         board("public", bo="0.95", cy="0.94", ann="0.9")
         board("public", OTHER, ann="0.98", bo="0.9", cy="0.7")
+        last = value(db, "SELECT max(id) FROM kaggle.sync_runs")
         ends_pass(db)
         end_passes(db)
         eventually(db, 2, "SELECT count(DISTINCT competition_id) FROM kaggle.sync_runs r JOIN kaggle.events e "
-                          "ON r.observed_at > e.end_date AND r.outcome <> 'failed'")  # fmt: skip
+                          "ON r.observed_at > e.end_date AND r.outcome <> 'failed' AND r.id > %s", last)  # fmt: skip
         assert explained() == ("provisional", [(OTHER, "public", 1, "200"), (SLUG, "public", 3, "0")])
 
         board("private", ann="0.93", bo="0.92", cy="0.5")

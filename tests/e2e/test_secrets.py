@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -264,8 +265,9 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_pat
         for command in (COMMANDS if number in (1, 3) else COMMANDS[:1])
     ]
     wrong: list[str] = []
-    for command, given in cases:
-        said = run(*command, **given).stdout
+    with ThreadPoolExecutor() as pool:  # most of them wait
+        ended = list(pool.map(lambda case: run(*case[0], **case[1]), cases))
+    for (command, given), said in zip(cases, (each.stdout for each in ended), strict=True):
         leaks = [piece for piece in ("S3cret", "T4il", TOKEN) if piece in said]
         one_line = said.splitlines()[-1:] and said.endswith("\n") and said.count("pgleaderboard: ") <= 1
         if leaks or not said or ("Traceback" in said and "--verbose" not in command) or not one_line:

@@ -152,7 +152,8 @@ def test_connections_that_say_nothing_are_replaced(
         insert(db)
         synced(db)
         first = value(db, "SELECT max(worker_id) FROM kaggle.workers")
-        proxy.freeze()
+        eventually(db, 0, "SELECT count(*) FROM procrastinate.procrastinate_jobs WHERE status = 'doing'")
+        proxy.freeze()  # while a board is written, a pool is given a minute
         eventually(db, True, "SELECT max(worker_id) > %s FROM kaggle.workers", first)
         insert(db, OTHER)
         assert synced(db, OTHER) == ("inserted", "changed")

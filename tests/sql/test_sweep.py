@@ -20,16 +20,20 @@ LATER = SOON + timedelta(hours=1)
         ({"start_date": SOON, "end_date": LATER}, {}, SOON),
         ({"end_date": SOON}, {}, SOON),
         ({"end_date": LATER}, {"end_date": SOON}, SOON),
-        ({"start_date": datetime.now(UTC) - timedelta(days=1), "end_date": LATER}, {}, LATER),
+        ({"end_date": LATER + timedelta(hours=1)}, {"start_date": SOON, "end_date": LATER}, SOON),
+        ({"start_date": datetime.now(UTC) - timedelta(days=1), "end_date": LATER}, {}, LATER - timedelta(hours=1)),
     ],
 )
 def test_the_worker_wakes_at_the_next_date(
     db: Connection, competition: dict[str, datetime], event: dict[str, datetime], wakes: datetime | None
 ) -> None:
-    """A competition begins and ends, and an event ends, on time, though nothing is due before."""
+    """A competition and an event begin and end on time; an hour before an end Kaggle is asked."""
     insert(db, auto_sync=False, **competition)
     if event:
-        db.execute("INSERT INTO kaggle.events (slug, title, end_date) VALUES ('night', 'N', %s)", (event["end_date"],))
+        db.execute(
+            "INSERT INTO kaggle.events (slug, title, start_date, end_date) VALUES ('night', 'N', %s, %s)",
+            (event.get("start_date"), event["end_date"]),
+        )
     worker_id = value(db, "SELECT kaggle_internal.register_worker('test', 'credential')")
     assert value(db, "SELECT wake_at FROM kaggle_internal.sweep(%s, true)", worker_id) == wakes
 

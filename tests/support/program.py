@@ -56,7 +56,7 @@ class Program:
         self._told, tell = os.pipe()
         request = json.dumps([arguments, dict(env), str(cwd), is_leader]).encode()
         assert len(request) < LARGEST
-        socket.send_fds(_server(), [request], [stdin, stdout, stderr, tell])
+        socket.send_fds(_server()[0], [request], [stdin, stdout, stderr, tell])
         os.close(tell)
         self.pid = self._number()
 
@@ -118,12 +118,12 @@ def _all(written: IO[bytes]) -> str:
 
 
 @cache
-def _server() -> socket.socket:
+def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start the process that imports the program; it ends with this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    subprocess.Popen([sys.executable, "-m", __name__, str(theirs.fileno())], pass_fds=[theirs.fileno()], cwd=ROOT)
-    theirs.close()
-    return ours
+    with theirs:
+        number = theirs.fileno()
+        return ours, subprocess.Popen([sys.executable, "-m", __name__, str(number)], pass_fds=[number], cwd=ROOT)
 
 
 def _serve(requests: socket.socket) -> None:
