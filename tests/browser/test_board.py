@@ -70,6 +70,24 @@ def test_without_javascript_all_of_it_is_there(visit: Open, syncs: Syncs, db: Co
     expect(page.locator("tr[aria-current] .rank")).to_have_text("99")
 
 
+def test_a_long_list_has_pages(visit: Open, db: Connection) -> None:
+    """A hundred events and competitions each; each page is followed."""
+    db.execute("INSERT INTO kaggle.events (slug, title) SELECT 'e' || n, 'Event' FROM generate_series(1, 101) n")
+    db.execute(
+        "INSERT INTO kaggle.competitions (kaggle_competition_id, auto_sync)"
+        " SELECT 'c' || lpad(n::text, 3, '0'), false FROM generate_series(1, 250) n"
+    )
+    page = visit("/")
+    assert [page.locator(f'li[data-key^="{kind}"]').count() for kind in "ec"] == [100, 100]
+    page.get_by_role("link", name="Next").click()
+    assert [page.locator(f'li[data-key^="{kind}"]').count() for kind in "ec"] == [1, 100]
+    page.get_by_role("link", name="Last").click()
+    assert page.get_by_role("heading", name="Events").count() == 0
+    assert page.locator("li[data-key^=c] a").last.text_content() == "c250"
+    db.execute("UPDATE kaggle.competitions SET title = 'The last one' WHERE kaggle_competition_id = 'c250'")
+    expect(page.get_by_role("link", name="The last one")).to_be_visible()
+
+
 def test_a_pause_holds_the_page_still(visit: Open, syncs: Syncs) -> None:
     """Paused, the page stays as it is; it catches up afterwards."""
     syncs.sync(zip_of(ranked("Otters", "Badgers")))

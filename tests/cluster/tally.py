@@ -84,7 +84,7 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_column(name, no_wrap=True)
     for name in (
         *("new primary after s", "next sync s", "page s", "longest wait s", "boards wrong", "past wrong", "edits lost"),
-        *("doubled", "stuck", "missed", "repeated"),
+        *("doubled", "stuck", "missed", "told twice"),
     ):
         shown.add_column(name, justify="right")
     for row in rows:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,6 +23,7 @@ from pgleaderboard.database.connect import connect, conninfo, explained
 from pgleaderboard.errors import NeedsPerson, PgleaderboardError, Transient
 from pgleaderboard.process.session import Configuration
 from pgleaderboard.process.supervisor import Supervisor
+from pgleaderboard.web.reader import Reader
 from tests.support.aliases import Connection, MakeWorker
 from tests.support.asking import OTHER, SLUG, eventually, insert, runs, synced, value
 from tests.support.faults import Simulator
@@ -167,6 +169,29 @@ def test_a_statement_that_is_never_answered_ends(url: str, proxy: Proxy, tmp_pat
     with pytest.raises(psycopg.OperationalError, match=r"has not answered for 0\.2 s"):
         connection.execute("SELECT 1")
     assert connection.closed
+
+
+def test_what_the_page_reads_is_read_elsewhere(url: str, proxy: Proxy, tmp_path: Path) -> None:
+    """A server is known to be gone, while a read waits for its answer: it is made anew, on another connection."""
+    asking = threading.Event()
+
+    def one(connection: Connection) -> int:
+        asking.set()
+        answer: int = value(connection, "SELECT 1")
+        return answer
+
+    async def read() -> None:
+        reader = Reader(make_conninfo(url, host=str(tmp_path)), threads=1, waiting=1)
+        assert await reader.read("before", one) == (1, None)
+        proxy.freeze()
+        asking.clear()
+        answer = asyncio.ensure_future(reader.read("after", one))
+        await asyncio.to_thread(asking.wait)
+        reader.hang_up()
+        assert await asyncio.wait_for(answer, 10) == (1, None)
+        reader.close()
+
+    asyncio.run(read())
 
 
 @pytest.mark.parametrize("at", ["start", "work"])

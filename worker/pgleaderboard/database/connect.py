@@ -112,6 +112,11 @@ class Connection(psycopg.Connection[Any]):
     reads = False
     synchronous_commit: str | None = None
 
+    def hang_up(self) -> None:
+        """Have the thread that waits for an answer raise OperationalError at once, since its server is gone."""
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
     def wait(self, gen: Any, interval: float = _INTERVAL, timeout: float | None = None) -> Any:
         """As psycopg's; without a `timeout` of the caller's it is `patience`."""
         until = time.monotonic() + self.patience

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -81,32 +81,57 @@ class Catalog:
     @cached_property
     def freezes(self) -> Sequence[datetime]:
         """The freezes that are shown or planned, the first one first."""
-        return sorted({at for events in self.events.values() for at in events.freezes})
+        return sorted({at for event in self.events.values() for at in event.freezes})
+
+    @cached_property
+    def moments(self) -> Sequence[datetime]:
+        """The freezes and the ends of events, the first one first."""
+        return sorted({*self.freezes, *(event.end_date for event in self.events.values() if event.end_date)})
+
+    @cached_property
+    def _slugs(self) -> dict[int, str]:
+        return {each.id: slug for slug, each in self.competitions.items()}
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {competition_id: place for place, competition_id in enumerate(self._slugs)}
+
+    @cached_property
+    def _events_of(self) -> dict[int, list[Event]]:
+        found: dict[int, list[Event]] = {}
+        for event in self.events.values():
+            for competition_id in event.competition_ids:
+                found.setdefault(competition_id, []).append(event)
+        return found
+
+    def competitions_of(self, event: Event) -> list[Competition]:
+        """The competitions of an event, in the order of a page."""
+        there = sorted((each for each in event.competition_ids if each in self._places), key=self._places.__getitem__)
+        return [self.competitions[self._slugs[each]] for each in there]
+
+    def events_of(self, competition: Competition) -> Sequence[Event]:
+        """The events of a competition, in the order of a page."""
+        return self._events_of.get(competition.id, ())
+
+    def after_syncs(self, connection: Connection, competition_ids: Iterable[int]) -> Catalog | None:
+        """The catalog after attempts to sync these competitions; None where more has changed than attempts change."""
+        before = {each: self.competitions[self._slugs[each]] for each in competition_ids if each in self._slugs}
+        with snapshot(connection):
+            after = {each.id: each for each in _competitions(connection, list(before))}
+            now: datetime = value(connection, "SELECT clock_timestamp()")
+        if before.keys() != after.keys() or any(
+            (old.slug, old.status) != (after[each].slug, after[each].status) for each, old in before.items()
+        ):
+            return None
+        return replace(self, now=now, competitions=self.competitions | {c.slug.lower(): c for c in after.values()})
 
 
 def catalog(connection: Connection, event_ids: Sequence[int] | None = None) -> Catalog:
     """The competitions and the events. event_ids: only these events, where they are there, and their competitions."""
     with snapshot(connection):
         events = _events(connection, event_ids)
-        competitions = objects(
-            connection,
-            Competition,
-            """
-            SELECT c.id, s.kaggle_competition_id AS slug,
-                   coalesce(nullif(s.title, ''), s.kaggle_competition_id) AS title, s.status, c.end_date,
-                   s.board AS kind, s.teams, s.synced_at, s.next_sync_at, s.is_late,
-                   CASE WHEN s.is_late THEN s.last_success_at END AS late_since,
-                   ARRAY(SELECT e.frozen_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
-                         WHERE x.competition_id = c.id AND e.frozen_at < '10000-01-01' ORDER BY 1) AS freezes
-            FROM kaggle.sync_status s JOIN kaggle.competitions c ON c.id = s.competition_id
-            WHERE s.kaggle_competition_id IS NOT NULL
-              AND (%(event_ids)s::bigint[] IS NULL OR EXISTS (
-                       SELECT FROM kaggle.event_competitions x
-                       WHERE x.competition_id = c.id AND x.event_id = ANY (%(event_ids)s)))
-            ORDER BY s.status = 'completed', s.status = 'upcoming', lower(s.kaggle_competition_id COLLATE "C")
-            """,
-            event_ids=event_ids,
-        )
+        ids = None if event_ids is None else [each for event in events for each in event.competition_ids]
+        competitions = _competitions(connection, ids)
         now: datetime = value(connection, "SELECT clock_timestamp()")
     return Catalog(now, {c.slug.lower(): c for c in competitions}, {e.slug: e for e in events})
 
@@ -136,23 +161,48 @@ def freezes(connection: Connection) -> dict[int, datetime]:
     )
 
 
+def _competitions(connection: Connection, ids: Sequence[int] | None) -> list[Competition]:
+    return objects(
+        connection,
+        Competition,
+        """
+    SELECT c.id, s.kaggle_competition_id AS slug, coalesce(nullif(s.title, ''), s.kaggle_competition_id) AS title,
+           s.status, c.end_date, s.board AS kind, s.teams, s.synced_at, s.next_sync_at, s.is_late,
+           CASE WHEN s.is_late THEN s.last_success_at END AS late_since,
+           ARRAY(SELECT e.frozen_at FROM kaggle.event_competitions x JOIN kaggle.events e ON e.id = x.event_id
+                 WHERE x.competition_id = c.id AND e.frozen_at < '10000-01-01' ORDER BY 1) AS freezes
+    FROM kaggle.sync_status s JOIN kaggle.competitions c ON c.id = s.competition_id
+    WHERE s.kaggle_competition_id IS NOT NULL AND (%(ids)s::bigint[] IS NULL OR c.id = ANY (%(ids)s))
+    ORDER BY s.status = 'completed', s.status = 'upcoming', lower(s.kaggle_competition_id COLLATE "C")
+        """,
+        ids=ids,
+    )
+
+
 def _events(connection: Connection, event_ids: Sequence[int] | None) -> list[Event]:
     return objects(
         connection,
         Event,
         """
+    WITH own AS (
+        SELECT f.id AS event_id, f.id AS frozen_id, f.frozen_at FROM kaggle.events f
+        WHERE f.frozen_at < '10000-01-01'  -- Python's calendar ends before
+    ), shared AS (
+        SELECT * FROM own
+        UNION
+        SELECT x.event_id, o.frozen_id, o.frozen_at FROM own o
+        JOIN kaggle.event_competitions y ON y.event_id = o.event_id
+        JOIN kaggle.event_competitions x ON x.competition_id = y.competition_id
+    ), freezes AS (
+        SELECT s.event_id, array_agg(s.frozen_at ORDER BY s.frozen_at) AS freezes FROM shared s GROUP BY s.event_id
+    )
     SELECT e.id, e.slug, coalesce(nullif(e.title, ''), e.slug) AS title, e.status, e.start_date, e.end_date,
            e.frozen_at, e.final_at,
            ARRAY(SELECT x.competition_id FROM kaggle.event_competitions x WHERE x.event_id = e.id ORDER BY 1)
                AS competition_ids,
-           ARRAY(SELECT f.frozen_at FROM kaggle.events f
-                 WHERE f.frozen_at < '10000-01-01'  -- Python's calendar ends before
-                   AND (f.id = e.id OR EXISTS (
-                            SELECT FROM kaggle.event_competitions x
-                            JOIN kaggle.event_competitions y ON y.competition_id = x.competition_id
-                            WHERE x.event_id = e.id AND y.event_id = f.id))
-                 ORDER BY 1) AS freezes
-    FROM kaggle.events e WHERE %(event_ids)s::bigint[] IS NULL OR e.id = ANY (%(event_ids)s)
+           coalesce(f.freezes, '{}') AS freezes
+    FROM kaggle.events e LEFT JOIN freezes f ON f.event_id = e.id
+    WHERE %(event_ids)s::bigint[] IS NULL OR e.id = ANY (%(event_ids)s)
     ORDER BY (e.end_date < statement_timestamp()) IS TRUE, e.start_date DESC NULLS LAST, e.slug
         """,
         event_ids=event_ids,

@@ -153,6 +153,11 @@ class Server:
             self.close()
             raise
 
+    def hang_up(self) -> None:
+        """Give up what is asked in another thread: it is asked again, on another connection."""
+        if connection := self._connection:
+            connection.hang_up()
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection:

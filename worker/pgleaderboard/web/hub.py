@@ -165,6 +165,7 @@ class Hub:
     ) -> None:
         """Send every version of a page until the viewer leaves. packed: the stream is compressed."""
         channel = self._channels.setdefault(key, Channel(page))
+        is_current = bool(channel.viewers and channel.latest)  # whatever changes from now on wakes this viewer, too
         channel.viewers.add(viewer)
         clock = asyncio.get_running_loop().time
 
@@ -179,9 +180,10 @@ class Hub:
             if packed:
                 await send({"type": "http.response.body", "body": _GZIP_HEADER, "more_body": True})
             await tell(self._greeting)
-            await channel.refresh()
+            if not is_current:
+                await channel.refresh()
+                self._source.changed.set()  # the clock may matter from now on
             viewer.has_news.set()
-            self._source.changed.set()  # the clock may matter from now on
             while not viewer.is_gone:
                 await viewer.has_news.wait()
                 viewer.has_news.clear()

@@ -32,6 +32,7 @@ class Reader:
         self._url, self._awaited = url, awaited
         self._most = threads + waiting
         self._turns = asyncio.Semaphore(threads)
+        self._servers: list[Server] = []
         self._idle: list[Server] = []
         self._reads: dict[Hashable, asyncio.Future[Any]] = {}
         self.count = 0
@@ -55,7 +56,10 @@ class Reader:
 
     async def _in_turn(self, query: Callable[[Connection], T]) -> tuple[T, Standby | None]:
         async with self._turns:
-            server = self._idle.pop() if self._idle else Server(self._opened)
+            if not self._idle:
+                self._servers.append(Server(self._opened))
+                self._idle.append(self._servers[-1])
+            server = self._idle.pop()
             return await in_thread(lambda: self._answer(server, query))
 
     def _answer(self, server: Server, query: Callable[[Connection], T]) -> tuple[T, Standby | None]:
@@ -69,6 +73,11 @@ class Reader:
         connection.statement_seconds = STATEMENT_SECONDS
         connection.role = rights.reader_role(connection)
         return connection
+
+    def hang_up(self) -> None:
+        """Wait no longer for a server that is gone: reads begin anew, on other connections."""
+        for server in self._servers:
+            server.hang_up()
 
     def close(self) -> None:
         """Close what is idle. A read that runs ends with the process."""

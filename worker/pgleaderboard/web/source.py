@@ -12,6 +12,7 @@ import bisect
 import contextlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ KEPT, FEW, MANY = 128, 24, 1024  # values: usually, large ones that each are ask
 CATALOG_EVERY = 15.0  # seconds after which it is read again without a notification: a board becomes late by itself
 AT_MOST_EVERY = 1.0  # seconds between two reads of a standing
 _CATALOG_AT_MOST_EVERY = 0.2
+_FEW_TOUCHED = 500  # competitions that are read by their ids rather than with all others
 _SHARE = 5  # so many times as long as a read takes, such a value is not read again
 _OLDEST = 300.0  # seconds after which anything is read again: movement is counted over the last day
 _LOOK_EVERY, _PAUSE = 1.0, 0.5  # seconds between looks whether a server is there, and between tries to reach it
@@ -88,6 +90,8 @@ class Source:
         self.current = Reader(self.read_url or self.url, threads=2, waiting=64, awaited=awaited)
         self.past = Reader(self.read_url or self.url, threads=2, waiting=8, awaited=awaited)
         self._event_ids: Sequence[int] | None = None
+        self._touched: dict[int, frozenset[int]] = {}  # what was synced, by the mark that it gave the catalog
+        self._all_until = 0.0  # when all of the catalog must be read again, by time.monotonic
         self._stop = threading.Event()
 
     async def start(self) -> None:
@@ -131,13 +135,23 @@ class Source:
     async def catalog(self) -> Catalog:
         """What there is, at most CATALOG_EVERY seconds old."""
         found: Catalog = await self.get(
-            "catalog",
-            lambda connection: catalog(connection, self._event_ids),
-            ALL,
-            at_most_every=_CATALOG_AT_MOST_EVERY,
-            oldest=CATALOG_EVERY,
+            "catalog", self._read_catalog, ALL, at_most_every=_CATALOG_AT_MOST_EVERY, oldest=CATALOG_EVERY
         )
         return found
+
+    def _read_catalog(self, connection: Connection) -> Catalog:
+        """Of ten thousand competitions, the few that were synced since the last read; all, where more was told."""
+        kept = self._values["catalog"]
+        told = [self._touched.get(mark, ALL) for mark in range(kept.marks_read + 1, kept.marks + 1)]
+        touched: frozenset[int] = frozenset().union(*(each for each in told if each))
+        known: Catalog | None = None
+        if told and ALL not in told and len(touched) <= _FEW_TOUCHED and time.monotonic() < self._all_until:
+            known = kept.value.after_syncs(connection, touched)
+        if known is None:
+            until = time.monotonic() + CATALOG_EVERY
+            known = catalog(connection, self._event_ids)
+            self._all_until = until
+        return known
 
     async def catch_up(self) -> bool:
         """Read the catalog if it is out of date, however short a time ago it was read. Returns whether it was."""
@@ -213,7 +227,7 @@ class Source:
         """
         kept: Catalog = self._values["catalog"].value
         now = self.now()
-        moments = [at for event in kept.events.values() for at in (*event.freezes, event.end_date) if at and at > now]
+        moments = kept.moments[(first := bisect.bisect_right(kept.moments, now)) : first + 1]
         minute = 60 - now.second - now.microsecond / 1e6
         clock = self._loop.time()
         rests = [v.read_at + v.rests - clock for v in self._values.values() if v.marks != v.marks_read]
@@ -238,6 +252,9 @@ class Source:
     def mark(self, competitions: Iterable[int] | None) -> None:
         """Values are out of date: those that depend on these competitions, None = all."""
         touched = None if competitions is None else frozenset(competitions)
+        if touched is not None and (listed := self._values.get("catalog")):
+            self._touched = {mark: ids for mark, ids in self._touched.items() if mark > listed.marks_read}
+            self._touched[listed.marks + 1] = touched
         for kept in self._values.values():
             if touched is None or kept.competitions is None or kept.competitions & touched:
                 kept.marks += 1
@@ -335,6 +352,8 @@ class Source:
 
     def _lost(self, error: ConnectionLost) -> None:
         log.warning("the database is away: %s", explained(error))
+        for reader in (self.current, self.past):
+            reader.hang_up()
         self._reaches(since=datetime.now(UTC))
 
     def _lost_primary(self, error: ConnectionLost) -> None:

@@ -12,15 +12,30 @@ from pgleaderboard.web.page import Elsewhere, File, Page, Refusal
 from pgleaderboard.web.request import Asked, address_of, board_of, common, competition_of, minute_of, page_of
 from pgleaderboard.web.source import Source
 
+LISTED = 100  # events, and competitions, a page
+
 
 async def index(source: Source, asked: Asked) -> Page:
-    """Events and competitions, with their ages."""
+    """Events and competitions, with their ages, 100 of each a page."""
     catalog = await source.catalog()
+    pages = max(1, -(-max(len(catalog.events), len(catalog.competitions)) // LISTED))
+    number = page_of(asked, pages)
+    part = slice((number - 1) * LISTED, number * LISTED)
+    events, competitions = list(catalog.events.values())[part], list(catalog.competitions.values())[part]
 
     def context() -> dict[str, Any]:
-        return common(source, asked, catalog=catalog, has_seasons=not source.only, watched="/")
+        return common(
+            source,
+            asked,
+            events=events,
+            competitions=competitions,
+            has_seasons=not source.only,
+            number=number,
+            pages=pages,
+            watched=asked.to(**({"page": number} if number > 1 else {})),
+        )
 
-    return Page("index.html", (catalog, minute_of(source)), context)
+    return Page("index.html", (tuple(events), tuple(competitions), pages, minute_of(source)), context)
 
 
 async def board(source: Source, asked: Asked) -> Page:
@@ -46,7 +61,7 @@ async def board(source: Source, asked: Asked) -> Page:
             asked,
             watched=here,
             competition=competition,
-            events=[event for event in catalog.events.values() if competition.id in event.competition_ids],
+            events=catalog.events_of(competition),
             held=shown.held,
             board=shown,
             rows=shown.page(number),

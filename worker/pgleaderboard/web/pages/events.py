@@ -89,7 +89,7 @@ def _standing(source: Source, asked: Asked, shown: Event, told: Told, catalog: A
             if value
         }
     )
-    competitions = [c for c in catalog.competitions.values() if c.id in shown.competition_ids]
+    competitions = catalog.competitions_of(shown)
 
     def context() -> dict[str, Any]:
         found = [place for place in places if wanted and wanted.casefold().removeprefix("@") in _names(place)]
@@ -105,7 +105,7 @@ def _standing(source: Source, asked: Asked, shown: Event, told: Told, catalog: A
             places=places[(number - 1) * PEOPLE : number * PEOPLE],
             people=len(places),
             results=told.results,
-            slugs={c.slug.lower(): c for c in catalog.competitions.values()},
+            slugs=catalog.competitions,
             number=number,
             pages=pages,
             chosen=chosen,
