@@ -52,7 +52,7 @@ def main() -> int:
     if given.json:
         print(json.dumps([row.as_json for row in rows], indent=2))
     else:
-        out = Console(highlight=False, width=max(158, Console().width))
+        out = Console(highlight=False, width=max(176, Console().width))
         out.print(tally.table(rows))
     says.print(f"seed {seed}, {time.monotonic() - begun:.0f} s")
     return 1 if not rows or any(row.broken for row in rows) else 0

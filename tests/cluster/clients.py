@@ -208,6 +208,18 @@ class Listener:
         self.process.kill()
 
 
+class Screen:
+    """`board --watch`, which prints its board anew below the last one."""
+
+    def __init__(self, slug: str, log: Path, settings: dict[str, str]) -> None:
+        self.process = Worker(["pgleaderboard", "board", slug, "--watch"], log, settings)
+
+    @property
+    def length(self) -> int:
+        """How much it has printed."""
+        return len(self.process.said)
+
+
 class Page:
     """The live page."""
 

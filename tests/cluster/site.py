@@ -16,7 +16,7 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 
 from pgleaderboard.database.connect import Connection, connect, transaction
-from tests.cluster.clients import INSERT, SLUGS, Editor, Kaggle, Listener, Page
+from tests.cluster.clients import INSERT, SLUGS, Editor, Kaggle, Listener, Page, Screen
 from tests.cluster.cluster import EVERY_HOST, SUPERUSER, Cluster, url_of
 from tests.cluster.network import HUB
 from tests.cluster.node import PASSWORD, Node
@@ -28,6 +28,7 @@ from tests.support.undone import UNDONE
 HOSTS = {"multi-host": EVERY_HOST, "HAProxy": f"{HUB}:5000", "PgBouncer": f"{HUB}:6432"}
 _DIRECT = HOSTS | {"PgBouncer": HOSTS["HAProxy"]}
 WORKERS, EDITORS = 2, 2
+WATCHED = "watched"  # a competition that nobody edits, and a screen shows
 SETTLED_WITHIN = 60.0  # seconds after the last edit
 TOLD_WITHIN = 15.0  # seconds after that, for what is told of it
 SYNCED_WITHIN = 90.0  # seconds after a promotion
@@ -54,6 +55,11 @@ FROM kaggle.competitions c
 LEFT JOIN LATERAL (SELECT * FROM kaggle.sync_runs r
                    WHERE r.competition_id = c.id AND r.outcome IN ('changed', 'unchanged')
                    ORDER BY r.observed_at DESC LIMIT 1) r ON true
+"""
+_WATCHED: LiteralString = """
+SELECT extract(epoch FROM max(r.finished_at))::float8
+FROM kaggle.sync_runs r JOIN kaggle.competitions c ON c.id = r.competition_id
+WHERE c.kaggle_competition_id = %s AND r.finished_at > to_timestamp(%s) AND r.outcome IN ('changed', 'unchanged')
 """
 _PAST: LiteralString = """
 SELECT b.slug, r.observed_at, r.started_at, r.finished_at
@@ -179,8 +185,13 @@ class Site:
             name, own = f"editor {number}", slugs[number::EDITORS]
             self.sql(INSERT, name, own[: competitions // EDITORS])
             self.editors.append(Editor(name, self.url_for("of_editor"), own, f"{self.url} {number}"))
+        self.sql("INSERT INTO kaggle.competitions (kaggle_competition_id) VALUES (%s)", WATCHED)
         self.start_workers()
         self.settle(120)
+        self.screen = Screen(
+            WATCHED, self._folder / "screen.log", self.settings(DATABASE_URL=self.url_for("of_reader"))
+        )
+        self._stack.callback(self.screen.process.kill)
         self.page = Page(self._folder / "page.log", self.settings(DATABASE_URL=self.url_for("of_reader")))
         self._stack.callback(self.page.process.kill)
         self.listener = Listener(self.url_for("of_reader", direct=True), self._folder, self.settings())
@@ -239,6 +250,21 @@ class Site:
 
         shown = _within(SYNCED_WITHIN, shown_at)
         row.page = None if shown is None else shown - finished_at
+        self._look_at_screen(row, node)
+        began = time.monotonic()
+        told = self.run("doctor", "--json", DATABASE_URL=self.url_for("of_reader"))
+        if '"check"' in told.stdout:
+            row.doctor = time.monotonic() - began
+
+    def _look_at_screen(self, row: Row, node: Node) -> None:
+        printed = self.screen.length
+        ask: LiteralString = "SELECT extract(epoch FROM clock_timestamp())::float8, kaggle.sync_now(%s)"
+        asked_at = self._cluster.sql(self.database, ask, WATCHED, node=node)[0][0]
+        ended = _within(
+            SYNCED_WITHIN, lambda: self._cluster.sql(self.database, _WATCHED, WATCHED, asked_at, node=node)[0][0]
+        )
+        shown = _within(SYNCED_WITHIN, lambda: time.time() if self.screen.length > printed else None)
+        row.screen = None if ended is None or shown is None else max(0.0, shown - ended)
 
     def _next_sync(self, promoted_at: float, node: Node) -> tuple[str, float] | None:
         try:
@@ -358,6 +384,8 @@ class Site:
             elif worker.tracebacks and not worker.is_reported:
                 worker.is_reported = True
                 row.complaints.append(f"a worker shows {len(worker.tracebacks)} tracebacks: {worker.tracebacks[0]}")
+        if self.screen.process.process.poll() is not None:
+            row.complaints.append(f"board --watch ended: {self.screen.process.said[-500:]}")
         if self.listener.process.process.poll() is not None:
             row.complaints.append(f"examples/listen.py ended: {self.listener.process.said[-500:]}")
             self.listener.start()

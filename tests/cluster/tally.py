@@ -3,7 +3,8 @@
 new primary after: seconds from the fault until a server takes writes.
 next sync: seconds from then until the next sync of this site has ended. At most 2 where the old primary is closed (its
 connections end), at most 10 where it is silent (they do not).
-page: seconds from the end of that sync until the live page shows it; bound as the next sync.
+page: seconds from the end of that sync until the live page shows it. screen: the same of `board --watch` and another
+sync. doctor: seconds that it takes then, of which it needs one to start. All three are bound as the next sync.
 longest wait: the longest that a sync was wanted (asked for, or due) until it had succeeded, over all competitions,
 from the promotion on for what was wanted before. At most 10 s more than the next sync may take: what was wanted while
 there was no primary is many syncs, and they take turns.
@@ -39,6 +40,8 @@ class Row:
     new_primary_after: float | None = None
     next_sync: float | None = None
     page: float | None = None
+    screen: float | None = None
+    doctor: float | None = None
     longest_wait: float | None = None
     boards: int = 0
     boards_wrong: int = 0
@@ -62,7 +65,8 @@ class Row:
         ]
         if self.replication == "synchronous" and self.edits_lost:
             wrong.append(f"edits lost: {self.edits_lost}")
-        for name, bound in (("next_sync", self.bound), ("page", self.bound), ("longest_wait", self.bound + TURNS)):
+        bounds = dict.fromkeys(("next_sync", "page", "screen", "doctor"), self.bound)
+        for name, bound in (bounds | {"longest_wait": self.bound + TURNS}).items():
             seconds = getattr(self, name)
             if seconds is None or seconds > bound:
                 told = "never" if seconds is None else f"{seconds:.1f} s"
@@ -83,8 +87,8 @@ def table(rows: Sequence[Row]) -> Table:
     for name in ("fault", "URL", "replication"):
         shown.add_column(name, no_wrap=True)
     for name in (
-        *("new primary after s", "next sync s", "page s", "longest wait s", "boards wrong", "past wrong", "edits lost"),
-        *("doubled", "stuck", "missed", "told twice"),
+        *("new primary after s", "next sync s", "page s", "screen s", "doctor s", "longest wait s"),
+        *("boards wrong", "past wrong", "edits lost", "doubled", "stuck", "missed", "told twice"),
     ):
         shown.add_column(name, justify="right")
     for row in rows:
@@ -92,7 +96,7 @@ def table(rows: Sequence[Row]) -> Table:
             row.fault,
             row.url,
             row.replication,
-            *(_seconds(each) for each in (row.new_primary_after, row.next_sync, row.page, row.longest_wait)),
+            *map(_seconds, (row.new_primary_after, row.next_sync, row.page, row.screen, row.doctor, row.longest_wait)),
             f"{row.boards_wrong}/{row.boards}",
             f"{row.past_wrong}/{row.past}",
             f"{row.edits_lost}/{row.edits}",

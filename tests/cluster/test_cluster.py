@@ -110,6 +110,8 @@ def test_a_row_that_breaks_a_bound_is_told() -> None:
         tried: dict[str, object] = {
             "next_sync": 1.9,
             "page": 1.9,
+            "screen": 1.9,
+            "doctor": 1.9,
             "longest_wait": 11.9,
             "boards": 1,
             "past": 1,
@@ -124,6 +126,8 @@ def test_a_row_that_breaks_a_bound_is_told() -> None:
         {"next_sync": 2.1},
         {"next_sync": None},
         {"page": None},
+        {"screen": None},
+        {"doctor": 2.1},
         {"longest_wait": 12.1},
         {"boards": 0},
         {"past": 0},
