@@ -4,7 +4,7 @@ new primary after: seconds from the fault until a server takes writes.
 next sync: seconds from then until the next sync of this site has ended. At most 2 where the old primary is closed (its
 connections end), at most 10 where it is silent (they do not).
 page: seconds from the end of that sync until the live page shows it. screen: the same of `board --watch` and another
-sync. doctor: seconds that it takes then, of which it needs one to start. All three are bound as the next sync.
+sync. Both are bound as the next sync. doctor: seconds that it takes afterwards, at most 10, beside everything else here.
 longest wait: the longest that a sync was wanted (asked for, or due) until it had succeeded, over all competitions,
 from the promotion on for what was wanted before. At most 10 s more than the next sync may take: what was wanted while
 there was no primary is many syncs, and they take turns.
@@ -65,8 +65,8 @@ class Row:
         ]
         if self.replication == "synchronous" and self.edits_lost:
             wrong.append(f"edits lost: {self.edits_lost}")
-        bounds = dict.fromkeys(("next_sync", "page", "screen", "doctor"), self.bound)
-        for name, bound in (bounds | {"longest_wait": self.bound + TURNS}).items():
+        bounds = dict.fromkeys(("next_sync", "page", "screen"), self.bound)
+        for name, bound in (bounds | {"doctor": SILENT, "longest_wait": self.bound + TURNS}).items():
             seconds = getattr(self, name)
             if seconds is None or seconds > bound:
                 told = "never" if seconds is None else f"{seconds:.1f} s"

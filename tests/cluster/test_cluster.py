@@ -127,7 +127,7 @@ def test_a_row_that_breaks_a_bound_is_told() -> None:
         {"next_sync": None},
         {"page": None},
         {"screen": None},
-        {"doctor": 2.1},
+        {"doctor": 10.1},
         {"longest_wait": 12.1},
         {"boards": 0},
         {"past": 0},
