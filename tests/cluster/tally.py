@@ -4,7 +4,7 @@ new primary after: seconds from the fault until a server takes writes.
 next sync: seconds from then until the next sync of this site has ended. At most 2 where the old primary is closed (its
 connections end), at most 10 where it is silent (they do not).
 page: seconds from the end of that sync until the live page shows it. screen: the same of `board --watch` and another
-sync. Both are bound as the next sync. doctor: seconds that it takes afterwards, at most 10, beside everything else here.
+sync. Both are bound as the next sync. doctor: seconds that it takes then, at most 10: it starts anew.
 longest wait: the longest that a sync was wanted (asked for, or due) until it had succeeded, over all competitions,
 from the promotion on for what was wanted before. At most 10 s more than the next sync may take: what was wanted while
 there was no primary is many syncs, and they take turns.
