@@ -75,7 +75,7 @@ def measured(m: Measured) -> Iterator[Line]:
     yield Line("… memory", f"{page.memory:.0f} MiB")
     seen = f"at the last of {size.viewers // 5:,} viewers, median of {len(page.shown)}"
     yield Line("… a run's end → the last byte", f"{percentile(page.shown, 0.5) * 1000:.0f} ms", seen)
-    yield Line("… its first page (/)", f"{page.index_size / MB:.1f} MB", f"lists everything; {page.index:.1f} s")
+    yield Line("… its first page (/)", f"{page.index_size / MB:.1f} MB", f"of many; {page.index:.1f} s")
 
 
 def follows(m: Measured, cores: int) -> Iterator[Line]:

@@ -15,9 +15,9 @@ from tests.bench.boards import Board
 from tests.bench.page import MIB, seconds_of, streams
 from tests.bench.timing import median, seconds
 from tests.bench.world import CREDENTIAL, Database, Scale, World, wait_until
-from tests.chaos.processes import Broken, Worker, wait_for
 from tests.scale.meter import Meter, Used, server_of
 from tests.support.page import started
+from tests.support.processes import Broken, Worker, wait_for
 
 BUDGET = 30  # requests a minute that one credential has (PGLEADERBOARD_REQUESTS_PER_MINUTE)
 INTERVAL = 300  # seconds, the sync_interval of every competition
