@@ -613,6 +613,7 @@ CREATE TABLE kaggle_internal.boards_at_freeze (
     competition_id bigint      NOT NULL,
     frozen_at      timestamptz NOT NULL,
     counts_at      timestamptz,
+    slug           text,
     board_id       bigint,
     at             timestamptz,
     CONSTRAINT boards_at_freeze_pkey PRIMARY KEY (event_id, competition_id, id)
@@ -623,6 +624,7 @@ COMMENT ON COLUMN kaggle_internal.boards_at_freeze.event_id IS 'The event.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.competition_id IS 'The competition.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.frozen_at IS 'The event''s frozen_at for which it was chosen; for another one it means nothing.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.counts_at IS 'Of kaggle.event_competitions, likewise.';
+COMMENT ON COLUMN kaggle_internal.boards_at_freeze.slug IS 'kaggle_competition_id, likewise.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.board_id IS 'kaggle.boards.id; null = none was known then.';
 COMMENT ON COLUMN kaggle_internal.boards_at_freeze.at IS 'When it had been observed last.';
 

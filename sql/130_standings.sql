@@ -31,18 +31,17 @@ LANGUAGE sql STABLE SET search_path = kaggle, kaggle_internal, pg_temp AS $$
     SELECT k FROM boards_at_freeze k
     WHERE k.event_id = event.id AND k.competition_id = competition.id AND k.frozen_at = event.frozen_at
       AND k.counts_at IS NOT DISTINCT FROM link.counts_at
+      AND lower(k.slug COLLATE "C") IS NOT DISTINCT FROM lower(competition.kaggle_competition_id COLLATE "C")
       AND (k.board_id IS NULL
-           OR EXISTS (SELECT FROM boards b
-                      WHERE b.id = k.board_id AND b.competition_id = competition.id
-                        AND lower(b.slug COLLATE "C") = lower(competition.kaggle_competition_id COLLATE "C")))
+           OR EXISTS (SELECT FROM boards b WHERE b.id = k.board_id AND b.competition_id = competition.id))
     ORDER BY k.id LIMIT 1
 $$;
-COMMENT ON FUNCTION kaggle_internal.board_at_freeze(kaggle.events, kaggle.event_competitions, kaggle.competitions) IS 'What was noted of a competition in an event that is frozen; null = nothing, or a board that was dropped or belongs to another slug: what counts is told by the dates.';
+COMMENT ON FUNCTION kaggle_internal.board_at_freeze(kaggle.events, kaggle.event_competitions, kaggle.competitions) IS 'What was noted of a competition in an event that is frozen; null = nothing, or a board that was dropped, or for another slug: what counts is told by the dates.';
 
 CREATE OR REPLACE FUNCTION kaggle_internal.keep_board_at_freeze(event kaggle.events, competition kaggle.competitions) RETURNS void
 LANGUAGE sql SET search_path = kaggle, kaggle_internal, pg_temp AS $$
-    INSERT INTO boards_at_freeze (event_id, competition_id, frozen_at, counts_at, board_id, at)
-    SELECT event.id, competition.id, event.frozen_at, x.counts_at, (b.board).id, observed(b.board, m.at)
+    INSERT INTO boards_at_freeze (event_id, competition_id, frozen_at, counts_at, slug, board_id, at)
+    SELECT event.id, competition.id, event.frozen_at, x.counts_at, competition.kaggle_competition_id, (b.board).id, observed(b.board, m.at)
     FROM event_competitions x
     CROSS JOIN LATERAL (SELECT counting_moment(event, x, competition, event.frozen_at) AS at OFFSET 0) m
     CROSS JOIN LATERAL (SELECT known_board(competition, event.counts_private, m.at) AS board OFFSET 0) b

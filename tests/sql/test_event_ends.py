@@ -500,6 +500,18 @@ def test_a_board_that_is_gone_has_changed_since(db: Connection, compete: Compete
     assert states(db)[0][0] == "final"
 
 
+def test_a_frozen_board_is_there_again_after_another_link(db: Connection, compete: Compete) -> None:
+    """Linked to another slug by mistake, while something of the event is edited, and back: readers see what they saw."""
+    syncs = compete("a", event_id=event(db, end_date=FOREVER))
+    syncs.sync_at(at(-60), lead("x", "y"))
+    db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(-30),))
+    syncs.sync_at(at(-10), lead("y", "x"))
+    for slug, leads in (("b", None), ("A", "x")):
+        db.execute("UPDATE kaggle.competitions SET kaggle_competition_id = %s", (slug,))
+        db.execute("UPDATE kaggle.events SET counts_private = NOT counts_private")
+        assert leader(db) == leads
+
+
 @pytest.mark.parametrize("moment", ["end", "frozen", "chosen"])
 def test_as_of_stays_when_runs_are_pruned(db: Connection, compete: Compete, moment: str) -> None:
     """The run that saw the board last before a moment on which the standing rests is kept; others go."""
