@@ -501,7 +501,7 @@ def test_a_board_that_is_gone_has_changed_since(db: Connection, compete: Compete
 
 
 def test_a_frozen_board_is_there_again_after_another_link(db: Connection, compete: Compete) -> None:
-    """Linked to another slug by mistake, while something of the event is edited, and back: readers see what they saw."""
+    """Linked to another slug by mistake, with an edit of the event, and back: readers see what they saw."""
     syncs = compete("a", event_id=event(db, end_date=FOREVER))
     syncs.sync_at(at(-60), lead("x", "y"))
     db.execute("UPDATE kaggle.events SET frozen_at = %s", (at(-30),))
