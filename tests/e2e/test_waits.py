@@ -118,6 +118,24 @@ def test_a_host_that_says_nothing_is_passed_by(
     assert asked <= 1
 
 
+def test_a_host_that_says_nothing_is_asked_once(
+    url: str, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command opens several connections, and waits for it but once: the server that answered goes first."""
+    monkeypatch.setattr("pgleaderboard.database.connect._answered", set())
+    parts = conninfo_to_dict(url)
+    mine = str(parts.get("hostaddr") or parts.get("host") or "localhost")
+    both = make_conninfo(
+        url, host=f"127.0.0.1,{mine}", port=f"{silent.getsockname()[1]},{parts.get('port', 5432)}", connect_timeout="2"
+    )
+    for _ in range(3):
+        connect(both).close()
+    silent.setblocking(False)
+    silent.accept()[0].close()
+    with pytest.raises(BlockingIOError):
+        silent.accept()
+
+
 def test_a_name_with_two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is two hosts: each gets three seconds, and the address that answered goes first."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (number, 0)) for number in ("192.0.2.1", "192.0.2.2")]

@@ -238,7 +238,7 @@ def conninfo(
     if "PGCONNECT_TIMEOUT" not in os.environ:
         ours["connect_timeout"] = connect_timeout or (_ONE_OF_MANY if len(addresses) > 1 else _ONE_HOST)
     if first and len(addresses) > 1:
-        addresses.sort(key=lambda known: (known[1] or known[0], int(known[2] or 5432)) != first)
+        addresses.sort(key=lambda known: _place(*known) != first)
         hosts, numbers, ports = zip(*addresses, strict=True)
         parts |= {"host": ",".join(hosts), "hostaddr": ",".join(numbers), "port": ",".join(ports)}
     # psycopg returns bytes from a database in SQL_ASCII otherwise.
@@ -249,6 +249,10 @@ def address_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any
     """The address and the port that answered, for `conninfo`."""
     info = connection.info
     return (info.hostaddr or info.host, info.port)
+
+
+def _place(host: str, number: str, port: str) -> tuple[str, int]:
+    return (number or host, int(port or 5432))
 
 
 def _addresses(parts: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -283,17 +287,20 @@ def without_password(url: str) -> tuple[str, str | None]:
 
 # Connections.
 
+_answered: set[tuple[str, int]] = set()  # primaries
+
 
 def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None, reads: bool = False) -> Connection:
     """Open a connection in autocommit, to the primary unless the URL has target_session_attrs. reads: see `Connection`.
 
+    Of several servers the one that answered this process last is asked first: one that says nothing costs seconds.
     Raises psycopg.OperationalError where the database is out of reach or refuses; its sqlstate is the server's, None
     where no server answered. It is OnStandby where only standbys answered.
     """
     dsn = conninfo(url, purpose, connect_timeout=connect_timeout)
     parts = parts_of(dsn)
     is_any = reads or "target_session_attrs" in parts
-    addresses = [] if is_any else _addresses(parts)
+    addresses = [] if is_any else sorted(_addresses(parts), key=lambda known: _place(*known) not in _answered)
     errors: list[psycopg.OperationalError] = []
     for host, number, port in addresses if len(addresses) > 1 else [("", "", "")]:
         one = make_conninfo(dsn, **({"host": host, "hostaddr": number, "port": port} if host or number else {}))
@@ -309,7 +316,9 @@ def connect(url: str, purpose: str = "", *, connect_timeout: int | None = None, 
             if not isinstance(error, psycopg.errors.ConnectionTimeout | OnStandby):
                 error.sqlstate = error.sqlstate or refusal(one)
             errors.append(error)
+            _answered.discard(_place(host, number, port))
         else:
+            _answered.add(_place(host, number, port))
             connection.reads = reads
             connection.adapters.register_loader("timestamptz", MomentLoader)
             return connection

@@ -24,7 +24,7 @@ from pgleaderboard.process.session import Configuration, Session
 
 log = logging.getLogger(__name__)
 
-RECONNECT, LONGEST_RECONNECT = 0.25, 1.0  # seconds between tries to reach the database, at first and later
+RECONNECT, LONGEST_RECONNECT = 0.25, 0.5  # seconds between tries to reach the database, at first and later
 WAKING = 5.0  # seconds that `work --once` retries, since a database that sleeps may refuse at first
 # PgBouncer says the same of a database or user that it does not know, which a person must mend, and of a server that is
 # away or has just come back.
