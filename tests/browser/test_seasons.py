@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from tests.browser.conftest import Open
 from tests.browser.test_moments import Get, get  # noqa: F401 - a fixture
@@ -113,7 +114,7 @@ def test_it_is_live_and_fits_a_phone(club: list[Syncs], visit: Open) -> None:
     assert rows.first.inner_text().startswith("One <b>")
     for syncs, day in zip(club, (9, 40), strict=True):
         syncs.sync(zip_of(scored(3, 2, *range(10, 20), 1), slug=f"day-{day}", kind="private"))
-    page.wait_for_function("document.querySelector('table.standing tbody th').innerText.startsWith('user3')")
+    expect(rows.first).to_contain_text("user3", timeout=15_000)
     for path in ("/ratings", "/people/user3"):
         other = visit(path, width=360)
         assert other.evaluate("document.documentElement.scrollWidth") == 360
