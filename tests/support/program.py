@@ -28,8 +28,10 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
-ALSO = ("kagglesdk", "kagglesdk.competitions.types.competition_api_service", "matplotlib.figure", "matplotlib.dates")
-ALSO += ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "rich.progress", "rich.live")
+ALSO = (  # what the program imports when a command needs it
+    *("kagglesdk", "kagglesdk.competitions.types.competition_api_service", "rich.progress", "rich.live"),
+    *("matplotlib.figure", "matplotlib.dates", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
+)
 LARGEST = 2**17  # bytes of a request
 WIDTH = 16  # bytes of a number that is told
 
