@@ -115,7 +115,7 @@ class Cluster:
 
     def start_pgbouncer(self, roles: Iterable[str]) -> None:
         """Start PgBouncer before HAProxy, for these roles."""
-        folder = self.folder / "pgbouncer"
+        folder = self.folder / "pooler"
         folder.mkdir()
         shutil.copy(HERE / "pgbouncer.ini", folder)
         (folder / "userlist.txt").write_text("".join(f'"{role}" "{PASSWORD}"\n' for role in roles))
